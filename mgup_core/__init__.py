@@ -1,0 +1,36 @@
+"""MGUP: the momentum-gradient alignment update policy, once, for every array library.
+
+Score, rank, differentiate and safeguard (:mod:`mgup_core.policy`), the rules they plug into
+(:mod:`mgup_core.rules`), and the reference optimizer. Imports NumPy and array-api-compat only.
+"""
+
+from .backend import Backend as Backend
+from .backend import NumPyBackend as NumPyBackend
+from .backend import backend_for as backend_for
+from .counting import counting_mask as counting_mask
+from .optimizer import Optimizer as Optimizer
+from .optimizer import OptimizerState as OptimizerState
+from .policy import MGUP as MGUP
+from .policy import AdaptiveSignMGUP as AdaptiveSignMGUP
+from .policy import Cautious as Cautious
+from .policy import Policy as Policy
+from .policy import SignMGUP as SignMGUP
+from .policy import Split as Split
+from .policy import differentiate as differentiate
+from .policy import rank as rank
+from .policy import rank_mask as rank_mask
+from .policy import safeguard as safeguard
+from .policy import score as score
+from .rank import top_count as top_count
+from .rules import SGD as SGD
+from .rules import AdamW as AdamW
+from .rules import Direction as Direction
+from .rules import Lion as Lion
+from .rules import Muon as Muon
+from .rules import Rule as Rule
+from .scalars import bias_correction as bias_correction
+from .scalars import ema as ema
+from .update import Statistics as Statistics
+from .update import update_array as update_array
+
+__version__ = "0.1.0"

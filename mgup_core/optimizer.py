@@ -1,0 +1,194 @@
+"""The reference optimizer: a rule and a policy over lists or dicts of arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from .backend import Array, Backend, backend_for
+from .policy import MGUP, Policy, check_range
+from .rules.base import Rule, State
+from .update import Statistics, update_array
+
+Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
+
+
+class OptimizerState(NamedTuple):
+    """Plain data: how many steps were taken, and each parameter's state by its key."""
+
+    step: int
+    arrays: dict[Any, State]
+
+
+def _items(tree: Any, name: str) -> dict[Any, Any]:
+    if isinstance(tree, dict):
+        return dict(tree)
+    if isinstance(tree, (list, tuple)):
+        return dict(enumerate(tree))
+    raise TypeError(f"{name} must be a list, tuple or dict of arrays, not {type(tree).__name__}.")
+
+
+def _like(tree: Any, items: dict[Any, Any]) -> Any:
+    return items if isinstance(tree, dict) else type(tree)(items.values())
+
+
+def check_real(name: str, x: Array) -> None:
+    """Refuse anything but a real floating array."""
+    xp = array_namespace(x)
+    known = (xp.bool, xp.int8, xp.int16, xp.int32, xp.int64, xp.uint8, xp.complex64, xp.complex128)
+    if x.dtype in known:
+        raise TypeError(f"{name} has dtype {x.dtype}; only real floating arrays can be trained.")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Pure and functional: nothing given is changed.
+
+    Arrays of any array-API namespace; with NumPy arrays this is the reference that every adapter
+    is compared with.
+
+    Args:
+        rule: the base optimizer.
+        policy: the multiplier; ``None`` is the plain base rule.
+        lr: learning rate, >= 0; default the rule's.
+        weight_decay: >= 0; default the rule's.
+        stacked_dims: leading axes ranked separately, for all parameters or by key (P5).
+        state_dtype: e.g. ``"float32"``; by default the parameter's own dtype (R5).
+        backend: makes a :class:`Backend` for a parameter.
+
+    >>> from mgup_core import AdamW, MGUP
+    >>> optimizer = Optimizer(AdamW(), MGUP(), lr=0.1, weight_decay=0.0)
+    >>> params = {"w": np.array([1.0, -2.0])}
+    >>> state = optimizer.init(params)
+    >>> params, state = optimizer.step(params, {"w": np.array([0.5, -3.0])}, state)
+    >>> params["w"].round(3)
+    array([ 0.95, -1.8 ])
+    """
+
+    rule: Rule
+    policy: Policy | None = field(default_factory=MGUP)
+    lr: float | None = None
+    weight_decay: float | None = None
+    stacked_dims: int | dict[Any, int] = 0
+    state_dtype: str | None = None
+    backend: Callable[[Array], Backend] = backend_for
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.rule, name))
+            check_range(name, getattr(self, name), 0.0, math.inf, "it must not be negative.")
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not finite.")
+
+    def init(self, params: Params) -> OptimizerState:
+        """The state before the first step.
+
+        Raises:
+            ValueError: for an empty collection, or a shape that the rule does not train.
+            TypeError: for arrays that are not real floating.
+        """
+        items = _items(params, "params")
+        if not items:
+            raise ValueError("params is empty: there is nothing to optimize.")
+        arrays = {}
+        for key, w in items.items():
+            check_real(f"params[{key!r}]", w)
+            if reason := self.rule.accepts(w.shape):
+                raise ValueError(f"params[{key!r}]: {reason}")
+            be = self.backend(w)
+            dtype = w.dtype if self.state_dtype is None else getattr(be.xp, self.state_dtype)
+            fresh = self.rule.init(be, be.cast(w, be.dtype))
+            arrays[key] = {name: be.cast(value, dtype) for name, value in fresh.items()}
+        return OptimizerState(0, arrays)
+
+    def step(
+        self, params: Params, grads: Params, state: OptimizerState, *, lr: float | None = None
+    ) -> tuple[Params, OptimizerState]:
+        """One step of all parameters: (new parameters, new state).
+
+        Args:
+            params: list, tuple or dict of real floating arrays.
+            grads: the same structure, shapes and dtypes; ``None`` leaves a parameter and its state
+                as they are (R6).
+            state: from :meth:`init` or the last step.
+            lr: this step's learning rate, for a schedule.
+
+        Raises:
+            ValueError, TypeError: when grads or state do not fit params. Nothing is computed then.
+        """
+        params_out, state_out, _ = self._step(params, grads, state, lr, statistics=False)
+        return params_out, state_out
+
+    def step_with_statistics(
+        self, params: Params, grads: Params, state: OptimizerState, *, lr: float | None = None
+    ) -> tuple[Params, OptimizerState, dict[Any, Statistics]]:
+        """As :meth:`step`, with what the policy did to each parameter that had a gradient."""
+        return self._step(params, grads, state, lr, statistics=True)
+
+    def _step(
+        self, params: Any, grads: Any, state: OptimizerState, lr: float | None, statistics: bool
+    ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
+        weights, gradients = _items(params, "params"), _items(grads, "grads")
+        self._check(weights, gradients, state)
+        t = state.step + 1
+        arrays, measured = dict(state.arrays), {}
+        for key, g in gradients.items():
+            if g is None:
+                continue
+            w, be = weights[key], self.backend(weights[key])
+            with np.errstate(all="ignore"):
+                update = update_array(
+                    be,
+                    self.rule,
+                    self.policy,
+                    w,
+                    g,
+                    arrays[key],
+                    t,
+                    lr=self.lr if lr is None else lr,
+                    weight_decay=self.weight_decay,
+                    stacked_dims=self._stacked(key),
+                    statistics=statistics,
+                )
+                weights[key] = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
+            arrays[key] = update.state
+            if update.statistics is not None:
+                measured[key] = update.statistics
+        return _like(params, weights), OptimizerState(t, arrays), measured
+
+    def _stacked(self, key: Any) -> int:
+        if isinstance(self.stacked_dims, dict):
+            return self.stacked_dims.get(key, 0)
+        return self.stacked_dims
+
+    def _check(
+        self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
+    ) -> None:
+        if weights.keys() != gradients.keys() or weights.keys() != state.arrays.keys():
+            raise ValueError(
+                "params, grads and state name different parameters: "
+                f"{sorted(map(str, weights))}, {sorted(map(str, gradients))}, "
+                f"{sorted(map(str, state.arrays))}."
+            )
+        for key, g in gradients.items():
+            if g is None:
+                continue
+            w = weights[key]
+            check_real(f"grads[{key!r}]", g)
+            if g.shape != w.shape or g.dtype != w.dtype:
+                raise ValueError(
+                    f"grads[{key!r}] is {g.dtype} {tuple(g.shape)}, but the parameter is "
+                    f"{w.dtype} {tuple(w.shape)}: they must agree."
+                )
+            for name, value in state.arrays[key].items():
+                if value.ndim and value.shape[-w.ndim :] != w.shape:
+                    raise ValueError(
+                        f"state {name!r} of {key!r} has shape {tuple(value.shape)}, which does "
+                        f"not fit the parameter's {tuple(w.shape)}."
+                    )

@@ -1,0 +1,290 @@
+"""The policies: score, rank, differentiate, safeguard (clauses P1 to P12).
+
+A policy turns an alignment operand ``a`` and a gradient ``g`` into a multiplier with two values:
+``high`` on the coordinates it selects, ``low`` on the rest. MGUP: Chang and Yuan, NeurIPS 2025,
+Algorithms 1 and 2, eq. (3), Remark 3.1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from .backend import Array, Backend, backend_for
+from .counting import counting_mask
+from .partition import partition_mask
+from .rank import argsort_mask, slices, top_count
+
+
+class Split(NamedTuple):
+    """A multiplier before it is spread: ``high`` where ``mask``, else ``low``."""
+
+    mask: Array
+    """bool, (slices, d)"""
+    high: Array
+    """0-d, or (slices, 1)"""
+    low: Array
+    """0-d, or (slices, 1)"""
+
+
+def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
+    """The canonical score ``s = a * g`` in the compute dtype (P1, P2).
+
+    Args:
+        a: the alignment operand, real floating, any shape.
+        g: the raw gradient, of the same shape.
+
+    Returns:
+        float64 if ``a`` is float64, else float32; the shape of ``a``. -0 and |s| < 2^-125 are +0
+        (2^-1021 in float64); NaN stays NaN, which ranks below every number.
+    """
+    be = be or backend_for(a)
+    return be.flush(be.mul(be.cast(a, be.dtype), be.cast(g, be.dtype)), be.tiny_score)
+
+
+def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: str = "auto") -> Array:
+    """The mask of exactly ``k`` selected coordinates in each slice (P2, P4, P5).
+
+    The largest scores are selected; among equal scores the lowest flat index first; NaN last.
+
+    Args:
+        scores: real floating, any shape; made canonical first.
+        k: how many in each slice; clipped to [0, d].
+        stacked_dims: how many leading axes are ranked separately.
+        method: ``"argsort"`` (the reference), ``"counting"``, ``"partition"`` (NumPy arrays
+            only), or ``"auto"``. All give the same mask.
+
+    Returns:
+        bool, the shape of ``scores``.
+
+    >>> rank_mask(np.array([1.0, 3.0, 3.0, np.nan]), 1)
+    array([False,  True, False, False])
+    """
+    be = backend_for(scores)
+    rows = slices(be.flush(be.cast(scores, be.dtype), be.tiny_score), be.xp, stacked_dims)
+    k = max(0, min(int(k), rows.shape[-1]))
+    if method == "auto":
+        mask = be.rank_mask(rows, k)
+    elif method == "argsort":
+        mask = argsort_mask(be.xp, rows, k)
+    elif method == "counting":
+        mask = counting_mask(be.xp, rows, k)
+    elif method == "partition":
+        mask = partition_mask(rows, k)
+    else:
+        raise ValueError(
+            f"method={method!r} is none of 'auto', 'argsort', 'counting', 'partition'."
+        )
+    return be.xp.reshape(mask, scores.shape)
+
+
+def rank(scores: Array, tau: float, *, stacked_dims: int = 0) -> Array:
+    """The mask of the top ``floor(tau * d)`` of each slice (P3 to P5), bool.
+
+    >>> rank(np.array([4.0, 1.0, 3.0, 2.0]), 0.5)
+    array([ True, False,  True, False])
+    """
+    d = math.prod(scores.shape[stacked_dims:])
+    return rank_mask(scores, top_count(tau, d), stacked_dims=stacked_dims)
+
+
+def safeguard(mask: Array, scores: Array) -> Array:
+    """``mask`` without the scores that must never be amplified: NaN and -inf (P7).
+
+    >>> safeguard(np.array([True, True, True]), np.array([np.inf, -np.inf, np.nan]))
+    array([ True, False, False])
+    """
+    return mask & (scores > -math.inf)
+
+
+def differentiate(mask: Array, alpha: Any, gamma: Any, *, dtype: Any = None) -> Array:
+    """The multiplier ``alpha`` where ``mask``, else ``gamma`` (P6); float32 unless ``dtype``.
+
+    >>> differentiate(np.array([True, False]), 2.0, 0.5)
+    array([2. , 0.5], dtype=float32)
+    """
+    xp = array_namespace(mask)
+    be = Backend(xp, dtype or xp.float32, device(mask))
+    return xp.where(mask, be.scalar(alpha), be.scalar(gamma))
+
+
+def check_range(name: str, value: Any, low: float, high: float, remedy: str) -> None:
+    """Refuse a Python number outside [low, high]; arrays (scheduled values) pass (P6, P7)."""
+    if isinstance(value, (int, float, np.generic)) and not low <= float(value) <= high:
+        raise ValueError(f"{name}={value!r} is outside [{low:g}, {high:g}]: {remedy}")
+
+
+_POSITIVE = math.ulp(0.0)  # the smallest float above zero: [_POSITIVE, 1] is (0, 1]
+_FINITE = float(np.finfo(np.float64).max)
+
+
+def _check_factors(alpha: Any, gamma: Any) -> None:
+    check_range("alpha", alpha, 1.0, _FINITE, "the selected coordinates are never damped.")
+    check_range(
+        "gamma", gamma, _POSITIVE, 1.0,
+        "the rest keeps a smaller step that is never zero, since zeroing it can diverge; "
+        "policy Cautious is the zeroing baseline.",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the policies share: from canonical scores to a :class:`Split`."""
+
+    ranks: ClassVar[bool] = False
+    """Whether the selected are the K largest; otherwise they are those above zero."""
+    counts: ClassVar[bool] = False
+    """Whether the factors depend on how many scores are positive."""
+    selects_zero: ClassVar[bool] = False
+
+    def top(self, d: int) -> int:
+        """K for a slice of d coordinates, when the policy ranks."""
+        raise NotImplementedError
+
+    def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
+        """(high, low) of the compute dtype, given the count of positive scores if `counts`."""
+        raise NotImplementedError
+
+    def decide(self, be: Backend, scores: Array) -> Split:
+        """Split canonical ``scores`` of shape (slices, d)."""
+        d = scores.shape[-1]
+        if self.ranks:
+            mask = safeguard(be.rank_mask(scores, self.top(d)), scores)
+        elif self.selects_zero:
+            mask = scores >= 0.0
+        else:
+            mask = scores > 0.0
+        high, low = self.factors(be, be.count(mask) if self.counts else None, d)
+        return Split(mask, high, low)
+
+    def multiplier(self, a: Array, g: Array, *, stacked_dims: int = 0) -> Array:
+        """The multiplier of each coordinate.
+
+        Args:
+            a: the alignment operand, real floating, any shape.
+            g: the raw gradient, of the same shape.
+            stacked_dims: how many leading axes are slices of their own (P5).
+
+        Returns:
+            An array of the shape of ``a``: float64 if ``a`` is, else float32.
+
+        >>> MGUP().multiplier(np.array([1.0, 1.0]), np.array([2.0, -1.0]))
+        array([2. , 0.5])
+        """
+        be = backend_for(a)
+        with np.errstate(all="ignore"):
+            rows = slices(score(a, g, be=be), be.xp, stacked_dims)
+            split = self.decide(be, rows)
+            phi = be.xp.where(split.mask, split.high, split.low)
+        return be.xp.reshape(phi, a.shape)
+
+
+@dataclass(frozen=True)
+class MGUP(Policy):
+    """Rank mode: the top fraction ``tau`` of each slice steps ``alpha``, the rest ``gamma`` (P6).
+
+    Args:
+        tau: share of coordinates selected, in [0, 1]; static.
+        alpha: factor of the selected, finite, >= 1; default ``1 / tau``.
+        gamma: factor of the rest, in (0, 1]; default ``tau``.
+
+    With the defaults the mean multiplier is 1.25 (P12): compare at tuned learning rates. For large
+    models the MGUP authors advise alpha in [1.0, 1.5] and gamma in [0.5, 1.0].
+
+    Raises:
+        ValueError: naming the argument, its value, the allowed range and the remedy.
+
+    >>> MGUP(tau=0.25)
+    MGUP(tau=0.25, alpha=4.0, gamma=0.25)
+    """
+
+    tau: float = 0.5
+    alpha: Any = None
+    gamma: Any = None
+    ranks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_range("tau", self.tau, 0.0, 1.0, "it is the share of coordinates selected.")
+        if self.alpha is None:
+            # With tau = 0 nothing is selected, and alpha is never used.
+            object.__setattr__(self, "alpha", 1.0 / self.tau if self.tau else 1.0)
+        if self.gamma is None:
+            object.__setattr__(self, "gamma", self.tau)
+        _check_factors(self.alpha, self.gamma)
+
+    def top(self, d: int) -> int:
+        return top_count(self.tau, d)
+
+    def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
+        return be.scalar(self.alpha), be.scalar(self.gamma)
+
+
+@dataclass(frozen=True)
+class SignMGUP(Policy):
+    """Cautious-MGUP (eq. 3): ``alpha`` where the score is positive, else ``gamma`` (P8).
+
+    Args:
+        alpha: finite, >= 1. gamma: in (0, 1].
+        ties: where the score is 0, ``"damped"`` takes gamma (the paper, strictly > 0) and
+            ``"aligned"`` takes alpha (the authors' code, >= 0).
+    """
+
+    alpha: Any = 2.0
+    gamma: Any = 0.5
+    ties: str = "damped"
+
+    def __post_init__(self) -> None:
+        _check_factors(self.alpha, self.gamma)
+        if self.ties not in ("damped", "aligned"):
+            raise ValueError(f"ties={self.ties!r} is neither 'damped' (paper) nor 'aligned'.")
+
+    @property
+    def selects_zero(self) -> bool:  # type: ignore[override]
+        return self.ties == "aligned"
+
+    def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
+        return be.scalar(self.alpha), be.scalar(self.gamma)
+
+
+def _mean(be: Backend, positive: Array | None, d: int) -> Array:
+    """The share of positive scores: an exact count, then one division (P9)."""
+    return be.div(be.cast(positive, be.dtype), be.scalar(max(d, 1)))
+
+
+@dataclass(frozen=True)
+class AdaptiveSignMGUP(Policy):
+    """``1/tau_t`` where the score is positive, else ``tau_t``, its measured share (P9).
+
+    Args:
+        tau_min: floor of ``tau_t = clip(mean(s > 0), tau_min, 1)``, in (0, 1].
+    """
+
+    tau_min: float = 0.01
+    counts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_range("tau_min", self.tau_min, _POSITIVE, 1.0, "it bounds 1/tau_t.")
+
+    def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
+        share = be.xp.maximum(_mean(be, positive, d), be.scalar(self.tau_min))
+        return be.div(be.scalar(1.0), share), share
+
+
+@dataclass(frozen=True)
+class Cautious(Policy):
+    """The cautious baseline: ``1[s > 0] / max(mean(s > 0), 1e-3)``, zero on the rest (P10).
+
+    Liang et al., Cautious Optimizers, arXiv 2411.16085, in the form of C-Optim and timm. For
+    comparison only: a zero step on misaligned coordinates can keep an optimizer from its optimum
+    for ever (``examples/counterexample.py``).
+    """
+
+    counts: ClassVar[bool] = True
+
+    def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
+        share = be.xp.maximum(_mean(be, positive, d), be.scalar(1e-3))
+        return be.div(be.scalar(1.0), share), be.scalar(0.0)

@@ -1,0 +1,127 @@
+"""One step of one parameter: rule, policy, decay and step size put together (R0, R5).
+
+Pure and traceable: every driver that sees whole arrays (the NumPy optimizer, compiled graphs,
+accelerators) is this function in a loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .backend import Array, Backend
+from .policy import Policy, Split
+from .rank import slices
+from .rules.base import Rule, State
+
+
+class Statistics(NamedTuple):
+    """What the policy did to one parameter: 0-d arrays on its device, without a sync."""
+
+    selected: Array
+    """Share of coordinates that got the high multiplier."""
+    threshold: Array
+    """The lowest selected score (+inf if none is)."""
+    ties: Array
+    """How many scores equal the threshold of their slice, selected or not."""
+    positive: Array
+    """Share of scores above zero."""
+    multiplier: Array
+    """Mean multiplier."""
+
+
+class Update(NamedTuple):
+    """What one step of one parameter gives."""
+
+    delta: Array
+    """To be subtracted from the parameter, in the compute dtype: ``w - delta`` is rounded once."""
+    state: State
+    """In the dtypes of the state given."""
+    statistics: Statistics | None
+
+
+def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
+    """``(rate * phi) * u`` (R0), where no selected step overflows that need not (P7).
+
+    Args:
+        split: the multiplier of ``u`` as rows (slices, d), or ``None`` for phi = 1.
+        rate: 0-d. u: any shape.
+    """
+    if split is None:
+        return be.mul(rate, u)
+    rows = be.xp.reshape(u, split.mask.shape)
+    high = be.mul(be.mul(rate, split.high), rows)
+    low = be.mul(be.mul(rate, split.low), rows)
+    amplified = split.mask & be.xp.isfinite(high)
+    return be.xp.reshape(be.xp.where(amplified, high, low), u.shape)
+
+
+def measure(be: Backend, scores: Array, split: Split) -> Statistics:
+    """The statistics of one decision over canonical scores (slices, d)."""
+    xp = be.xp
+    size = be.scalar(max(scores.shape[0] * scores.shape[1], 1))
+    if scores.shape[0] * scores.shape[1] == 0:
+        zero = be.scalar(0.0)
+        return Statistics(zero, be.scalar(float("inf")), zero, zero, zero)
+
+    def total(mask: Array) -> Array:
+        return be.cast(xp.sum(be.count(mask)), be.dtype)
+
+    phi = xp.where(split.mask, split.high, split.low)
+    lowest = xp.min(xp.where(split.mask, scores, be.scalar(float("inf"))), axis=-1, keepdims=True)
+    return Statistics(
+        selected=total(split.mask) / size,
+        threshold=xp.min(lowest),
+        ties=total(scores == lowest),
+        positive=total(scores > 0.0) / size,
+        multiplier=xp.mean(phi),
+    )
+
+
+def update_array(
+    be: Backend,
+    rule: Rule,
+    policy: Policy | None,
+    w: Array,
+    g: Array,
+    state: State,
+    t: Any,
+    *,
+    lr: Any,
+    weight_decay: Any = 0.0,
+    stacked_dims: int = 0,
+    statistics: bool = False,
+) -> Update:
+    """One step of one parameter, as a difference (R0).
+
+    Args:
+        be: bound to the compute dtype of ``w``.
+        policy: ``None`` for the plain base rule.
+        w, g: the parameter and its raw gradient, real floating, of one shape.
+        state: as :meth:`Rule.init` made it, in any floating dtype.
+        t: the step, from 1: an int or a 0-d integer array.
+        lr, weight_decay: numbers or 0-d arrays. A Python 0 leaves the decay out.
+        stacked_dims: how many leading axes are slices of their own (P5).
+        statistics: whether to measure the decision.
+    """
+    kept = {name: value.dtype for name, value in state.items()}
+    w, raw = be.cast(w, be.dtype), be.flush(be.cast(g, be.dtype))
+    state = {name: be.cast(value, be.dtype) for name, value in state.items()}
+    decay = None if isinstance(weight_decay, (int, float)) and weight_decay == 0 else weight_decay
+    g = raw
+    if rule.couples_decay and decay is not None:
+        g, decay = raw + be.mul(be.scalar(decay), w), None
+
+    state = rule.accumulate(be, g, w, state, t)
+    direction = rule.direction(be, g, w, state, t)
+    state = rule.finish(be, g, w, state, t)
+
+    split, measured = None, None
+    if policy is not None:
+        rows = slices(be.flush(be.mul(direction.a, raw), be.tiny_score), be.xp, stacked_dims)
+        split = policy.decide(be, rows)
+        measured = measure(be, rows, split) if statistics else None
+    rate, decay_rate = rule.rates(be, be.scalar(lr), t)
+    delta = apply_split(be, split, rate, direction.u)
+    if decay is not None:
+        delta = delta + be.mul(be.mul(decay_rate, be.scalar(decay)), w)
+    return Update(delta, {name: be.cast(state[name], kept[name]) for name in state}, measured)
