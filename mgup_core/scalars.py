@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from .backend import Array, Backend
 
 STEP_BITS = 31  # a traced step count is below 2^31
@@ -30,6 +28,7 @@ def bias_correction(be: Backend, beta: float, t: Any) -> Array:
     Returns:
         A 0-d array.
 
+    >>> import numpy as np
     >>> from mgup_core.backend import backend_for
     >>> float(bias_correction(backend_for(np.zeros(1)), 0.5, 3))
     0.875

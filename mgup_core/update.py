@@ -51,8 +51,8 @@ def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Arra
     rows = be.xp.reshape(u, split.mask.shape)
     high = be.mul(be.mul(rate, split.high), rows)
     low = be.mul(be.mul(rate, split.low), rows)
-    amplified = split.mask & be.xp.isfinite(high)
-    return be.xp.reshape(be.xp.where(amplified, high, low), u.shape)
+    overflows = be.xp.isfinite(rows) & ~be.xp.isfinite(high)
+    return be.xp.reshape(be.xp.where(split.mask & ~overflows, high, low), u.shape)
 
 
 def measure(be: Backend, scores: Array, split: Split) -> Statistics:

@@ -43,7 +43,7 @@ class Rule:
 
     @property
     def couples_decay(self) -> bool:
-        """Whether decay enters the moments' gradient, ``g + weight_decay*w`` (never the score's)."""
+        """Whether decay enters the moments' gradient, as L2 (never the score's gradient)."""
         return False
 
     def accepts(self, shape: tuple[int, ...]) -> str | None:

@@ -1,0 +1,299 @@
+"""One step of one parameter in host memory, in place, block by block.
+
+The same rules and policies as :func:`mgup_core.update.update_array`, and the same bits, at the speed
+of the processor's cache: no array as long as the parameter is ever made. A policy that ranks needs
+two passes, since no coordinate can move before the threshold is known: the first takes the gradient
+into the moments and looks at the scores, the second reads the direction off the new moments again.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .backend import Array, Backend, NumPyBackend
+from .crew import each
+from .policy import Policy
+from .rules.base import Rule, State
+from .threshold import SAMPLE, Cut, Scan, exact_cut, guess, mask_of, resolve, scan, ties_in
+
+LIVE_ARRAYS = 6
+"""About how many arrays as long as a block one thread holds at a time."""
+_SMALLEST, _LARGEST = 1 << 13, 3 << 15
+
+
+class Cells(Protocol):
+    """One-dimensional storage: a NumPy array, or something that converts as it reads and writes."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, span: slice, /) -> Array: ...
+    def __setitem__(self, span: slice, value: Array, /) -> None: ...
+
+
+class Tally(NamedTuple):
+    """What the policy did to one slice, from which the statistics are made."""
+
+    size: int
+    selected: int
+    threshold: float
+    ties: int
+    positive: int
+    high: float
+    low: float
+
+
+class _Watching(NumPyBackend):
+    """Notes whether anything was ever flushed."""
+
+    flushed = False
+
+    def flush(self, x: Array, below: float | None = None) -> Array:
+        result = super().flush(x, below)
+        self.flushed |= result is not x
+        return result
+
+
+class _Clean(NumPyBackend):
+    """For a second look at a block in which the first look flushed nothing."""
+
+    def flush(self, x: Array, below: float | None = None) -> Array:
+        return x
+
+
+class _Proposal(NamedTuple):
+    """A block's direction and score, and the moments if they were not written back."""
+
+    u: Array
+    scores: Array
+    state: State | None
+
+
+class BlockStep:
+    """One step of one slice of one parameter, elementwise rules only.
+
+    Args:
+        be: bound to the compute dtype of the parameter.
+        w, g, state: cells of equal length, in C order. ``w`` and ``state`` are changed in place.
+        t: the step, from 1.
+        lr, weight_decay: as in :func:`mgup_core.update.update_array`.
+        exact_state: whether the state's cells keep the compute dtype without rounding, so that the
+            direction may be read off them again; otherwise the moments are formed twice.
+        spare: bytes that may be used besides the arguments, over all threads.
+        threads: how many work at it.
+    """
+
+    def __init__(
+        self,
+        be: NumPyBackend,
+        rule: Rule,
+        policy: Policy | None,
+        w: Cells,
+        g: Cells,
+        state: dict[str, Cells],
+        t: int,
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        exact_state: bool = True,
+        spare: int = 1 << 24,
+        threads: int = 1,
+    ) -> None:
+        self.be, self.rule, self.policy = be, rule, policy
+        self.w, self.g, self.state, self.t = w, g, state, t
+        self.exact_state, self.threads = exact_state, threads
+        rate, decay_rate = rule.rates(be, be.scalar(lr), t)
+        self.rate = rate
+        self.coupled = be.scalar(weight_decay) if rule.couples_decay and weight_decay else None
+        self.decay = None
+        if weight_decay and not rule.couples_decay:
+            self.decay = be.mul(decay_rate, be.scalar(weight_decay))
+        itemsize = np.dtype(be.host_dtype).itemsize
+        block = min(max(spare // (LIVE_ARRAYS * itemsize * threads), _SMALLEST), _LARGEST)
+        size = len(w)
+        self.spans = [slice(i, min(i + block, size)) for i in range(0, size, block)]
+        arrays_kept = 2 if exact_state else 2 + len(state)
+        working = LIVE_ARRAYS * itemsize * threads * block
+        self.keep = max(spare - working, 0) // (arrays_kept * itemsize * block)
+        self.kept: dict[int, _Proposal] = {}
+        self.clean = [False] * len(self.spans)
+
+    # -- one block ---------------------------------------------------------------------------
+
+    def _read(self, cells: Cells, span: slice) -> Array:
+        return np.asarray(cells[span], dtype=self.be.host_dtype)
+
+    def _gradients(self, be: Backend, w: Array, span: slice) -> tuple[Array, Array]:
+        """(the raw gradient, the one that the moments take in)."""
+        raw = be.flush(self._read(self.g, span))
+        return raw, raw if self.coupled is None else raw + be.mul(self.coupled, w)
+
+    def _propose(self, be: Backend, span: slice, *, accumulate: bool) -> _Proposal:
+        w = self._read(self.w, span)
+        raw, g = self._gradients(be, w, span)
+        state = {name: self._read(cells, span) for name, cells in self.state.items()}
+        if accumulate:
+            state = self.rule.accumulate(be, g, w, state, self.t)
+        u, a = self.rule.direction(be, g, w, state, self.t)
+        return _Proposal(u, be.flush(be.mul(a, raw), be.tiny_score), state)
+
+    def _first(self, i: int) -> _Proposal:
+        """Propose for block i, take its gradient into its moments, and keep what there is room for."""
+        watching = _Watching.__new__(_Watching)
+        watching.__dict__ = copy.copy(self.be.__dict__)
+        proposal = self._propose(watching, self.spans[i], accumulate=True)
+        self.clean[i] = not watching.flushed
+        if self.exact_state:
+            assert proposal.state is not None
+            self._store(proposal.state, self.spans[i])
+            proposal = proposal._replace(state=None)
+        if i < self.keep:
+            self.kept[i] = proposal
+        return proposal
+
+    def _again(self, i: int) -> _Proposal:
+        """The proposal of block i once more."""
+        if i in self.kept:
+            return self.kept.pop(i)
+        be: NumPyBackend = self.be
+        if self.clean[i]:
+            be = _Clean.__new__(_Clean)
+            be.__dict__ = self.be.__dict__
+        return self._propose(be, self.spans[i], accumulate=not self.exact_state)
+
+    def _store(self, state: State, span: slice) -> None:
+        for name, value in state.items():
+            self.state[name][span] = value
+
+    def _finish(self, i: int, proposal: _Proposal, mask: Array | None, high: Any, low: Any) -> int:
+        """Move block i; how many coordinates got the high rate."""
+        be, span = self.be, self.spans[i]
+        w = self._read(self.w, span)
+        state = proposal.state
+        if state is None:
+            state = {name: self._read(cells, span) for name, cells in self.state.items()}
+        if type(self.rule).finish is not Rule.finish:
+            _, g = self._gradients(be, w, span)
+            state = self.rule.finish(be, g, w, state, self.t)
+            self._store(state, span)
+        elif proposal.state is not None:
+            self._store(state, span)
+        if mask is None:
+            delta = be.mul(self.rate, proposal.u)
+        else:
+            if high > 1.0:  # only then can the product overflow where u did not (P7)
+                mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
+            # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
+            # as slow.
+            delta = mask.view(np.uint8).astype(be.host_dtype)
+            delta *= high
+            np.maximum(delta, low, out=delta)
+            delta *= proposal.u
+        if self.decay is not None:
+            delta += self.decay * w
+        np.subtract(w, delta, out=delta)
+        self.w[span] = delta
+        return 0 if mask is None else int(np.count_nonzero(mask))
+
+    # -- the passes ----------------------------------------------------------------------------
+
+    def _each(self, work: Any) -> list[Any]:
+        def quiet(i: int) -> Any:
+            with np.errstate(all="ignore"):
+                return work(i)
+
+        return each(quiet, len(self.spans), self.threads)
+
+    def run(self) -> Tally:
+        """Do the step."""
+        with np.errstate(all="ignore"):
+            if not self.spans:
+                return Tally(0, 0, math.inf, 0, 0, 1.0, 1.0)
+            if self.policy is None:
+                self._each(lambda i: self._finish(i, self._first(i), None, None, None))
+                return Tally(len(self.w), 0, math.inf, 0, 0, 1.0, 1.0)
+            if self.policy.ranks:
+                return self._run_ranked(self.policy)
+            return self._run_signed(self.policy)
+
+    def _rates(self, policy: Policy, positive: int) -> tuple[Any, Any]:
+        counted = np.full((1, 1), positive)
+        high, low = policy.factors(self.be, counted, len(self.w))
+        return (self.rate * high).reshape(()), (self.rate * low).reshape(())
+
+    def _run_signed(self, policy: Policy) -> Tally:
+        """Those above zero: one pass if the factors do not depend on how many there are."""
+
+        def mask_of_signs(scores: Array) -> Array:
+            return scores >= 0.0 if policy.selects_zero else scores > 0.0
+
+        if policy.counts:
+            count = self._each(lambda i: int(np.count_nonzero(self._first(i).scores > 0.0)))
+            again = self._again
+        else:
+            self.keep, count, again = 0, [0], self._first
+        high, low = self._rates(policy, sum(count))
+
+        def move(i: int) -> tuple[int, int]:
+            proposal = again(i)
+            mask = mask_of_signs(proposal.scores)
+            positive = int(np.count_nonzero(proposal.scores > 0.0))
+            return self._finish(i, proposal, mask, high, low), positive
+
+        moved = self._each(move)
+        selected, positive = (sum(column) for column in zip(*moved, strict=True))
+        return Tally(len(self.w), selected, 0.0, 0, positive, high, low)
+
+    def _run_ranked(self, policy: Policy) -> Tally:
+        size = len(self.w)
+        k = policy.top(size)
+        cut, ties = self._cut(k)
+        # The quota of each block: the ties are taken in index order.
+        before = accumulate([0, *ties])
+        quotas = [
+            min(max(cut.need - b, 0), n) for b, n in zip(before, ties, strict=False)
+        ]
+        high, low = self._rates(policy, 0)
+
+        def move(i: int) -> tuple[int, int]:
+            proposal = self._again(i)
+            mask = mask_of(proposal.scores, cut.threshold, ties[i], quotas[i])
+            positive = int(np.count_nonzero(proposal.scores > 0.0))
+            return self._finish(i, proposal, mask, high, low), positive
+
+        moved = self._each(move)
+        selected, positive = (sum(column) for column in zip(*moved, strict=True))
+        return Tally(size, selected, cut.threshold, sum(ties), positive, high, low)
+
+    def _cut(self, k: int) -> tuple[Cut, list[int]]:
+        """Where to cut, and how many ties each block has there; the first pass."""
+        if len(self.spans) == 1:
+            self.keep = 1
+            scores = self._first(0).scores
+            cut = exact_cut(scores, k)
+            return cut, [int(np.count_nonzero(scores == cut.threshold))]
+        low, high = self._guess(k)
+        scans: list[Scan] = self._each(lambda i: scan(self._first(i).scores, low, high))
+        found = resolve(scans, k, low, high)
+        if found is not None:
+            return found, [ties_in(s, found.threshold) for s in scans]
+        # The guess missed: look at all scores at once. Rare, and as exact.
+        scores = np.concatenate(self._each(self._scores_again))
+        cut = exact_cut(scores, k)
+        return cut, [int(np.count_nonzero(scores[span] == cut.threshold)) for span in self.spans]
+
+    def _scores_again(self, i: int) -> Array:
+        proposal = self._again(i)
+        if i < self.keep:
+            self.kept[i] = proposal
+        return proposal.scores
+
+    def _guess(self, k: int) -> tuple[float, float]:
+        size = len(self.w)
+        # An odd stride, so that it does not walk along one column of a matrix.
+        stride = max(size // SAMPLE, 1) | 1
+        sample = self._propose(self.be, slice(0, size, stride), accumulate=True).scores
+        return guess(sample, k / size)
