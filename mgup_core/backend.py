@@ -42,6 +42,7 @@ class Backend:
         self.tiny_score = 2.0 * tiny  # P2: 2^-125, or 2^-1021 in float64
         self.tiny_moment = 2.0**26 * tiny  # N6: 2^-100, or 2^-996 in float64
         self._scalars: dict[float, Array] = {}
+        self.corrections: dict[float, tuple[Any, Array]] = {}  # beta -> (t, c(beta, t)), traced
 
     # -- scalars and casts -------------------------------------------------------------------
 

@@ -43,7 +43,9 @@ class Tally(NamedTuple):
     ties: int
     positive: int
     high: float
+    """The multiplier of the selected."""
     low: float
+    """The multiplier of the rest."""
 
 
 class _Watching(NumPyBackend):
@@ -184,6 +186,7 @@ class BlockStep:
         if mask is None:
             delta = be.mul(self.rate, proposal.u)
         else:
+            high, low = self.rate * high, self.rate * low
             if high > 1.0:  # only then can the product overflow where u did not (P7)
                 mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
             # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
@@ -219,10 +222,9 @@ class BlockStep:
                 return self._run_ranked(self.policy)
             return self._run_signed(self.policy)
 
-    def _rates(self, policy: Policy, positive: int) -> tuple[Any, Any]:
-        counted = np.full((1, 1), positive)
-        high, low = policy.factors(self.be, counted, len(self.w))
-        return (self.rate * high).reshape(()), (self.rate * low).reshape(())
+    def _factors(self, policy: Policy, positive: int) -> tuple[Any, Any]:
+        high, low = policy.factors(self.be, np.full((1, 1), positive), len(self.w))
+        return high.reshape(()), low.reshape(())
 
     def _run_signed(self, policy: Policy) -> Tally:
         """Those above zero: one pass if the factors do not depend on how many there are."""
@@ -235,7 +237,7 @@ class BlockStep:
             again = self._again
         else:
             self.keep, count, again = 0, [0], self._first
-        high, low = self._rates(policy, sum(count))
+        high, low = self._factors(policy, sum(count))
 
         def move(i: int) -> tuple[int, int]:
             proposal = again(i)
@@ -253,10 +255,8 @@ class BlockStep:
         cut, ties = self._cut(k)
         # The quota of each block: the ties are taken in index order.
         before = accumulate([0, *ties])
-        quotas = [
-            min(max(cut.need - b, 0), n) for b, n in zip(before, ties, strict=False)
-        ]
-        high, low = self._rates(policy, 0)
+        quotas = [min(max(cut.need - b, 0), n) for b, n in zip(before, ties, strict=False)]
+        high, low = self._factors(policy, 0)
 
         def move(i: int) -> tuple[int, int]:
             proposal = self._again(i)

@@ -12,7 +12,7 @@ Array = Any
 def partition_mask(scores: Array, k: int) -> Array:
     """The mask of the k largest of each row of canonical scores (n, d), NumPy arrays only (P4)."""
     mask = np.zeros(scores.shape, dtype=bool)
-    if 0 < k:
+    if k > 0:
         for row, selected in zip(scores, mask, strict=True):
             _select(row, min(k, row.size), selected)
     return mask

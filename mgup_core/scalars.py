@@ -35,12 +35,16 @@ def bias_correction(be: Backend, beta: float, t: Any) -> Array:
     """
     if isinstance(t, int):
         return be.scalar(_host_correction(be.host_dtype, beta, t))
-    one = be.scalar(1.0)
-    c = be.scalar(0.0)
-    for k, complement in enumerate(complements(beta)):
-        bit = (t // 2**k) % 2 > 0
-        c = be.xp.where(bit, c + be.mul(be.scalar(complement), one - c), c)
-    return c
+    # Parameters that share a backend and a step share the graph of their correction.
+    known = be.corrections.get(beta)
+    if known is None or known[0] is not t:
+        one = be.scalar(1.0)
+        c = be.scalar(0.0)
+        for k, complement in enumerate(complements(beta)):
+            bit = (t // 2**k) % 2 > 0
+            c = be.xp.where(bit, c + be.mul(be.scalar(complement), one - c), c)
+        be.corrections[beta] = known = t, c
+    return known[1]
 
 
 @lru_cache(maxsize=1024)

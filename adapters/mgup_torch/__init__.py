@@ -1,0 +1,16 @@
+"""MGUP for PyTorch: optimizers made from the rules of :mod:`mgup_core`, and a wrapper."""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:  # pragma: no cover
+    raise ImportError("mgup_torch needs PyTorch: pip install 'mgup[torch]'") from error
+
+from mgup_core import SGD, AdamW, Lion
+
+from .muon import MGUPMuon as MGUPMuon
+from .optimizer import RuleOptimizer as RuleOptimizer
+from .optimizer import optimizer as optimizer
+
+MGUPAdamW = optimizer(AdamW, positional=("lr", "betas", "eps", "weight_decay", "amsgrad"))
+MGUPLion = optimizer(Lion, positional=("lr", "betas", "weight_decay"))
+MGUPSGD = optimizer(SGD, positional=("lr", "momentum", "dampening", "weight_decay", "nesterov"))

@@ -1,0 +1,133 @@
+"""What PyTorch lends the core: exact roots, selection, and parameters as cells of host memory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import array_api_compat.numpy as numpy_xp
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgup_core import Backend, NumPyBackend
+from mgup_core.partition import partition_mask
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class TorchBackend(Backend):
+    """Whole tensors, eager or compiled, on any device.
+
+    Scalars are 0-d tensors in host memory, which PyTorch takes beside tensors of any device.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(xp, dtype)
+
+    def scalar(self, value: Any) -> Tensor:
+        if torch.compiler.is_compiling() and isinstance(value, (int, float, np.generic)):
+            return torch.full((), float(value), dtype=self.dtype)
+        return super().scalar(value)
+
+    def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.to(dtype)
+
+    def zeros_like(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x, dtype=self.dtype, memory_format=torch.preserve_format)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        # Eager torch.sqrt is off by one unit for 17 % of float32 on the CPU; compiled it is exact.
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            return torch.from_numpy(np.sqrt(x.numpy())) if x.ndim else x.double().sqrt().to(x.dtype)
+        return torch.sqrt(x)
+
+    def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
+        if dtype is None:
+            return torch.matmul(a, b)
+        narrow = getattr(torch, dtype)
+        return torch.matmul(a.to(narrow), b.to(narrow)).to(self.dtype)
+
+    def flush(self, x: Tensor, below: float | None = None) -> Tensor:
+        bound = _largest_below(self.tiny_moment if below is None else below, self.host_dtype)
+        return torch.nn.functional.hardshrink(x, bound)
+
+    def rank_mask(self, scores: Tensor, k: int) -> Tensor:
+        if torch.compiler.is_compiling():
+            return _rank_mask_op(scores, k)
+        return _rank_mask(scores, k)
+
+
+@lru_cache(maxsize=64)
+def _largest_below(bound: float, dtype: Any) -> float:
+    """Hardshrink zeroes |x| <= lambd; N6 zeroes |x| < bound."""
+    return float(np.nextafter(dtype(bound), dtype(0)))
+
+
+def _rank_mask(scores: Tensor, k: int) -> Tensor:
+    if scores.device.type == "cpu":
+        return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
+    return sorted_mask(scores, k)
+
+
+@torch.library.custom_op("mgup::rank_mask", mutates_args=())
+def _rank_mask_op(scores: Tensor, k: int) -> Tensor:
+    """Selection as one opaque operation: a compiled graph has nothing to gain inside it."""
+    return _rank_mask(scores, k)
+
+
+@_rank_mask_op.register_fake
+def _(scores: Tensor, k: int) -> Tensor:
+    return scores.new_empty(scores.shape, dtype=torch.bool)
+
+
+def sorted_mask(scores: Tensor, k: int) -> Tensor:
+    """The mask of the k largest of each row of canonical scores (n, d), on an accelerator (P4).
+
+    Sorting finds the threshold only; ties are told by index, since no sort order is promised.
+    """
+    if k == 0 or scores.numel() == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    nan = scores != scores
+    filled = scores.masked_fill(nan, -torch.inf)
+    threshold = filled.sort(dim=-1, descending=True).values[:, k - 1 : k]
+    mask = filled > threshold
+    need = k - mask.sum(-1, keepdim=True)
+    for ties in (scores == threshold, nan & (threshold == -torch.inf)):
+        place = ties.cumsum(-1)
+        mask |= ties & (place <= need)
+        need = need - place[:, -1:]
+    return mask
+
+
+def host_backend(dtype: torch.dtype) -> NumPyBackend:
+    """The NumPy backend for tensors of a compute dtype, which NumPy sees without a copy."""
+    return NumPyBackend(numpy_xp, np.float64 if dtype == torch.float64 else np.float32)
+
+
+class NarrowCells:
+    """A flat float16 or bfloat16 tensor, read as float32 arrays and rounded once when written."""
+
+    def __init__(self, flat: Tensor) -> None:
+        self.flat = flat
+
+    def __len__(self) -> int:
+        return self.flat.numel()
+
+    def __getitem__(self, span: slice) -> Any:
+        return self.flat[span].to(torch.float32).numpy()
+
+    def __setitem__(self, span: slice, value: Any) -> None:
+        self.flat[span].copy_(torch.from_numpy(value))
+
+
+def cells(x: Tensor, dtype: torch.dtype) -> Any:
+    """A contiguous tensor in host memory as one-dimensional cells of a compute dtype."""
+    flat = x.detach().view(-1)
+    return flat.numpy() if flat.dtype == dtype else NarrowCells(flat)

@@ -1,0 +1,103 @@
+"""Parameter groups: from PyTorch's names to a rule and a policy, and what a group may hold."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, Rule, SignMGUP
+from mgup_core.policy import check_range
+
+Group = dict[str, Any]
+
+MODES = ("rank", "sign", "adaptive", "cautious", "off")
+
+MGUP_DEFAULTS: Group = {
+    "tau": 0.5,
+    "alpha": None,
+    "gamma": None,
+    "mode": "rank",
+    "ties": "damped",
+    "tau_min": 0.01,
+    "stacked_dims": 0,
+    "state_dtype": None,
+}
+"""What MGUP adds to a group."""
+
+TWIN_DEFAULTS: Group = {
+    "maximize": False,
+    "foreach": None,
+    "capturable": False,
+    "differentiable": False,
+    "fused": None,
+}
+"""What every optimizer of torch.optim has. foreach and fused choose an implementation there; here
+the implementation is chosen by itself, and never changes the result."""
+
+_BETA = re.compile(r"b\d")
+
+
+def rule_defaults(rule_class: type[Rule]) -> Group:
+    """A rule's hyperparameters under PyTorch's names: b1, b2, … are ``betas``."""
+    rule = rule_class()
+    named = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    betas = tuple(value for name, value in named.items() if _BETA.fullmatch(name))
+    others = {name: value for name, value in named.items() if not _BETA.fullmatch(name)}
+    return {**({"betas": betas} if betas else {}), **others}
+
+
+def rule_of(rule_class: type[Rule], group: Group) -> Rule:
+    """The rule that a group describes; raises ValueError if its values make none."""
+    values: Group = {}
+    names = [f.name for f in fields(rule_class)]
+    betas = [name for name in names if _BETA.fullmatch(name)]
+    if betas:
+        if len(group["betas"]) != len(betas):
+            raise ValueError(f"betas={group['betas']!r} must hold {len(betas)} numbers.")
+        values.update(zip(betas, map(float, group["betas"]), strict=True))
+    values.update({name: group[name] for name in names if name not in betas})
+    return rule_class(**values)
+
+
+def policy_of(group: Group) -> Policy | None:
+    """The policy that a group describes; raises ValueError if its values make none."""
+    mode, alpha, gamma = group["mode"], group["alpha"], group["gamma"]
+    if mode == "rank":
+        return MGUP(group["tau"], alpha, gamma)
+    if mode == "sign":
+        # As in rank mode, alpha = 1/tau and gamma = tau unless they are given.
+        like = MGUP(group["tau"], alpha, gamma)
+        return SignMGUP(like.alpha, like.gamma, group["ties"])
+    if mode == "adaptive":
+        return AdaptiveSignMGUP(group["tau_min"])
+    if mode == "cautious":
+        return Cautious()
+    if mode == "off":
+        return None
+    raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
+
+
+def check_group(group: Group) -> None:
+    """Refuse, before anything changes, what is not the rule's own: policy, rates, flags."""
+    policy_of(group)
+    check_range("tau", group["tau"], 0.0, 1.0, "it is the share of coordinates selected.")
+    for name in ("lr", "weight_decay"):
+        value = group[name]
+        if isinstance(value, torch.Tensor):
+            if value.numel() != 1:
+                raise ValueError(f"{name} is a tensor of shape {tuple(value.shape)}, not a scalar.")
+            continue
+        check_range(name, value, 0.0, 1e30, "it must not be negative, and finite.")
+    for name in ("amsgrad", "differentiable"):
+        if group.get(name):
+            raise ValueError(f"{name}=True is not available: there is no MGUP rule of it.")
+    if not isinstance(group["stacked_dims"], int) or group["stacked_dims"] < 0:
+        raise ValueError(f"stacked_dims={group['stacked_dims']!r} must be an int >= 0.")
+    if group["state_dtype"] not in (None, torch.float32, torch.float64, torch.bfloat16):
+        raise ValueError(
+            f"state_dtype={group['state_dtype']!r} is none of None (the parameter's dtype), "
+            "torch.float32, torch.float64, torch.bfloat16."
+        )

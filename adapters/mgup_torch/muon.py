@@ -1,0 +1,132 @@
+"""Muon for the matrices of a model and AdamW for the rest (R4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mgup_core import AdamW, Muon, Rule
+
+from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group
+from .optimizer import RuleOptimizer
+
+EXCEPTIONS = ("embed", "wte", "wpe", "lm_head", "head")
+"""Parts of a parameter's name that send it to AdamW though it is a matrix."""
+
+
+class MGUPMuon(RuleOptimizer):
+    """Muon with MGUP, for PyTorch: matrices to Muon, everything else to AdamW.
+
+    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
+    ``exceptions``; give ``model.named_parameters()``, since plain tensors have no names and are told
+    apart by shape alone. A group with ``"use_muon": True`` or ``False`` is taken at its word.
+    Each kind becomes a group of its own, so learning-rate schedulers see both.
+
+    Args:
+        params: ``model.named_parameters()``, tensors, or groups of either.
+        lr, weight_decay, momentum, nesterov, ns_coefficients, eps, ns_steps: as
+            ``torch.optim.Muon``. The decay uses the unscaled learning rate.
+        adjust_lr_fn: ``"match_rms_adamw"``, so that AdamW's learning rates carry over, or
+            ``"original"`` (``None`` is the same, as in torch).
+        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch) or ``"float32"``.
+        exceptions: parts of names.
+        adamw_lr: learning rate of the AdamW group; default ``lr``.
+        adamw_betas, adamw_eps: of AdamW.
+        tau, alpha, gamma, mode, …: as for every MGUP optimizer, for both kinds.
+
+    Raises:
+        ValueError, TypeError: naming the argument.
+    """
+
+    rule_class = Muon
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: Any = Muon.lr,
+        weight_decay: float = Muon.weight_decay,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+        eps: float = 1e-7,
+        ns_steps: int = 5,
+        adjust_lr_fn: str | None = "match_rms_adamw",
+        *,
+        ns_dtype: str = "bfloat16",
+        exceptions: tuple[str, ...] = EXCEPTIONS,
+        adamw_lr: Any = None,
+        adamw_betas: tuple[float, float] = (0.95, 0.95),
+        adamw_eps: float = 1e-8,
+        statistics: bool = False,
+        **mgup: Any,
+    ) -> None:
+        if unknown := mgup.keys() - MGUP_DEFAULTS.keys() - TWIN_DEFAULTS.keys():
+            raise TypeError(f"MGUPMuon got unexpected arguments {sorted(unknown)}.")
+        defaults: Group = {
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "ns_coefficients": ns_coefficients,
+            "eps": eps,
+            "ns_steps": ns_steps,
+            "adjust_lr_fn": adjust_lr_fn,
+            "ns_dtype": ns_dtype,
+            "exceptions": exceptions,
+            "adamw_lr": adamw_lr,
+            "adamw_betas": adamw_betas,
+            "adamw_eps": adamw_eps,
+            "use_muon": True,
+            **mgup,
+        }
+        super().__init__(params, defaults, statistics=statistics)
+
+    def _rule(self, group: Group) -> Rule:
+        if not group["use_muon"]:
+            b1, b2 = group["adamw_betas"]
+            return AdamW(b1, b2, group["adamw_eps"])
+        return Muon(
+            momentum=group["momentum"],
+            nesterov=group["nesterov"],
+            scale=group["adjust_lr_fn"] or "original",
+            ns_coefficients=tuple(group["ns_coefficients"]),
+            ns_steps=group["ns_steps"],
+            eps=group["eps"],
+            ns_dtype=group["ns_dtype"],
+        )
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group, split in two if it holds parameters of both kinds."""
+        if "use_muon" in param_group:
+            super().add_param_group(param_group)
+            return
+        group = dict(param_group)
+        params = group.pop("params")
+        params = [params] if isinstance(params, Tensor) else list(params)
+        exceptions = group.get("exceptions", self.defaults["exceptions"])
+        kinds: dict[bool, list[Any]] = {True: [], False: []}
+        for param in params:
+            kinds[_is_hidden_matrix(param, exceptions)].append(param)
+        halves = [
+            {**group, "params": members, "use_muon": use_muon}
+            for use_muon, members in kinds.items()
+            if members or (use_muon and not params)
+        ]
+        lr = group.get("adamw_lr", self.defaults["adamw_lr"])
+        for half in halves:
+            if not half["use_muon"] and lr is not None:
+                half["lr"] = lr
+            half["params"] = list(half["params"])
+            self._check(half)
+        for half in halves:
+            super().add_param_group(half)
+
+
+def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:
+    name, tensor = param if isinstance(param, tuple) else ("", param)
+    if not isinstance(tensor, torch.Tensor):
+        return True  # refused by torch, which says what it is
+    return tensor.ndim == 2 and not any(part in name for part in exceptions)
