@@ -16,6 +16,7 @@ import numpy as np
 from .counting import cumulative_count
 from .partition import partition_mask
 from .rank import argsort_mask
+from .scalars import traced_correction
 
 Array = Any
 """Any array of an array-API namespace; the core never names a framework's type."""
@@ -42,7 +43,6 @@ class Backend:
         self.tiny_score = 2.0 * tiny  # P2: 2^-125, or 2^-1021 in float64
         self.tiny_moment = 2.0**26 * tiny  # N6: 2^-100, or 2^-996 in float64
         self._scalars: dict[float, Array] = {}
-        self.corrections: dict[float, tuple[Any, Array]] = {}  # beta -> (t, c(beta, t)), traced
 
     # -- scalars and casts -------------------------------------------------------------------
 
@@ -76,6 +76,10 @@ class Backend:
     def sqrt(self, x: Array) -> Array:
         """The correctly rounded square root (N4)."""
         return self.xp.sqrt(x)
+
+    def correction(self, beta: float, t: Array) -> Array:
+        """``1 - beta^t`` of a 0-d integer array ``t`` (N3)."""
+        return traced_correction(self, beta, t)
 
     def matmul(self, a: Array, b: Array, dtype: str | None = None) -> Array:
         """The matrix product (N7)."""

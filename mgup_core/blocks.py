@@ -1,9 +1,10 @@
 """One step of one parameter in host memory, in place, block by block.
 
-The same rules and policies as :func:`mgup_core.update.update_array`, and the same bits, at the speed
-of the processor's cache: no array as long as the parameter is ever made. A policy that ranks needs
-two passes, since no coordinate can move before the threshold is known: the first takes the gradient
-into the moments and looks at the scores, the second reads the direction off the new moments again.
+The same rules and policies as :func:`mgup_core.update.update_array`, and the same bits, at the
+speed of the processor's cache: no array as long as the parameter is ever made. A policy that ranks
+needs two passes, since no coordinate can move before the threshold is known: the first takes the
+gradient into the moments and looks at the scores, the second reads the direction off the new
+moments again.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class BlockStep:
         return _Proposal(u, be.flush(be.mul(a, raw), be.tiny_score), state)
 
     def _first(self, i: int) -> _Proposal:
-        """Propose for block i, take its gradient into its moments, and keep what there is room for."""
+        """Propose for block i, gradient taken into its moments; keep what there is room for."""
         watching = _Watching.__new__(_Watching)
         watching.__dict__ = copy.copy(self.be.__dict__)
         proposal = self._propose(watching, self.spans[i], accumulate=True)

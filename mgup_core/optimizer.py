@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -11,7 +10,8 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from .backend import Array, Backend, backend_for
-from .policy import MGUP, Policy, check_range
+from .checks import check_rate, check_real
+from .policy import MGUP, Policy
 from .rules.base import Rule, State
 from .update import Statistics, update_array
 
@@ -19,9 +19,9 @@ Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 
 
 class OptimizerState(NamedTuple):
-    """Plain data: how many steps were taken, and each parameter's state by its key."""
+    """Plain data: how many steps each parameter has taken, and its state, by its key."""
 
-    step: int
+    steps: dict[Any, int]
     arrays: dict[Any, State]
 
 
@@ -35,14 +35,6 @@ def _items(tree: Any, name: str) -> dict[Any, Any]:
 
 def _like(tree: Any, items: dict[Any, Any]) -> Any:
     return items if isinstance(tree, dict) else type(tree)(items.values())
-
-
-def check_real(name: str, x: Array) -> None:
-    """Refuse anything but a real floating array."""
-    xp = array_namespace(x)
-    known = (xp.bool, xp.int8, xp.int16, xp.int32, xp.int64, xp.uint8, xp.complex64, xp.complex128)
-    if x.dtype in known:
-        raise TypeError(f"{name} has dtype {x.dtype}; only real floating arrays can be trained.")
 
 
 @dataclass(frozen=True)
@@ -82,9 +74,7 @@ class Optimizer:
         for name in ("lr", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.rule, name))
-            check_range(name, getattr(self, name), 0.0, math.inf, "it must not be negative.")
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)!r} is not finite.")
+            check_rate(name, getattr(self, name))
 
     def init(self, params: Params) -> OptimizerState:
         """The state before the first step.
@@ -98,14 +88,14 @@ class Optimizer:
             raise ValueError("params is empty: there is nothing to optimize.")
         arrays = {}
         for key, w in items.items():
-            check_real(f"params[{key!r}]", w)
+            check_real(f"params[{key!r}]", w, array_namespace(w))
             if reason := self.rule.accepts(w.shape):
                 raise ValueError(f"params[{key!r}]: {reason}")
             be = self.backend(w)
             dtype = w.dtype if self.state_dtype is None else getattr(be.xp, self.state_dtype)
             fresh = self.rule.init(be, be.cast(w, be.dtype))
             arrays[key] = {name: be.cast(value, dtype) for name, value in fresh.items()}
-        return OptimizerState(0, arrays)
+        return OptimizerState(dict.fromkeys(items, 0), arrays)
 
     def step(
         self, params: Params, grads: Params, state: OptimizerState, *, lr: float | None = None
@@ -136,12 +126,12 @@ class Optimizer:
     ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
         weights, gradients = _items(params, "params"), _items(grads, "grads")
         self._check(weights, gradients, state)
-        t = state.step + 1
-        arrays, measured = dict(state.arrays), {}
+        steps, arrays, measured = dict(state.steps), dict(state.arrays), {}
         for key, g in gradients.items():
             if g is None:
                 continue
             w, be = weights[key], self.backend(weights[key])
+            steps[key] += 1
             with np.errstate(all="ignore"):
                 update = update_array(
                     be,
@@ -150,7 +140,7 @@ class Optimizer:
                     w,
                     g,
                     arrays[key],
-                    t,
+                    steps[key],
                     lr=self.lr if lr is None else lr,
                     weight_decay=self.weight_decay,
                     stacked_dims=self._stacked(key),
@@ -160,7 +150,7 @@ class Optimizer:
             arrays[key] = update.state
             if update.statistics is not None:
                 measured[key] = update.statistics
-        return _like(params, weights), OptimizerState(t, arrays), measured
+        return _like(params, weights), OptimizerState(steps, arrays), measured
 
     def _stacked(self, key: Any) -> int:
         if isinstance(self.stacked_dims, dict):
@@ -180,7 +170,7 @@ class Optimizer:
             if g is None:
                 continue
             w = weights[key]
-            check_real(f"grads[{key!r}]", g)
+            check_real(f"grads[{key!r}]", g, array_namespace(g))
             if g.shape != w.shape or g.dtype != w.dtype:
                 raise ValueError(
                     f"grads[{key!r}] is {g.dtype} {tuple(g.shape)}, but the parameter is "

@@ -15,6 +15,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from .backend import Array, Backend, backend_for
+from .checks import check_range
 from .counting import counting_mask
 from .partition import partition_mask
 from .rank import argsort_mask, slices, top_count
@@ -112,23 +113,15 @@ def differentiate(mask: Array, alpha: Any, gamma: Any, *, dtype: Any = None) -> 
     return xp.where(mask, be.scalar(alpha), be.scalar(gamma))
 
 
-def check_range(name: str, value: Any, low: float, high: float, remedy: str) -> None:
-    """Refuse a Python number outside [low, high]; arrays (scheduled values) pass (P6, P7)."""
-    if isinstance(value, (int, float, np.generic)) and not low <= float(value) <= high:
-        raise ValueError(f"{name}={value!r} is outside [{low:g}, {high:g}]: {remedy}")
-
-
-_POSITIVE = math.ulp(0.0)  # the smallest float above zero: [_POSITIVE, 1] is (0, 1]
-_FINITE = float(np.finfo(np.float64).max)
-
-
 def _check_factors(alpha: Any, gamma: Any) -> None:
-    check_range("alpha", alpha, 1.0, _FINITE, "the selected coordinates are never damped.")
+    check_range("alpha", alpha, "[1, inf)", "the selected coordinates are never damped.")
     check_range(
-        "gamma", gamma, _POSITIVE, 1.0,
-        "the rest keeps a smaller step that is never zero, since zeroing it can diverge; "
-        "policy Cautious is the zeroing baseline.",
-    )  # fmt: skip
+        "gamma",
+        gamma,
+        "(0, 1]",
+        "the rest keeps a smaller step that is never zero, since zeroing it can diverge; give "
+        "gamma a value in that range (policy Cautious is the zeroing baseline).",
+    )
 
 
 @dataclass(frozen=True)
@@ -208,7 +201,7 @@ class MGUP(Policy):
     ranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_range("tau", self.tau, 0.0, 1.0, "it is the share of coordinates selected.")
+        check_range("tau", self.tau, "[0, 1]", "it is the share of coordinates selected.")
         if self.alpha is None:
             # With tau = 0 nothing is selected, and alpha is never used.
             object.__setattr__(self, "alpha", 1.0 / self.tau if self.tau else 1.0)
@@ -267,7 +260,7 @@ class AdaptiveSignMGUP(Policy):
     counts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_range("tau_min", self.tau_min, _POSITIVE, 1.0, "it bounds 1/tau_t.")
+        check_range("tau_min", self.tau_min, "(0, 1]", "it bounds 1/tau_t.")
 
     def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
         share = be.xp.maximum(_mean(be, positive, d), be.scalar(self.tau_min))

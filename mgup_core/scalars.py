@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .backend import Array, Backend
+if TYPE_CHECKING:
+    from .backend import Array, Backend
 
 STEP_BITS = 31  # a traced step count is below 2^31
 
@@ -34,21 +35,23 @@ def bias_correction(be: Backend, beta: float, t: Any) -> Array:
     0.875
     """
     if isinstance(t, int):
-        return be.scalar(_host_correction(be.host_dtype, beta, t))
-    # Parameters that share a backend and a step share the graph of their correction.
-    known = be.corrections.get(beta)
-    if known is None or known[0] is not t:
-        one = be.scalar(1.0)
-        c = be.scalar(0.0)
-        for k, complement in enumerate(complements(beta)):
-            bit = (t // 2**k) % 2 > 0
-            c = be.xp.where(bit, c + be.mul(be.scalar(complement), one - c), c)
-        be.corrections[beta] = known = t, c
-    return known[1]
+        return be.scalar(host_correction(be.host_dtype, beta, t))
+    return be.correction(beta, t)
+
+
+def traced_correction(be: Backend, beta: float, t: Array) -> Array:
+    """``c(beta, t)`` of a 0-d integer array, without asking for its value."""
+    one = be.scalar(1.0)
+    c = be.scalar(0.0)
+    for k, complement in enumerate(complements(beta)):
+        bit = (t // 2**k) % 2 > 0
+        c = be.xp.where(bit, c + be.mul(be.scalar(complement), one - c), c)
+    return c
 
 
 @lru_cache(maxsize=1024)
-def _host_correction(dtype: Any, beta: float, t: int) -> Any:
+def host_correction(dtype: Any, beta: float, t: int) -> Any:
+    """``c(beta, t)`` as a NumPy scalar of ``dtype``, float32 or float64."""
     one, c = dtype(1), dtype(0)
     for k, complement in enumerate(complements(beta)):
         if t >> k & 1:
@@ -59,7 +62,7 @@ def _host_correction(dtype: Any, beta: float, t: int) -> Any:
 def inverse_correction(be: Backend, beta: float, t: Any) -> Array:
     """``1 / c(beta, t)``, the reciprocal that R1 multiplies by (N2), as a 0-d array."""
     if isinstance(t, int):
-        return be.scalar(be.host_dtype(1) / _host_correction(be.host_dtype, beta, t))
+        return be.scalar(be.host_dtype(1) / host_correction(be.host_dtype, beta, t))
     return be.div(be.scalar(1.0), bias_correction(be, beta, t))
 
 

@@ -7,10 +7,15 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import SGD, AdamW, Lion
 
+from .factory import optimizer as optimizer
 from .muon import MGUPMuon as MGUPMuon
 from .optimizer import RuleOptimizer as RuleOptimizer
-from .optimizer import optimizer as optimizer
+from .wrapper import MGUP as MGUP
 
-MGUPAdamW = optimizer(AdamW, positional=("lr", "betas", "eps", "weight_decay", "amsgrad"))
+MGUPAdamW = optimizer(
+    AdamW,
+    positional=("lr", "betas", "eps", "weight_decay", "amsgrad"),
+    extra={"amsgrad": False},
+)
 MGUPLion = optimizer(Lion, positional=("lr", "betas", "weight_decay"))
 MGUPSGD = optimizer(SGD, positional=("lr", "momentum", "dampening", "weight_decay", "nesterov"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import array_api_compat.numpy as numpy_xp
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mgup_core import Backend, NumPyBackend
 from mgup_core.partition import partition_mask
+from mgup_core.scalars import host_correction
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -30,6 +30,11 @@ class TorchBackend(Backend):
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__(xp, dtype)
+        # hardshrink zeroes |x| <= lambd, and N6 zeroes |x| < bound.
+        self._just_below = {
+            bound: float(np.nextafter(self.host_dtype(bound), self.host_dtype(0)))
+            for bound in (self.tiny_score, self.tiny_moment)
+        }
 
     def scalar(self, value: Any) -> Tensor:
         if torch.compiler.is_compiling() and isinstance(value, (int, float, np.generic)):
@@ -48,6 +53,11 @@ class TorchBackend(Backend):
             return torch.from_numpy(np.sqrt(x.numpy())) if x.ndim else x.double().sqrt().to(x.dtype)
         return torch.sqrt(x)
 
+    def correction(self, beta: float, t: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return _correction_op(t, beta, self.dtype)
+        return super().correction(beta, t)
+
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
         if dtype is None:
             return torch.matmul(a, b)
@@ -55,19 +65,13 @@ class TorchBackend(Backend):
         return torch.matmul(a.to(narrow), b.to(narrow)).to(self.dtype)
 
     def flush(self, x: Tensor, below: float | None = None) -> Tensor:
-        bound = _largest_below(self.tiny_moment if below is None else below, self.host_dtype)
-        return torch.nn.functional.hardshrink(x, bound)
+        below = self.tiny_moment if below is None else below
+        return torch.nn.functional.hardshrink(x, self._just_below[below])
 
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
         if torch.compiler.is_compiling():
             return _rank_mask_op(scores, k)
         return _rank_mask(scores, k)
-
-
-@lru_cache(maxsize=64)
-def _largest_below(bound: float, dtype: Any) -> float:
-    """Hardshrink zeroes |x| <= lambd; N6 zeroes |x| < bound."""
-    return float(np.nextafter(dtype(bound), dtype(0)))
 
 
 def _rank_mask(scores: Tensor, k: int) -> Tensor:
@@ -85,6 +89,20 @@ def _rank_mask_op(scores: Tensor, k: int) -> Tensor:
 @_rank_mask_op.register_fake
 def _(scores: Tensor, k: int) -> Tensor:
     return scores.new_empty(scores.shape, dtype=torch.bool)
+
+
+@torch.library.custom_op("mgup::bias_correction", mutates_args=())
+def _correction_op(t: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
+    """N3 as one opaque operation: inductor would expand its chain of selections exponentially."""
+    wide = dtype == torch.float64
+    return torch.tensor(
+        float(host_correction(np.float64 if wide else np.float32, beta, int(t))), dtype=dtype
+    )
+
+
+@_correction_op.register_fake
+def _(t: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
+    return t.new_empty((), dtype=dtype)
 
 
 def sorted_mask(scores: Tensor, k: int) -> Tensor:
@@ -111,7 +129,7 @@ def host_backend(dtype: torch.dtype) -> NumPyBackend:
     return NumPyBackend(numpy_xp, np.float64 if dtype == torch.float64 else np.float32)
 
 
-class NarrowCells:
+class _NarrowCells:
     """A flat float16 or bfloat16 tensor, read as float32 arrays and rounded once when written."""
 
     def __init__(self, flat: Tensor) -> None:
@@ -127,7 +145,21 @@ class NarrowCells:
         self.flat[span].copy_(torch.from_numpy(value))
 
 
-def cells(x: Tensor, dtype: torch.dtype) -> Any:
-    """A contiguous tensor in host memory as one-dimensional cells of a compute dtype."""
-    flat = x.detach().view(-1)
-    return flat.numpy() if flat.dtype == dtype else NarrowCells(flat)
+class _NegativeCells:
+    """The gradient of something to be maximized, block by block."""
+
+    def __init__(self, positive: Any) -> None:
+        self.positive = positive
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+    def __getitem__(self, span: slice) -> Any:
+        return -self.positive[span]
+
+
+def cells(x: Tensor, span: slice, dtype: torch.dtype, *, negative: bool = False) -> Any:
+    """A span of a contiguous tensor in host memory as one-dimensional cells of a compute dtype."""
+    flat = x.view(-1)[span]
+    plain = flat.numpy() if flat.dtype == dtype else _NarrowCells(flat)
+    return _NegativeCells(plain) if negative else plain

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, Rule, SignMGUP
-from mgup_core.policy import check_range
+from mgup_core.checks import check_beta, check_rate
 
 Group = dict[str, Any]
 
@@ -55,9 +55,12 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
     names = [f.name for f in fields(rule_class)]
     betas = [name for name in names if _BETA.fullmatch(name)]
     if betas:
-        if len(group["betas"]) != len(betas):
-            raise ValueError(f"betas={group['betas']!r} must hold {len(betas)} numbers.")
-        values.update(zip(betas, map(float, group["betas"]), strict=True))
+        given = group["betas"]
+        if not isinstance(given, (tuple, list)) or len(given) != len(betas):
+            raise ValueError(f"betas={given!r} must be {len(betas)} numbers.")
+        for i, beta in enumerate(given):
+            check_beta(f"betas[{i}]", _number(beta))
+        values.update(zip(betas, map(float, given), strict=True))
     values.update({name: group[name] for name in names if name not in betas})
     return rule_class(**values)
 
@@ -80,17 +83,23 @@ def policy_of(group: Group) -> Policy | None:
     raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
 
 
+def _number(value: Any) -> Any:
+    """A 0-d tensor as the number it holds, so that its range can be checked once."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.numel() != 1:
+        raise ValueError(f"a tensor of shape {tuple(value.shape)} stands where a scalar belongs.")
+    return value.item()
+
+
 def check_group(group: Group) -> None:
     """Refuse, before anything changes, what is not the rule's own: policy, rates, flags."""
-    policy_of(group)
-    check_range("tau", group["tau"], 0.0, 1.0, "it is the share of coordinates selected.")
     for name in ("lr", "weight_decay"):
-        value = group[name]
-        if isinstance(value, torch.Tensor):
-            if value.numel() != 1:
-                raise ValueError(f"{name} is a tensor of shape {tuple(value.shape)}, not a scalar.")
-            continue
-        check_range(name, value, 0.0, 1e30, "it must not be negative, and finite.")
+        check_rate(name, _number(group[name]))
+    # Each mode's arguments, whatever the mode is now: a group's mode may change.
+    numbers = {name: _number(group[name]) for name in ("tau", "alpha", "gamma", "tau_min")}
+    for mode in ("sign", "adaptive", group["mode"]):
+        policy_of({**group, **numbers, "mode": mode})
     for name in ("amsgrad", "differentiable"):
         if group.get(name):
             raise ValueError(f"{name}=True is not available: there is no MGUP rule of it.")

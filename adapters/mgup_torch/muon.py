@@ -13,17 +13,18 @@ from mgup_core import AdamW, Muon, Rule
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group
 from .optimizer import RuleOptimizer
 
-EXCEPTIONS = ("embed", "wte", "wpe", "lm_head", "head")
-"""Parts of a parameter's name that send it to AdamW though it is a matrix."""
+EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
+"""Words in a parameter's name that send it to AdamW though it is a matrix."""
 
 
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for PyTorch: matrices to Muon, everything else to AdamW.
 
     A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions``; give ``model.named_parameters()``, since plain tensors have no names and are told
-    apart by shape alone. A group with ``"use_muon": True`` or ``False`` is taken at its word.
-    Each kind becomes a group of its own, so learning-rate schedulers see both.
+    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
+    ``head``, ``multihead_attn.in_proj_weight`` is not. Give ``model.named_parameters()``, since
+    plain tensors have no names and are told apart by shape alone. A group with ``"use_muon"`` set
+    is taken at its word. Each kind becomes a group of its own, so schedulers see both.
 
     Args:
         params: ``model.named_parameters()``, tensors, or groups of either.
@@ -32,7 +33,7 @@ class MGUPMuon(RuleOptimizer):
         adjust_lr_fn: ``"match_rms_adamw"``, so that AdamW's learning rates carry over, or
             ``"original"`` (``None`` is the same, as in torch).
         ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch) or ``"float32"``.
-        exceptions: parts of names.
+        exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
         tau, alpha, gamma, mode, …: as for every MGUP optimizer, for both kinds.
@@ -65,6 +66,8 @@ class MGUPMuon(RuleOptimizer):
     ) -> None:
         if unknown := mgup.keys() - MGUP_DEFAULTS.keys() - TWIN_DEFAULTS.keys():
             raise TypeError(f"MGUPMuon got unexpected arguments {sorted(unknown)}.")
+        if isinstance(exceptions, str):
+            exceptions = (exceptions,)
         defaults: Group = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -121,12 +124,20 @@ class MGUPMuon(RuleOptimizer):
                 half["lr"] = lr
             half["params"] = list(half["params"])
             self._check(half)
-        for half in halves:
-            super().add_param_group(half)
+        before = len(self.param_groups)
+        try:
+            for half in halves:
+                super().add_param_group(half)
+        except Exception:
+            del self.param_groups[before:]
+            raise
 
 
 def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:
     name, tensor = param if isinstance(param, tuple) else ("", param)
     if not isinstance(tensor, torch.Tensor):
         return True  # refused by torch, which says what it is
-    return tensor.ndim == 2 and not any(part in name for part in exceptions)
+    words = f".{name.replace('_', '.')}."
+    return tensor.ndim == 2 and not any(
+        f".{exception.replace('_', '.')}." in words for exception in exceptions
+    )

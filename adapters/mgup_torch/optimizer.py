@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from mgup_core import Policy, Rule, Statistics, top_count, update_array
-from mgup_core.blocks import BlockStep
+from mgup_core import Policy, Rule, Statistics, top_count
 from mgup_core.crew import uninterrupted
 
-from .backend import DTYPES, TorchBackend, cells, compute_dtype, host_backend
-from .groups import (
-    MGUP_DEFAULTS,
-    TWIN_DEFAULTS,
-    Group,
-    check_group,
-    policy_of,
-    rule_defaults,
-    rule_of,
-)
-from .statistics import combine
+from .backend import DTYPES, TorchBackend, compute_dtype
+from .checkpoint import Checkpoint, check_checkpoint
+from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, check_group, policy_of, rule_of
+from .jobs import Job, check_gradient, move_in_blocks, move_whole, parameter_name
 
 _SPARE = 0.05  # of the parameters' bytes: what a step may use besides them, the blocks included
-_MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
-
-
-class _Job(NamedTuple):
-    """One parameter's step, everything looked up and checked."""
-
-    name: str
-    param: Tensor
-    grad: Tensor
-    state: dict[str, Tensor]
-    t: Any
-    rule: Rule
-    policy: Policy | None
-    group: Group
 
 
 class RuleOptimizer(torch.optim.Optimizer):
-    """What the optimizers made by :func:`optimizer` share."""
+    """What the optimizers made by :func:`mgup_torch.optimizer` share."""
 
     rule_class: ClassVar[type[Rule]]
     _measure = False
@@ -77,13 +56,18 @@ class RuleOptimizer(torch.optim.Optimizer):
         merged = {**self.defaults, **group}
         check_group(merged)
         rule = self._rule(merged)
-        for item in _tensors(group["params"]):
-            if item.dtype not in DTYPES:
+        for p in _tensors(group["params"]):
+            if p.dtype not in DTYPES:
                 raise TypeError(
-                    f"a parameter has dtype {item.dtype}; only "
+                    f"a parameter has dtype {p.dtype}; only "
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
                 )
-            if reason := rule.accepts(tuple(item.shape)):
+            if p.ndim < merged["stacked_dims"]:
+                raise ValueError(
+                    f"stacked_dims={merged['stacked_dims']} exceeds the dimensions of a parameter "
+                    f"of shape {tuple(p.shape)}: give that parameter a group of its own."
+                )
+            if reason := rule.accepts(tuple(p.shape)):
                 raise ValueError(reason)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -97,62 +81,34 @@ class RuleOptimizer(torch.optim.Optimizer):
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Checkpoint) -> None:
         """Load a checkpoint of this class, or of its twin in torch.optim.
 
-        What the twin's groups lack (tau, alpha, gamma, …) keeps this optimizer's defaults.
+        What the twin's groups lack (tau, alpha, gamma, …) keeps this optimizer's defaults. The
+        tensors are copied.
 
         Raises:
             ValueError: when groups, hyperparameters or shapes do not fit. Nothing changes then.
         """
-        saved = state_dict["param_groups"]
-        if [len(g["params"]) for g in saved] != [len(g["params"]) for g in self.param_groups]:
-            raise ValueError("the checkpoint's parameter groups differ in number or length.")
-        values: dict[Tensor, dict[str, Any]] = {}
-        for old, group in zip(saved, self.param_groups, strict=True):
-            merged = {**self.defaults, **old}
-            check_group(merged)
-            self._rule(merged)
+        # The hooks may make a checkpoint fit, so they run before the checks, and only once.
+        hooks, self._optimizer_load_state_dict_pre_hooks = (
+            self._optimizer_load_state_dict_pre_hooks,
+            OrderedDict(),
+        )
+        try:
+            for hook in hooks.values():
+                state_dict = hook(self, state_dict) or state_dict
+            fitting = check_checkpoint(state_dict, self.param_groups, self.defaults, self._rule)
+            super().load_state_dict(fitting)
+        finally:
+            self._optimizer_load_state_dict_pre_hooks = hooks
+        # torch casts what it loads to the parameter's dtype; R5 lets the state have another.
+        for old, group in zip(fitting["param_groups"], self.param_groups, strict=True):
             for key, p in zip(old["params"], group["params"], strict=True):
-                if key in state_dict["state"]:
-                    values[p] = self._fitting_state(key, p, merged, state_dict["state"][key])
-        kept = {
-            key: {name: v for name, v in value.items() if v is not None}
-            for key, value in state_dict["state"].items()
-        }
-        super().load_state_dict({**state_dict, "state": kept})
-        # torch casts the loaded state to the parameter's dtype; R5 lets it be another.
-        for group in self.param_groups:
-            if group["state_dtype"] is not None:
-                for p in group["params"]:
-                    for name, value in values.get(p, {}).items():
+                if group["state_dtype"] is not None and key in fitting["state"]:
+                    for name, value in fitting["state"][key].items():
                         if name != "step":
-                            self.state[p][name] = value.to(
-                                p.device, group["state_dtype"], copy=True
-                            )
-
-    def _fitting_state(self, key: Any, p: Tensor, group: Group, state: Any) -> dict[str, Any]:
-        """A saved parameter's state, if it is one of this group's rule."""
-        found = {name: value for name, value in state.items() if value is not None}
-        if not found:
-            return {}
-        hollow = torch.empty(p.shape, dtype=compute_dtype(p.dtype), device="meta")
-        rule = self._rule(group)
-        expected: dict[str, Any] = rule.init(TorchBackend(hollow.dtype), hollow)
-        if rule.counts_steps:
-            expected["step"] = torch.empty((), device="meta")
-        if missing := expected.keys() - found.keys():
-            raise ValueError(
-                f"the state of parameter {key} lacks {sorted(missing)}, which "
-                f"{type(rule).__name__} needs; it has {sorted(found)}."
-            )
-        for name, like in expected.items():
-            if torch.as_tensor(found[name]).shape != like.shape:
-                raise ValueError(
-                    f"state {name!r} of parameter {key} has shape "
-                    f"{tuple(found[name].shape)}, but {tuple(like.shape)} is needed."
-                )
-        return found
+                            self.state[p][name] = value.to(p.device, group["state_dtype"])
 
     # -- the step --------------------------------------------------------------------------------
 
@@ -176,185 +132,116 @@ class RuleOptimizer(torch.optim.Optimizer):
                 loss = closure()
         if torch.compiler.is_compiling():
             jobs, rates = self._gather_for_graph()
-            backends = {
-                dtype: TorchBackend(dtype) for dtype in {compute_dtype(j.param.dtype) for j in jobs}
-            }
-            for job, lr in zip(jobs, rates, strict=True):
-                self._move_whole(job, backends[compute_dtype(job.param.dtype)], lr)
+            for job, lr in zip(jobs, rates):  # noqa: B905 (Dynamo has no strict zip)
+                be = TorchBackend(compute_dtype(job.param.dtype))
+                move_whole(job, be, lr, measure=False)
         else:
             self._step_eager()
         return loss
 
     def _step_eager(self) -> None:
         jobs = self._gather()
-        blockwise = [job for job in jobs if job.param.device.type == "cpu" and job.rule.elementwise]
+        self._measured.clear()
+        spare = max(int(_SPARE * self._bytes()), 1 << 20)
         done: list[str] = []
 
-        def move_all(stop: Callable[[], bool]) -> None:
-            for job in blockwise:
-                if stop():
-                    return
-                self._guarded(self._move_in_blocks, job, done)
+        def in_blocks(job: Job) -> None:
+            self._run(job, done, lambda: move_in_blocks(job, spare=spare, measure=self._measure))
 
-        if blockwise:
+        def all_in_blocks(stop: Callable[[], bool]) -> None:
+            with torch.no_grad():  # it is a state of the thread
+                for job in filter(_fits_blocks, jobs):
+                    if stop():
+                        return
+                    in_blocks(job)
+
+        if any(map(_fits_blocks, jobs)):
             try:
-                uninterrupted(move_all)
+                uninterrupted(all_in_blocks)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_progress(done)) from None
-        backends: dict[torch.dtype, TorchBackend] = {}
-        chosen = {id(job) for job in blockwise}
+        backends = {dtype: TorchBackend(dtype) for dtype in (torch.float32, torch.float64)}
         for job in jobs:
-            if id(job) not in chosen:
-                dtype = compute_dtype(job.param.dtype)
-                be = backends.setdefault(dtype, TorchBackend(dtype))
-                self._guarded(lambda j, be=be: self._move_whole(j, be, j.group["lr"]), job, done)
+            if not _fits_blocks(job):
+                be, lr = backends[compute_dtype(job.param.dtype)], job.group["lr"]
+                self._run(job, done, lambda: move_whole(job, be, lr, measure=self._measure))  # noqa: B023
 
-    def _guarded(self, move: Callable[[_Job], None], job: _Job, done: list[str]) -> None:
+    def _run(self, job: Job, done: list[str], move: Callable[[], Statistics | None]) -> None:
         try:
-            move(job)
+            measured = move()
         except Exception as error:
             raise RuntimeError(
-                f"the step of parameter {job.name} failed ({error!r}); its values may be half "
-                f"moved. {_progress(done)}"
+                f"the step of parameter {job.name} failed ({error!r}) and may have moved it in "
+                f"part. {_progress(done)}"
             ) from error
+        if "step" in job.state:
+            job.state["step"] += 1
+        self.state[job.param] = job.state
+        if measured is not None:
+            self._measured[job.param] = measured
         done.append(job.name)
 
-    def _gather(self) -> list[_Job]:
-        """All that is to be stepped; whatever can be refused is refused here."""
+    def _gather(self) -> list[Job]:
+        """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
-        for group in self.param_groups:
-            for i, p in enumerate(group["params"]):
-                if p.grad is not None:
-                    _check_gradient(_name(group, i), p, p.grad)
         jobs = []
         for group, (rule, policy) in zip(self.param_groups, rules, strict=True):
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
-                state = self.state[p]
-                fresh = not state
-                if fresh:
-                    self._init_state(rule, group, p, state)
-                t: Any = 1 if fresh else 2
+                name = parameter_name(group, i)
+                check_gradient(name, p, p.grad)
+                state = self.state.get(p) or self._fresh_state(rule, group, p)
+                t: Any = 2 if self.state.get(p) else 1
                 if rule.counts_steps:
                     step = state["step"]
-                    t = step + 1 if step.is_cuda else int(step.item()) + 1
-                grad = -p.grad if group["maximize"] else p.grad
-                job = _Job(_name(group, i), p, grad, state, t, rule, policy, group)
-                self._warn_if_all_damped(job)
-                jobs.append(job)
+                    t = int(step) + 1 if step.device.type == "cpu" else step.to(torch.int64) + 1
+                # Autograd's symbolic zeros have no storage to read.
+                grad = torch.zeros_like(p) if p.grad._is_zerotensor() else p.grad
+                jobs.append(Job(name, p, grad, state, t, rule, policy, group))
+        for job in jobs:
+            self._warn_if_all_damped(job)
         return jobs
 
-    def _init_state(self, rule: Rule, group: Group, p: Tensor, state: dict[str, Tensor]) -> None:
+    def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
         be = TorchBackend(compute_dtype(p.dtype))
         dtype = group["state_dtype"] or p.dtype
-        if rule.counts_steps:
-            device = p.device if group["capturable"] else "cpu"
-            state["step"] = torch.zeros((), dtype=torch.float32, device=device)
-        for name, value in rule.init(be, be.cast(p.detach(), be.dtype)).items():
-            state[name] = value.to(dtype)
+        state = {name: v.to(dtype) for name, v in rule.init(be, be.cast(p, be.dtype)).items()}
+        if not rule.counts_steps:
+            return state
+        device = p.device if group["capturable"] else "cpu"
+        return {"step": torch.zeros((), dtype=torch.float32, device=device), **state}
 
-    def _warn_if_all_damped(self, job: _Job) -> None:
+    def _bytes(self) -> int:
+        return sum(p.numel() * p.element_size() for g in self.param_groups for p in g["params"])
+
+    def _warn_if_all_damped(self, job: Job) -> None:
         """P3: K = 0 damps the whole slice, as published; say so once."""
-        if job.policy is None or not job.policy.ranks or job.param in self._warned:
+        policy: Policy | None = job.policy
+        if policy is None or not policy.ranks or job.param in self._warned:
             return
-        size = job.param[(0,) * job.group["stacked_dims"]].numel() if job.param.numel() else 0
+        size = math.prod(job.param.shape[job.group["stacked_dims"] :])
         if size and top_count(job.group["tau"], size) == 0:
             self._warned.add(job.param)
             warnings.warn(
-                f"parameter {job.name} of shape {tuple(job.param.shape)} ranks {size} coordinate(s) "
-                f"at tau={job.group['tau']}: none is selected, so all are damped by gamma. To leave "
-                "it out, put it in a group of its own with mode='off'.",
-                stacklevel=5,
+                f"parameter {job.name} of shape {tuple(job.param.shape)} ranks {size} coordinate(s)"
+                f" at tau={job.group['tau']}: none is selected, so all are damped by gamma. To "
+                "leave it out, put it in a group of its own with mode='off'.",
+                stacklevel=7,  # the caller of step, through torch's two wrappers of it
             )
-
-    # -- one parameter ---------------------------------------------------------------------------
-
-    def _move_in_blocks(self, job: _Job) -> None:
-        """In host memory, elementwise rules: no temporary as long as the parameter."""
-        p, group = job.param, job.group
-        dtype = compute_dtype(p.dtype)
-        arrays = {name: value for name, value in job.state.items() if name != "step"}
-        # Other layouts are worked on in C order, in which ties are told apart, and copied back.
-        w = p.detach().contiguous()
-        flat_state = {name: value.contiguous() for name, value in arrays.items()}
-        g = job.grad.detach().contiguous()
-        slices = 1
-        for length in p.shape[: group["stacked_dims"]]:
-            slices *= length
-        threads = min(torch.get_num_threads(), _MOST_THREADS)
-        tallies = []
-        for i in range(slices):
-            d = w.numel() // slices
-            span = slice(i * d, (i + 1) * d)
-            tallies.append(
-                BlockStep(
-                    host_backend(dtype),
-                    job.rule,
-                    job.policy,
-                    cells(w.view(-1)[span], dtype),
-                    cells(g.view(-1)[span], dtype),
-                    {name: cells(v.view(-1)[span], dtype) for name, v in flat_state.items()},
-                    job.t,
-                    lr=float(group["lr"]),
-                    weight_decay=float(group["weight_decay"]),
-                    exact_state=all(v.dtype == dtype for v in flat_state.values()),
-                    spare=self._spare(),
-                    threads=threads,
-                ).run()
-            )
-        if w.data_ptr() != p.data_ptr():
-            p.copy_(w)
-        for name, value in arrays.items():
-            if flat_state[name].data_ptr() != value.data_ptr():
-                value.copy_(flat_state[name])
-        if "step" in job.state:
-            job.state["step"] += 1
-        if self._measure and job.policy is not None:
-            self._measured[p] = combine(tallies)
-
-    def _spare(self) -> int:
-        size = sum(p.numel() * p.element_size() for g in self.param_groups for p in g["params"])
-        return max(int(_SPARE * size), 1 << 20)
-
-    def _move_whole(self, job: _Job, be: TorchBackend, lr: Any) -> None:
-        """Whole tensors: compiled graphs, accelerators, rules that are not elementwise."""
-        p, group = job.param, job.group
-        arrays = {name: value for name, value in job.state.items() if name != "step"}
-        update = update_array(
-            be,
-            job.rule,
-            job.policy,
-            p.detach(),
-            job.grad.detach(),
-            arrays,
-            job.t,
-            lr=lr,
-            weight_decay=group["weight_decay"],
-            stacked_dims=group["stacked_dims"],
-            statistics=self._measure and not torch.compiler.is_compiling(),
-        )
-        p.copy_(be.cast(p, be.dtype) - update.delta)
-        for name, value in arrays.items():
-            value.copy_(update.state[name])
-        if "step" in job.state and not torch.compiler.is_compiling():
-            job.state["step"] += 1
-        if update.statistics is not None:
-            self._measured[p] = update.statistics
 
     @torch.compiler.disable
-    def _gather_for_graph(self) -> tuple[list[_Job], list[Tensor]]:
+    def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:
         """The jobs with every scalar that changes as a tensor, so that no step recompiles.
 
-        Runs outside the graph. Jobs at the same step share its tensor.
+        Runs outside the graph, where the count of steps advances.
         """
-        steps: dict[int, Tensor] = {}
         jobs, rates = [], []
         for job in self._gather():
             if job.rule.counts_steps:
-                t = int(job.t)
+                job = job._replace(t=torch.as_tensor(job.t))
                 job.state["step"] += 1
-                job = job._replace(t=steps.setdefault(t, torch.tensor(t)))
+            self.state[job.param] = job.state
             jobs.append(job)
             rates.append(torch.as_tensor(job.group["lr"], dtype=torch.float64))
         return jobs, rates
@@ -362,10 +249,10 @@ class RuleOptimizer(torch.optim.Optimizer):
     # -- statistics --------------------------------------------------------------------------------
 
     def statistics(self) -> list[Statistics | None]:
-        """What the policy did in the last step, one entry per parameter in group order.
+        """What the policy did in the last eager step, one entry per parameter in group order.
 
-        ``None`` for a parameter that has not been stepped or has ``mode="off"``. Fields are 0-d
-        tensors on the parameter's device; reading them there costs no synchronisation.
+        ``None`` for a parameter that was not stepped or has ``mode="off"``. Fields are 0-d tensors
+        on the parameter's device; reading them there costs no synchronisation.
 
         Raises:
             RuntimeError: unless the optimizer was made with ``statistics=True``.
@@ -373,6 +260,10 @@ class RuleOptimizer(torch.optim.Optimizer):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+
+def _fits_blocks(job: Job) -> bool:
+    return job.param.device.type == "cpu" and job.rule.elementwise
 
 
 def _tensors(params: Any) -> Iterable[Tensor]:
@@ -383,85 +274,6 @@ def _tensors(params: Any) -> Iterable[Tensor]:
     return [p for p in tensors if isinstance(p, Tensor)]  # torch refuses the others by name
 
 
-def _name(group: Group, i: int) -> str:
-    return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
-
-
 def _progress(done: list[str]) -> str:
-    return f"{len(done)} parameters had taken this step: {', '.join(done[:5])}" + (
-        ", …" if len(done) > 5 else "."
-    )
-
-
-def _check_gradient(name: str, p: Tensor, g: Tensor) -> None:
-    if g.is_sparse or g.layout != torch.strided:
-        raise RuntimeError(
-            f"the gradient of parameter {name} is sparse: ranking needs every coordinate's score. "
-            "Use sparse=False in its layer."
-        )
-    if g.is_complex() or p.is_complex():
-        raise RuntimeError(f"parameter {name} or its gradient is complex: scores have no order.")
-    if g.shape != p.shape or g.dtype != p.dtype or g.device != p.device:
-        raise ValueError(
-            f"the gradient of parameter {name} is {g.dtype} {tuple(g.shape)} on {g.device}, but "
-            f"the parameter is {p.dtype} {tuple(p.shape)} on {p.device}: they must agree."
-        )
-
-
-def optimizer(
-    rule_class: type[Rule], *, name: str | None = None, positional: tuple[str, ...] = ("lr",)
-) -> type[RuleOptimizer]:
-    """A ``torch.optim.Optimizer`` class of any rule.
-
-    Args:
-        rule_class: a :class:`mgup_core.Rule`; its fields become arguments and group entries (``b1``
-            and ``b2`` together as ``betas``).
-        name: the class's name; by default ``MGUP`` and the rule's.
-        positional: the arguments after ``params`` that may be given by position, in order.
-
-    The class takes ``(params, lr, …, weight_decay)`` and the MGUP arguments ``tau, alpha, gamma,
-    mode, ties, tau_min, stacked_dims, state_dtype, statistics``, described in the PyTorch guide.
-    """
-    defaults: Group = {
-        "lr": rule_class.lr,
-        "weight_decay": rule_class.weight_decay,
-        **rule_defaults(rule_class),
-    }
-    everything = {**defaults, **TWIN_DEFAULTS, **MGUP_DEFAULTS, "statistics": False}
-    if rule_class.__name__ == "AdamW":
-        everything["amsgrad"] = False
-    kind = inspect.Parameter
-    signature = inspect.Signature(
-        [
-            kind("self", kind.POSITIONAL_ONLY),
-            kind("params", kind.POSITIONAL_OR_KEYWORD),
-            *(kind(n, kind.POSITIONAL_OR_KEYWORD, default=everything[n]) for n in positional),
-            *(
-                kind(n, kind.KEYWORD_ONLY, default=value)
-                for n, value in everything.items()
-                if n not in positional
-            ),
-        ]
-    )
-
-    def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        values = dict(bound.arguments)
-        del values["self"]
-        params, measure = values.pop("params"), values.pop("statistics")
-        RuleOptimizer.__init__(self, params, values, statistics=measure)
-
-    __init__.__signature__ = signature  # type: ignore[attr-defined]
-    title = name or f"MGUP{rule_class.__name__}"
-    lead = f"{rule_class.__name__} with MGUP, for PyTorch.\n\n"
-    return type(
-        title,
-        (RuleOptimizer,),
-        {
-            "__init__": __init__,
-            "__doc__": lead + (rule_class.__doc__ or ""),
-            "__module__": "mgup_torch",
-            "rule_class": rule_class,
-        },
-    )
+    names = ", ".join(done[:5]) + (", …" if len(done) > 5 else "")
+    return f"{len(done)} parameters have taken this step{': ' + names if done else ''}."

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..backend import Array, Backend
+from ..checks import check_beta, check_eps
 from ..scalars import bias_correction, ema, inverse_correction
-from .base import Direction, Rule, State, check_beta, check_eps
+from .base import Direction, Rule, State
 
 FORMS = ("standard", "paper", "published")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from ..backend import Array, Backend
-from ..policy import check_range
 
 State = dict[str, Array]
 
@@ -69,15 +68,3 @@ class Rule:
     def rates(self, be: Backend, lr: Array, t: Any) -> tuple[Array, Array]:
         """(rate of the update, rate of the decay), from the learning rate; by default both it."""
         return lr, lr
-
-
-def check_beta(name: str, value: float) -> None:
-    """Refuse a decay rate outside [0, 1)."""
-    check_range(name, value, 0.0, 1.0, "a moving average forgets at this rate.")
-    if value == 1.0:
-        raise ValueError(f"{name}=1.0 is outside [0, 1): the average would never move.")
-
-
-def check_eps(name: str, value: float) -> None:
-    """Refuse a negative or non-finite eps."""
-    check_range(name, value, 0.0, 1e30, "it keeps a quotient finite.")

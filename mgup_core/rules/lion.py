@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..backend import Array, Backend
+from ..checks import check_beta
 from ..scalars import ema
-from .base import Direction, Rule, State, check_beta
+from .base import Direction, Rule, State
 
 
 @dataclass(frozen=True)

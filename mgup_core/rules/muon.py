@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..backend import Array, Backend
+from ..checks import check_beta, check_eps
 from ..scalars import ema
-from .base import Direction, Rule, State, check_beta, check_eps
+from .base import Direction, Rule, State
 
 SCALES = ("match_rms_adamw", "original")
 NS_DTYPES = ("float32", "bfloat16")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..backend import Array, Backend
-from ..policy import check_range
+from ..checks import check_beta, check_range
 from ..scalars import ema
-from .base import Direction, Rule, State, check_beta
+from .base import Direction, Rule, State
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SGD(Rule):
 
     def __post_init__(self) -> None:
         check_beta("momentum", self.momentum)
-        check_range("dampening", self.dampening, 0.0, 1.0, "it is a share of the gradient.")
+        check_range("dampening", self.dampening, "[0, 1]", "it is a share of the gradient.")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError(
                 f"nesterov=True needs momentum > 0 and dampening = 0; got "

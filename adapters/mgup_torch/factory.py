@@ -1,0 +1,79 @@
+"""An optimizer class for any rule."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mgup_core import Rule
+
+from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_defaults
+from .optimizer import RuleOptimizer
+
+
+def optimizer(
+    rule_class: type[Rule],
+    *,
+    name: str | None = None,
+    positional: tuple[str, ...] = ("lr",),
+    extra: Group | None = None,
+) -> type[RuleOptimizer]:
+    """A ``torch.optim.Optimizer`` class of any rule.
+
+    Args:
+        rule_class: a :class:`mgup_core.Rule`; its fields become arguments and group entries (``b1``
+            and ``b2`` together as ``betas``).
+        name: the class's name; by default ``MGUP`` and the rule's.
+        positional: the arguments after ``params`` that may be given by position, in order.
+        extra: further arguments of the twin in torch.optim, with defaults.
+
+    The class takes ``(params, lr, …, weight_decay)`` and the MGUP arguments ``tau, alpha, gamma,
+    mode, ties, tau_min, stacked_dims, state_dtype, statistics``, described in the PyTorch guide.
+    """
+    title = name or f"MGUP{rule_class.__name__}"
+    signature = _signature(rule_class, positional, extra or {})
+
+    def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{title}: {error}") from None
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        del values["self"]
+        params, measure = values.pop("params"), values.pop("statistics")
+        RuleOptimizer.__init__(self, params, values, statistics=measure)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    lead = f"{rule_class.__name__} with MGUP, for PyTorch.\n\n"
+    members = {
+        "__init__": __init__,
+        "__doc__": lead + (rule_class.__doc__ or ""),
+        "__module__": "mgup_torch",
+        "rule_class": rule_class,
+    }
+    return type(title, (RuleOptimizer,), members)
+
+
+def _signature(
+    rule_class: type[Rule], positional: tuple[str, ...], extra: Group
+) -> inspect.Signature:
+    defaults: Group = {
+        "lr": rule_class.lr,
+        "weight_decay": rule_class.weight_decay,
+        **rule_defaults(rule_class),
+        **extra,
+        **TWIN_DEFAULTS,
+        **MGUP_DEFAULTS,
+        "statistics": False,
+    }
+    named, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    rest = [name for name in defaults if name not in positional]
+    return inspect.Signature(
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+            inspect.Parameter("params", either),
+            *(inspect.Parameter(n, either, default=defaults[n]) for n in positional),
+            *(inspect.Parameter(n, named, default=defaults[n]) for n in rest),
+        ]
+    )

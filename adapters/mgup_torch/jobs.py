@@ -1,0 +1,117 @@
+"""One parameter's step, in blocks of host memory or as whole tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mgup_core import Policy, Rule, Statistics, update_array
+from mgup_core.blocks import BlockStep
+
+from .backend import TorchBackend, cells, compute_dtype, host_backend
+from .groups import Group
+from .statistics import combine
+
+_MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
+
+
+class Job(NamedTuple):
+    """One parameter's step, everything looked up and checked."""
+
+    name: str
+    param: Tensor
+    grad: Tensor
+    state: dict[str, Tensor]
+    t: Any
+    rule: Rule
+    policy: Policy | None
+    group: Group
+
+    @property
+    def arrays(self) -> dict[str, Tensor]:
+        """The rule's state, without the count of steps."""
+        return {name: value for name, value in self.state.items() if name != "step"}
+
+
+def parameter_name(group: Group, i: int) -> str:
+    """How errors call a parameter."""
+    return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
+
+
+def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
+    """Refuse a gradient that cannot be scored (R6) or does not fit its parameter."""
+    if g.is_sparse or g.layout != torch.strided:
+        raise RuntimeError(
+            f"the gradient of parameter {name} is sparse: ranking needs every coordinate's score. "
+            "Use sparse=False in its layer."
+        )
+    if g.is_complex() or p.is_complex():
+        raise RuntimeError(f"parameter {name} or its gradient is complex: scores have no order.")
+    if g.shape != p.shape or g.dtype != p.dtype or g.device != p.device:
+        raise ValueError(
+            f"the gradient of parameter {name} is {g.dtype} {tuple(g.shape)} on {g.device}, but "
+            f"the parameter is {p.dtype} {tuple(p.shape)} on {p.device}: they must agree."
+        )
+
+
+def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
+    """In host memory, elementwise rules: no temporary as long as the parameter.
+
+    Args:
+        spare: bytes that may be used besides the parameter, its gradient and its state.
+    """
+    p, group = job.param.detach(), job.group
+    dtype = compute_dtype(p.dtype)
+    # Other layouts are worked on in C order, in which ties are told apart, and copied back.
+    w, g = p.contiguous(), job.grad.detach().contiguous()
+    state = {name: value.contiguous() for name, value in job.arrays.items()}
+    slices = math.prod(p.shape[: group["stacked_dims"]])
+    length = w.numel() // max(slices, 1)
+    tallies = []
+    for i in range(slices):
+        span = slice(i * length, (i + 1) * length)
+        step = BlockStep(
+            host_backend(dtype),
+            job.rule,
+            job.policy,
+            cells(w, span, dtype),
+            cells(g, span, dtype, negative=group["maximize"]),
+            {name: cells(value, span, dtype) for name, value in state.items()},
+            job.t,
+            lr=float(group["lr"]),
+            weight_decay=float(group["weight_decay"]),
+            exact_state=all(value.dtype == dtype for value in state.values()),
+            spare=spare,
+            threads=min(torch.get_num_threads(), _MOST_THREADS),
+        )
+        tallies.append(step.run())
+    for worked, original in ((w, p), *((state[n], v) for n, v in job.arrays.items())):
+        if worked.data_ptr() != original.data_ptr():
+            original.copy_(worked)
+    return combine(tallies) if measure and job.policy is not None else None
+
+
+def move_whole(job: Job, be: TorchBackend, lr: Any, *, measure: bool) -> Statistics | None:
+    """As whole tensors: compiled graphs, accelerators, rules that are not elementwise."""
+    p, group = job.param.detach(), job.group
+    g = job.grad.detach()
+    update = update_array(
+        be,
+        job.rule,
+        job.policy,
+        p,
+        -g if group["maximize"] else g,
+        job.arrays,
+        job.t,
+        lr=lr,
+        weight_decay=group["weight_decay"],
+        stacked_dims=group["stacked_dims"],
+        statistics=measure,
+    )
+    p.copy_(be.cast(p, be.dtype) - update.delta)
+    for name, value in job.arrays.items():
+        value.copy_(update.state[name])
+    return update.statistics

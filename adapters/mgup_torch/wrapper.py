@@ -1,0 +1,200 @@
+"""MGUP on any optimizer of PyTorch, from the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mgup_core import Statistics
+from mgup_core.policy import score
+from mgup_core.rank import slices
+from mgup_core.update import apply_split, measure
+
+from .backend import TorchBackend, compute_dtype
+from .groups import MGUP_DEFAULTS, Group, check_group, policy_of
+from .jobs import check_gradient, parameter_name
+
+_COUPLED = (
+    torch.optim.ASGD,
+    torch.optim.Adadelta,
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.SGD,
+)
+"""Optimizers of torch.optim whose weight decay is L2, unless a group says otherwise."""
+
+_OWN = ("tau", "alpha", "gamma", "mode", "ties", "tau_min", "stacked_dims")
+_PREFIX = "mgup_"
+"""Before the names above in the shared groups, where ``alpha`` may be the inner optimizer's."""
+
+
+class MGUP(torch.optim.Optimizer):
+    """Rescale the steps of an optimizer that knows nothing of MGUP.
+
+    Each step lets ``inner`` move the parameters without decay, reads off ``lr * u`` as the
+    difference, and applies ``phi * (lr * u)`` and the decay instead. ``u`` is also the alignment
+    operand. This costs a copy of the parameters, and in float16 or bfloat16 the difference has only
+    that precision: prefer ``MGUPAdamW`` and the others, or :func:`mgup_torch.optimizer`, where they
+    exist.
+
+    ``param_groups``, ``state`` and ``defaults`` are those of ``inner``; step, schedule, scale and
+    save this object, not ``inner``.
+
+    Args:
+        inner: any ``torch.optim.Optimizer`` that steps without a closure.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: as for every MGUP optimizer; a group
+            may have its own, with the prefix ``mgup_``: ``{"params": …, "mgup_tau": 0.3}``.
+        statistics: whether :meth:`statistics` is kept.
+
+    Raises:
+        ValueError: for a ``weight_decay`` that ``inner`` adds to the gradient (L2). It runs through
+            the momentum and cannot be told from the step, so it would enter the score.
+    """
+
+    def __init__(
+        self,
+        inner: torch.optim.Optimizer,
+        *,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: str = "rank",
+        ties: str = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        statistics: bool = False,
+    ) -> None:
+        if not isinstance(inner, torch.optim.Optimizer):
+            raise TypeError(f"inner is a {type(inner).__name__}, not a torch.optim.Optimizer.")
+        if isinstance(inner, torch.optim.LBFGS):
+            raise TypeError("LBFGS moves the parameters several times a step; it has no direction.")
+        given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims)
+        own = {_PREFIX + name: value for name, value in zip(_OWN, given, strict=True)}
+        for group in inner.param_groups:
+            self._check(inner, {**own, **group})
+        self.inner = inner
+        self._own = own
+        self._measure = statistics
+        self._measured: dict[Tensor, Statistics] = {}
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
+        for group in self.inner.param_groups:
+            for name, value in self._own.items():
+                group.setdefault(name, value)
+        # Optimizer.__setstate__ makes the hook tables that __init__ would; the three shared
+        # attributes are properties below.
+        super().__setstate__({})
+        self._patch_step_function()
+
+    param_groups = property(lambda self: self.inner.param_groups)  # type: ignore[assignment]
+    state = property(lambda self: self.inner.state)  # type: ignore[assignment]
+    defaults = property(lambda self: {**self.inner.defaults, **self._own})  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"inner": self.inner, "_own": self._own, "_measure": self._measure}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._measured = {}
+        self._adopt()
+
+    @staticmethod
+    def _check(inner: torch.optim.Optimizer, group: Group) -> None:
+        check_group({**_own_of(group), "lr": 0.0, "weight_decay": 0.0})
+        decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
+        if isinstance(inner, _COUPLED) and not decoupled and group.get("weight_decay"):
+            raise ValueError(
+                f"weight_decay={group['weight_decay']!r}: {type(inner).__name__} adds it to the "
+                "gradient, where it cannot be kept out of the score. Use weight_decay=0, a "
+                "decoupled optimizer (AdamW), or MGUPSGD(coupled_decay=True)."
+            )
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group to ``inner``; it may have its own tau, alpha, gamma and mode."""
+        merged = {**self.inner.defaults, **self._own, **param_group}
+        self._check(self.inner, merged)
+        self.inner.add_param_group({**self._own, **param_group})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Reset the gradients."""
+        self.inner.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of ``inner``, which also loads it."""
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a checkpoint of this wrapper or of ``inner`` alone."""
+        for saved in state_dict["param_groups"]:
+            self._check(self.inner, {**self._own, **saved})
+        self.inner.load_state_dict(state_dict)
+        for group in self.inner.param_groups:
+            for name, value in self._own.items():
+                group.setdefault(name, value)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Perform one step; see :meth:`mgup_torch.RuleOptimizer.step`."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._measured.clear()
+        moved = []
+        for group in self.param_groups:
+            policy = policy_of(_own_of(group))
+            for i, p in enumerate(group["params"]):
+                if p.grad is not None:
+                    check_gradient(parameter_name(group, i), p, p.grad)
+                    moved.append((p, p.detach().clone(), group, policy))
+        decays = [group.get("weight_decay", 0) for group in self.param_groups]
+        try:
+            for group in self.param_groups:
+                if "weight_decay" in group:
+                    group["weight_decay"] = 0.0
+            self.inner.step()
+        finally:
+            for group, decay in zip(self.param_groups, decays, strict=True):
+                if "weight_decay" in group:
+                    group["weight_decay"] = decay
+        for p, before, group, policy in moved:
+            self._rescale(p, before, group, policy)
+        return loss
+
+    def _rescale(self, p: Tensor, before: Tensor, group: Group, policy: Any) -> None:
+        be = TorchBackend(compute_dtype(p.dtype))
+        w = be.cast(before, be.dtype)
+        moved = w - be.cast(p, be.dtype)  # lr * u
+        split = None
+        if policy is not None:
+            g = be.flush(be.cast(-p.grad if group.get("maximize") else p.grad, be.dtype))
+            rows = slices(score(moved, g, be=be), be.xp, group[_PREFIX + "stacked_dims"])
+            split = policy.decide(be, rows)
+            if self._measure:
+                self._measured[p] = measure(be, rows, split)
+        delta = apply_split(be, split, be.scalar(1.0), moved)
+        if group.get("weight_decay"):
+            rate = be.mul(be.scalar(group["lr"]), be.scalar(group["weight_decay"]))
+            delta = delta + be.mul(rate, w)
+        p.copy_(w - delta)
+
+    def statistics(self) -> list[Statistics | None]:
+        """As :meth:`mgup_torch.RuleOptimizer.statistics`."""
+        if not self._measure:
+            raise RuntimeError("statistics are off: make the wrapper with statistics=True.")
+        return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+
+def _own_of(group: Group) -> Group:
+    """What MGUP put into a shared group, under its own names."""
+    own = {name: group[_PREFIX + name] for name in _OWN if _PREFIX + name in group}
+    return {**MGUP_DEFAULTS, **own}

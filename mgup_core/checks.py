@@ -1,0 +1,50 @@
+"""Refusals that name the argument, its value, the allowed range and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def check_range(name: str, value: Any, interval: str, remedy: str) -> None:
+    """Refuse a number outside an interval such as ``"[0, 1)"`` or ``"[0, inf)"``.
+
+    Arrays pass: they are scheduled or traced values, whose range is their maker's business.
+
+    >>> check_range("beta", 1.0, "[0, 1)", "a moving average forgets at this rate.")
+    Traceback (most recent call last):
+    ValueError: beta=1.0 is outside [0, 1): a moving average forgets at this rate.
+    """
+    if not isinstance(value, (int, float, np.generic)):
+        if hasattr(value, "dtype"):
+            return
+        raise TypeError(f"{name}={value!r} is not a number: {remedy}")
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    number = float(value)
+    above = low <= number if interval[0] == "[" else low < number
+    below = number <= high if interval[-1] == "]" else number < high
+    if not (above and below):  # NaN is neither
+        raise ValueError(f"{name}={value!r} is outside {interval}: {remedy}")
+
+
+def check_beta(name: str, value: Any) -> None:
+    """Refuse a decay rate outside [0, 1)."""
+    check_range(name, value, "[0, 1)", "a moving average forgets at this rate.")
+
+
+def check_eps(name: str, value: Any) -> None:
+    """Refuse a negative or non-finite eps."""
+    check_range(name, value, "[0, inf)", "it keeps a quotient finite.")
+
+
+def check_rate(name: str, value: Any) -> None:
+    """Refuse a negative or non-finite learning rate or decay."""
+    check_range(name, value, "[0, inf)", "it must be finite and not negative.")
+
+
+def check_real(name: str, x: Any, xp: Any) -> None:
+    """Refuse anything but a real floating array (R6)."""
+    known = (xp.bool, xp.int8, xp.int16, xp.int32, xp.int64, xp.uint8, xp.complex64, xp.complex128)
+    if x.dtype in known:
+        raise TypeError(f"{name} has dtype {x.dtype}; only real floating arrays can be trained.")
