@@ -19,9 +19,14 @@ Reduce = Callable[[Array], Array]
 Loop = Callable[..., Any]
 
 
-def cumulative_count(xp: Any, mask: Array) -> Array:
-    """How many are true in each row of ``mask`` (n, d): integers of shape (n, 1)."""
-    return xp.sum(xp.astype(mask, _index_dtype(xp, mask.shape[-1])), axis=-1, keepdims=True)
+def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
+    """How many are true in each row of ``mask`` (n, d): integers of shape (n, 1).
+
+    Args:
+        total: the length of the whole row, when ``mask`` is one device's part of it.
+    """
+    dtype = _index_dtype(xp, mask.shape[-1] if total is None else total)
+    return xp.sum(xp.astype(mask, dtype), axis=-1, keepdims=True)
 
 
 def _index_dtype(xp: Any, d: int) -> Any:
@@ -70,13 +75,20 @@ def _midpoint(low: Array, high: Array) -> Array:
 
 
 def kth_largest(
-    xp: Any, scores: Array, k: Array, *, all_reduce: Reduce | None = None, loop: Loop = _python_loop
+    xp: Any,
+    scores: Array,
+    k: Array,
+    *,
+    all_reduce: Reduce | None = None,
+    total: int | None = None,
+    loop: Loop = _python_loop,
 ) -> Array:
     """The k-th largest number of each row of canonical scores (n, d), NaN not counted.
 
     Args:
         k: integers (n, 1), between 1 and the number of numbers in the row.
         all_reduce: sums integer counts (n, 1) over the devices that share the rows.
+        total: with ``all_reduce``, the length of the whole row.
 
     Returns:
         Thresholds of shape (n, 1).
@@ -92,7 +104,7 @@ def kth_largest(
         low, high = bounds
         middle = _midpoint(low, high)
         threshold = xp.reshape(keys.decode(middle), (-1, 1))
-        enough = reduce(cumulative_count(xp, scores >= threshold)) >= k
+        enough = reduce(cumulative_count(xp, scores >= threshold, total)) >= k
         enough = xp.reshape(enough, rows)
         # low + 1 == high stays as it is: its midpoint is low, which is enough by the invariant.
         return xp.where(enough, middle, low), xp.where(enough, high, middle)
@@ -117,7 +129,7 @@ def _first_by_index(
     def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = _midpoint(low, high)
-        enough = reduce(cumulative_count(xp, ties & (index < middle))) >= need
+        enough = reduce(cumulative_count(xp, ties & (index < middle), total)) >= need
         return xp.where(enough, low, middle + 1), xp.where(enough, middle, high)
 
     # When low meets high, the midpoint is `high`, which is enough, so both stay.
@@ -150,16 +162,16 @@ def counting_mask(
         return scores == scores
     reduce = all_reduce or (lambda x: x)
     number = scores == scores
-    numbers = reduce(cumulative_count(xp, number))
+    numbers = reduce(cumulative_count(xp, number, total))
     wanted = xp.full_like(numbers, k)
     threshold = kth_largest(
-        xp, scores, xp.minimum(wanted, numbers), all_reduce=all_reduce, loop=loop
+        xp, scores, xp.minimum(wanted, numbers), all_reduce=all_reduce, total=total, loop=loop
     )
     # When k exceeds the numbers, all of them are in, and the ties are among the NaN.
     among_nan = numbers < wanted
     above = xp.where(among_nan, number, scores > threshold)
     ties = xp.where(among_nan, ~number, scores == threshold)
-    need = wanted - reduce(cumulative_count(xp, above))
+    need = wanted - reduce(cumulative_count(xp, above, total))
     if all_reduce is None:
         return above | _first(xp, ties, need)
     if index is None or total is None:

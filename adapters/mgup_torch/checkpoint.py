@@ -19,10 +19,9 @@ Checkpoint = dict[str, Any]
 def check_checkpoint(
     checkpoint: Checkpoint,
     groups: list[Group],
-    defaults: Group,
     rule_of_group: Callable[[Group], Rule],
 ) -> Checkpoint:
-    """The checkpoint, its state copied and in the form of this library's.
+    """The checkpoint, its state copied and in our form, its groups completed by the present ones.
 
     ``None`` values (torch.optim.SGD before its first step) are left out, and Python-int steps (old
     checkpoints) become tensors.
@@ -37,15 +36,16 @@ def check_checkpoint(
     saved = checkpoint["param_groups"]
     if [len(g["params"]) for g in saved] != [len(g["params"]) for g in groups]:
         raise ValueError("the checkpoint's parameter groups differ in number or length.")
-    state = dict(checkpoint["state"])
+    state, completed = dict(checkpoint["state"]), []
     for old, group in zip(saved, groups, strict=True):
-        merged = {**defaults, **old}
+        merged = {**group, **old}
         check_group(merged)
+        completed.append(merged)
         rule = rule_of_group(merged)
         for key, p in zip(old["params"], group["params"], strict=True):
             if key in state:
                 state[key] = _fitting(rule, key, p, state[key])
-    return {**checkpoint, "state": state}
+    return {**checkpoint, "state": state, "param_groups": completed}
 
 
 def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
         if not isinstance(given, (tuple, list)) or len(given) != len(betas):
             raise ValueError(f"betas={given!r} must be {len(betas)} numbers.")
         for i, beta in enumerate(given):
-            check_beta(f"betas[{i}]", _number(beta))
+            check_beta(f"betas[{i}]", _number("betas", beta))
         values.update(zip(betas, map(float, given), strict=True))
     values.update({name: group[name] for name in names if name not in betas})
     return rule_class(**values)
@@ -83,21 +83,21 @@ def policy_of(group: Group) -> Policy | None:
     raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
 
 
-def _number(value: Any) -> Any:
+def _number(name: str, value: Any) -> Any:
     """A 0-d tensor as the number it holds, so that its range can be checked once."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.numel() != 1:
-        raise ValueError(f"a tensor of shape {tuple(value.shape)} stands where a scalar belongs.")
+        raise ValueError(f"{name} is a tensor of shape {tuple(value.shape)}, not a scalar.")
     return value.item()
 
 
 def check_group(group: Group) -> None:
     """Refuse, before anything changes, what is not the rule's own: policy, rates, flags."""
     for name in ("lr", "weight_decay"):
-        check_rate(name, _number(group[name]))
+        check_rate(name, _number(name, group[name]))
     # Each mode's arguments, whatever the mode is now: a group's mode may change.
-    numbers = {name: _number(group[name]) for name in ("tau", "alpha", "gamma", "tau_min")}
+    numbers = {n: _number(n, group[n]) for n in ("tau", "alpha", "gamma", "tau_min")}
     for mode in ("sign", "adaptive", group["mode"]):
         policy_of({**group, **numbers, "mode": mode})
     for name in ("amsgrad", "differentiable"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +56,26 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
             f"the gradient of parameter {name} is {g.dtype} {tuple(g.shape)} on {g.device}, but "
             f"the parameter is {p.dtype} {tuple(p.shape)} on {p.device}: they must agree."
         )
+
+
+def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
+    """Whether K = 0, so that the whole of a slice gets gamma, as published (P3)."""
+    size = _slice_length(p, group)
+    return policy is not None and policy.ranks and size > 0 and policy.top(size) == 0
+
+
+def warn_all_damped(name: str, p: Tensor, group: Group, *, stacklevel: int) -> None:
+    """Say so, with the remedy; ``stacklevel`` counts from the caller to a ``step`` method."""
+    warnings.warn(
+        f"parameter {name} of shape {tuple(p.shape)} ranks {_slice_length(p, group)} coordinate(s) "
+        f"at tau={group['tau']}: none is selected, so all are damped by gamma. To leave it out, "
+        "put it in a group of its own with mode='off'.",
+        stacklevel=stacklevel + 3,  # torch wraps step twice
+    )
+
+
+def _slice_length(p: Tensor, group: Group) -> int:
+    return math.prod(p.shape[group["stacked_dims"] :])
 
 
 def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mgup_core import AdamW, Muon, Rule
+from mgup_core.rules.muon import SCALES
 
-from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group
+from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_of
 from .optimizer import RuleOptimizer
 
 EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
@@ -66,8 +67,6 @@ class MGUPMuon(RuleOptimizer):
     ) -> None:
         if unknown := mgup.keys() - MGUP_DEFAULTS.keys() - TWIN_DEFAULTS.keys():
             raise TypeError(f"MGUPMuon got unexpected arguments {sorted(unknown)}.")
-        if isinstance(exceptions, str):
-            exceptions = (exceptions,)
         defaults: Group = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -78,7 +77,7 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps": ns_steps,
             "adjust_lr_fn": adjust_lr_fn,
             "ns_dtype": ns_dtype,
-            "exceptions": exceptions,
+            "exceptions": _words(exceptions),
             "adamw_lr": adamw_lr,
             "adamw_betas": adamw_betas,
             "adamw_eps": adamw_eps,
@@ -87,10 +86,18 @@ class MGUPMuon(RuleOptimizer):
         }
         super().__init__(params, defaults, statistics=statistics)
 
+    def _known_defaults(self) -> Group:
+        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS}
+
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:
-            b1, b2 = group["adamw_betas"]
-            return AdamW(b1, b2, group["adamw_eps"])
+            betas, eps = group["adamw_betas"], group["adamw_eps"]
+            return rule_of(AdamW, {"betas": betas, "eps": eps, "form": "standard"})
+        if group["adjust_lr_fn"] not in (None, *SCALES):
+            raise ValueError(
+                f"adjust_lr_fn={group['adjust_lr_fn']!r} is none of None, 'original', "
+                "'match_rms_adamw'."
+            )
         return Muon(
             momentum=group["momentum"],
             nesterov=group["nesterov"],
@@ -109,7 +116,7 @@ class MGUPMuon(RuleOptimizer):
         group = dict(param_group)
         params = group.pop("params")
         params = [params] if isinstance(params, Tensor) else list(params)
-        exceptions = group.get("exceptions", self.defaults["exceptions"])
+        exceptions = _words(group.get("exceptions", self.defaults["exceptions"]))
         kinds: dict[bool, list[Any]] = {True: [], False: []}
         for param in params:
             kinds[_is_hidden_matrix(param, exceptions)].append(param)
@@ -131,6 +138,13 @@ class MGUPMuon(RuleOptimizer):
         except Exception:
             del self.param_groups[before:]
             raise
+
+
+def _words(exceptions: Any) -> tuple[str, ...]:
+    words = (exceptions,) if isinstance(exceptions, str) else tuple(exceptions)
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(f"exceptions={exceptions!r} must be words.")
+    return words
 
 
 def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:

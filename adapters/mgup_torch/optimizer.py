@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -11,13 +9,29 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mgup_core import Policy, Rule, Statistics, top_count
+from mgup_core import Rule, Statistics
 from mgup_core.crew import uninterrupted
 
 from .backend import DTYPES, TorchBackend, compute_dtype
 from .checkpoint import Checkpoint, check_checkpoint
-from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, check_group, policy_of, rule_of
-from .jobs import Job, check_gradient, move_in_blocks, move_whole, parameter_name
+from .groups import (
+    MGUP_DEFAULTS,
+    TWIN_DEFAULTS,
+    Group,
+    check_group,
+    policy_of,
+    rule_defaults,
+    rule_of,
+)
+from .jobs import (
+    Job,
+    all_damped,
+    check_gradient,
+    move_in_blocks,
+    move_whole,
+    parameter_name,
+    warn_all_damped,
+)
 
 _SPARE = 0.05  # of the parameters' bytes: what a step may use besides them, the blocks included
 
@@ -78,13 +92,17 @@ class RuleOptimizer(torch.optim.Optimizer):
         self.__dict__.setdefault("_measured", {})
         self.__dict__.setdefault("_warned", set())
         for group in self.param_groups:
-            for name, value in self.defaults.items():
+            for name, value in {**self._known_defaults(), **self.defaults}.items():
                 group.setdefault(name, value)
+
+    def _known_defaults(self) -> Group:
+        """What a group may lack in a pickle from before it existed."""
+        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **rule_defaults(self.rule_class)}
 
     def load_state_dict(self, state_dict: Checkpoint) -> None:
         """Load a checkpoint of this class, or of its twin in torch.optim.
 
-        What the twin's groups lack (tau, alpha, gamma, …) keeps this optimizer's defaults. The
+        What the checkpoint's groups lack (tau, alpha, gamma, … in a twin's) stays as it is. The
         tensors are copied.
 
         Raises:
@@ -98,7 +116,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         try:
             for hook in hooks.values():
                 state_dict = hook(self, state_dict) or state_dict
-            fitting = check_checkpoint(state_dict, self.param_groups, self.defaults, self._rule)
+            fitting = check_checkpoint(state_dict, self.param_groups, self._rule)
             super().load_state_dict(fitting)
         finally:
             self._optimizer_load_state_dict_pre_hooks = hooks
@@ -200,7 +218,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 grad = torch.zeros_like(p) if p.grad._is_zerotensor() else p.grad
                 jobs.append(Job(name, p, grad, state, t, rule, policy, group))
         for job in jobs:
-            self._warn_if_all_damped(job)
+            if job.param not in self._warned and all_damped(job.policy, job.param, job.group):
+                self._warned.add(job.param)
+                warn_all_damped(job.name, job.param, job.group, stacklevel=4)
         return jobs
 
     def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
@@ -214,21 +234,6 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _bytes(self) -> int:
         return sum(p.numel() * p.element_size() for g in self.param_groups for p in g["params"])
-
-    def _warn_if_all_damped(self, job: Job) -> None:
-        """P3: K = 0 damps the whole slice, as published; say so once."""
-        policy: Policy | None = job.policy
-        if policy is None or not policy.ranks or job.param in self._warned:
-            return
-        size = math.prod(job.param.shape[job.group["stacked_dims"] :])
-        if size and top_count(job.group["tau"], size) == 0:
-            self._warned.add(job.param)
-            warnings.warn(
-                f"parameter {job.name} of shape {tuple(job.param.shape)} ranks {size} coordinate(s)"
-                f" at tau={job.group['tau']}: none is selected, so all are damped by gamma. To "
-                "leave it out, put it in a group of its own with mode='off'.",
-                stacklevel=7,  # the caller of step, through torch's two wrappers of it
-            )
 
     @torch.compiler.disable
     def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from mgup_core import Statistics
-from mgup_core.policy import score
+from mgup_core.policy import Policy, score
 from mgup_core.rank import slices
 from mgup_core.update import apply_split, measure
 
 from .backend import TorchBackend, compute_dtype
 from .groups import MGUP_DEFAULTS, Group, check_group, policy_of
-from .jobs import check_gradient, parameter_name
+from .jobs import all_damped, check_gradient, parameter_name, warn_all_damped
+from .optimizer import RuleOptimizer
 
 _COUPLED = (
     torch.optim.ASGD,
@@ -42,7 +43,8 @@ class MGUP(torch.optim.Optimizer):
     difference, and applies ``phi * (lr * u)`` and the decay instead. ``u`` is also the alignment
     operand. This costs a copy of the parameters, and in float16 or bfloat16 the difference has only
     that precision: prefer ``MGUPAdamW`` and the others, or :func:`mgup_torch.optimizer`, where they
-    exist.
+    exist. A step interrupted in the middle leaves the parameters before or after their step, but
+    the state of ``inner`` after it.
 
     ``param_groups``, ``state`` and ``defaults`` are those of ``inner``; step, schedule, scale and
     save this object, not ``inner``.
@@ -75,37 +77,46 @@ class MGUP(torch.optim.Optimizer):
             raise TypeError(f"inner is a {type(inner).__name__}, not a torch.optim.Optimizer.")
         if isinstance(inner, torch.optim.LBFGS):
             raise TypeError("LBFGS moves the parameters several times a step; it has no direction.")
+        if isinstance(inner, (RuleOptimizer, MGUP)):
+            raise TypeError(f"{type(inner).__name__} has MGUP already; it would be applied twice.")
         given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims)
         own = {_PREFIX + name: value for name, value in zip(_OWN, given, strict=True)}
         for group in inner.param_groups:
             self._check(inner, {**own, **group})
+        inner.defaults.update(own)
         self.inner = inner
-        self._own = own
         self._measure = statistics
-        self._measured: dict[Tensor, Statistics] = {}
         self._adopt()
 
     def _adopt(self) -> None:
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
-        for group in self.inner.param_groups:
-            for name, value in self._own.items():
-                group.setdefault(name, value)
-        # Optimizer.__setstate__ makes the hook tables that __init__ would; the three shared
-        # attributes are properties below.
+        self._measured: dict[Tensor, Statistics] = {}
+        self._warned: set[Tensor] = set()
+        self._complete()
+        # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
+        # attributes are properties.
         super().__setstate__({})
         self._patch_step_function()
 
+    def _complete(self) -> None:
+        """Give groups that do not know of MGUP this wrapper's arguments."""
+        for group in self.inner.param_groups:
+            for name in _OWN:
+                group.setdefault(_PREFIX + name, self.inner.defaults[_PREFIX + name])
+
     param_groups = property(lambda self: self.inner.param_groups)  # type: ignore[assignment]
     state = property(lambda self: self.inner.state)  # type: ignore[assignment]
-    defaults = property(lambda self: {**self.inner.defaults, **self._own})  # type: ignore[assignment]
+    defaults = property(lambda self: self.inner.defaults)  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"inner": self.inner, "_own": self._own, "_measure": self._measure}
+        return {"inner": self.inner, "_measure": self._measure}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._measured = {}
-        self._adopt()
+        if "inner" in state:
+            self.__dict__.update(state)
+            self._adopt()
+        else:  # what load_state_dict hands over
+            self.inner.__setstate__(state)
 
     @staticmethod
     def _check(inner: torch.optim.Optimizer, group: Group) -> None:
@@ -119,27 +130,19 @@ class MGUP(torch.optim.Optimizer):
             )
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group to ``inner``; it may have its own tau, alpha, gamma and mode."""
-        merged = {**self.inner.defaults, **self._own, **param_group}
-        self._check(self.inner, merged)
-        self.inner.add_param_group({**self._own, **param_group})
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Reset the gradients."""
-        self.inner.zero_grad(set_to_none)
-
-    def state_dict(self) -> dict[str, Any]:
-        """That of ``inner``, which also loads it."""
-        return self.inner.state_dict()
+        """Add a group to ``inner``; it may have its own ``mgup_tau``, ``mgup_mode`` and so on."""
+        self._check(self.inner, {**self.inner.defaults, **param_group})
+        self.inner.add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a checkpoint of this wrapper or of ``inner`` alone."""
-        for saved in state_dict["param_groups"]:
-            self._check(self.inner, {**self._own, **saved})
-        self.inner.load_state_dict(state_dict)
-        for group in self.inner.param_groups:
-            for name, value in self._own.items():
-                group.setdefault(name, value)
+        """Load a checkpoint of this wrapper or of ``inner`` alone; what it lacks stays as is."""
+        saved = state_dict["param_groups"]
+        if len(saved) == len(self.param_groups):  # torch says so otherwise
+            present = ({k: v for k, v in g.items() if k != "params"} for g in self.param_groups)
+            saved = [{**now, **old} for now, old in zip(present, saved, strict=True)]
+        for group in saved:
+            self._check(self.inner, group)
+        super().load_state_dict({**state_dict, "param_groups": saved})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -148,14 +151,9 @@ class MGUP(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._complete()
         self._measured.clear()
-        moved = []
-        for group in self.param_groups:
-            policy = policy_of(_own_of(group))
-            for i, p in enumerate(group["params"]):
-                if p.grad is not None:
-                    check_gradient(parameter_name(group, i), p, p.grad)
-                    moved.append((p, p.detach().clone(), group, policy))
+        moving = self._gather()
         decays = [group.get("weight_decay", 0) for group in self.param_groups]
         try:
             for group in self.param_groups:
@@ -166,11 +164,33 @@ class MGUP(torch.optim.Optimizer):
             for group, decay in zip(self.param_groups, decays, strict=True):
                 if "weight_decay" in group:
                     group["weight_decay"] = decay
-        for p, before, group, policy in moved:
-            self._rescale(p, before, group, policy)
+        try:
+            while moving:
+                self._rescale(*moving[-1])
+                moving.pop()
+        finally:  # interrupted: at least no parameter keeps a step that was not rescaled
+            for p, before, _, _ in moving:
+                p.copy_(before)
         return loss
 
-    def _rescale(self, p: Tensor, before: Tensor, group: Group, policy: Any) -> None:
+    def _gather(self) -> list[tuple[Tensor, Tensor, Group, Policy | None]]:
+        """(parameter, its copy, group, policy) of all that is to be stepped, checked."""
+        moving = []
+        for group in self.param_groups:
+            own = _own_of(group)
+            policy = policy_of(own)
+            for i, p in enumerate(group["params"]):
+                if p.grad is None:
+                    continue
+                name = parameter_name(group, i)
+                check_gradient(name, p, p.grad)
+                if p not in self._warned and all_damped(policy, p, own):
+                    self._warned.add(p)
+                    warn_all_damped(name, p, own, stacklevel=3)
+                moving.append((p, p.detach().clone(), group, policy))
+        return moving
+
+    def _rescale(self, p: Tensor, before: Tensor, group: Group, policy: Policy | None) -> None:
         be = TorchBackend(compute_dtype(p.dtype))
         w = be.cast(before, be.dtype)
         moved = w - be.cast(p, be.dtype)  # lr * u

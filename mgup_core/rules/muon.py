@@ -86,6 +86,8 @@ class Muon(Rule):
             raise ValueError(f"scale={self.scale!r} is none of {', '.join(map(repr, SCALES))}.")
         if self.ns_dtype not in NS_DTYPES:
             raise ValueError(f"ns_dtype={self.ns_dtype!r} is neither 'float32' nor 'bfloat16'.")
+        if len(self.ns_coefficients) != 3:
+            raise ValueError(f"ns_coefficients={self.ns_coefficients!r} must be three numbers.")
         if not (isinstance(self.ns_steps, int) and 1 <= self.ns_steps < 100):
             raise ValueError(f"ns_steps={self.ns_steps!r} is outside [1, 99].")
 
