@@ -127,7 +127,7 @@ class NumPyBackend(Backend):
         # branch that the processor cannot predict costs ten times as much as this product.
         keep |= np.isnan(x)
         with np.errstate(invalid="ignore"):
-            return x * keep.view(np.uint8).astype(x.dtype)
+            return x * keep.view(np.uint8).astype(x.dtype) + self.scalar(0.0)  # -0 + 0 is +0
 
 
 def backend_for(x: Array) -> Backend:

@@ -56,10 +56,12 @@ def uninterrupted(work: Callable[[Callable[[], bool]], T]) -> T:
     if threading.current_thread() is not threading.main_thread():
         return work(lambda: False)
     interrupted = threading.Event()
-    future: Future[T] = _pool("driver", 1).submit(work, interrupted.is_set)
+    future: Future[T] | None = None
     try:
+        future = _pool("driver", 1).submit(work, interrupted.is_set)
         return future.result()
     except KeyboardInterrupt:
         interrupted.set()
-        wait([future])
+        if future is not None:
+            wait([future])
         raise

@@ -110,7 +110,8 @@ class Optimizer:
             lr: this step's learning rate, for a schedule.
 
         Raises:
-            ValueError, TypeError: when grads or state do not fit params. Nothing is computed then.
+            ValueError, TypeError: when grads or state do not fit params, or lr is negative or not
+                finite. Nothing is computed then.
         """
         params_out, state_out, _ = self._step(params, grads, state, lr, statistics=False)
         return params_out, state_out
@@ -124,6 +125,8 @@ class Optimizer:
     def _step(
         self, params: Any, grads: Any, state: OptimizerState, lr: float | None, statistics: bool
     ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
+        if lr is not None:
+            check_rate("lr", lr)
         weights, gradients = _items(params, "params"), _items(grads, "grads")
         self._check(weights, gradients, state)
         steps, arrays, measured = dict(state.steps), dict(state.arrays), {}

@@ -110,3 +110,20 @@ def check_group(group: Group) -> None:
             f"state_dtype={group['state_dtype']!r} is none of None (the parameter's dtype), "
             "torch.float32, torch.float64, torch.bfloat16."
         )
+
+
+def check_stacked_dims(p: torch.Tensor, stacked_dims: int) -> None:
+    """Refuse more leading axes than a parameter has (P5)."""
+    if p.ndim < stacked_dims:
+        raise ValueError(
+            f"stacked_dims={stacked_dims} exceeds the dimensions of a parameter of shape "
+            f"{tuple(p.shape)}: give that parameter a group of its own."
+        )
+
+
+def tensors_of(params: Any) -> list[torch.Tensor]:
+    """The tensors among what a group may hold: tensors, or (name, tensor) pairs."""
+    if isinstance(params, torch.Tensor):
+        return [params]
+    tensors = [p[1] if isinstance(p, tuple) else p for p in params]
+    return [p for p in tensors if isinstance(p, torch.Tensor)]  # torch refuses the others by name

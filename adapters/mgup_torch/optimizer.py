@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -19,9 +19,11 @@ from .groups import (
     TWIN_DEFAULTS,
     Group,
     check_group,
+    check_stacked_dims,
     policy_of,
     rule_defaults,
     rule_of,
+    tensors_of,
 )
 from .jobs import (
     Job,
@@ -70,17 +72,13 @@ class RuleOptimizer(torch.optim.Optimizer):
         merged = {**self.defaults, **group}
         check_group(merged)
         rule = self._rule(merged)
-        for p in _tensors(group["params"]):
+        for p in tensors_of(group["params"]):
             if p.dtype not in DTYPES:
                 raise TypeError(
                     f"a parameter has dtype {p.dtype}; only "
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
                 )
-            if p.ndim < merged["stacked_dims"]:
-                raise ValueError(
-                    f"stacked_dims={merged['stacked_dims']} exceeds the dimensions of a parameter "
-                    f"of shape {tuple(p.shape)}: give that parameter a group of its own."
-                )
+            check_stacked_dims(p, merged["stacked_dims"])
             if reason := rule.accepts(tuple(p.shape)):
                 raise ValueError(reason)
 
@@ -161,32 +159,35 @@ class RuleOptimizer(torch.optim.Optimizer):
         jobs = self._gather()
         self._measured.clear()
         spare = max(int(_SPARE * self._bytes()), 1 << 20)
+        backends = {dtype: TorchBackend(dtype) for dtype in (torch.float32, torch.float64)}
         done: list[str] = []
 
-        def in_blocks(job: Job) -> None:
-            self._run(job, done, lambda: move_in_blocks(job, spare=spare, measure=self._measure))
+        def move(job: Job) -> Statistics | None:
+            if job.param.device.type == "cpu" and job.rule.elementwise:
+                return move_in_blocks(job, spare=spare, measure=self._measure)
+            be = backends[compute_dtype(job.param.dtype)]
+            return move_whole(job, be, job.group["lr"], measure=self._measure)
 
-        def all_in_blocks(stop: Callable[[], bool]) -> None:
+        def move_host(stop: Callable[[], bool]) -> None:
             with torch.no_grad():  # it is a state of the thread
-                for job in filter(_fits_blocks, jobs):
+                for job in host:
                     if stop():
                         return
-                    in_blocks(job)
+                    self._run(job, done, move)
 
-        if any(map(_fits_blocks, jobs)):
+        host = [job for job in jobs if job.param.device.type == "cpu"]
+        if host:
             try:
-                uninterrupted(all_in_blocks)
+                uninterrupted(move_host)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_progress(done)) from None
-        backends = {dtype: TorchBackend(dtype) for dtype in (torch.float32, torch.float64)}
         for job in jobs:
-            if not _fits_blocks(job):
-                be, lr = backends[compute_dtype(job.param.dtype)], job.group["lr"]
-                self._run(job, done, lambda: move_whole(job, be, lr, measure=self._measure))  # noqa: B023
+            if job.param.device.type != "cpu":  # here, where the caller's stream is current
+                self._run(job, done, move)
 
-    def _run(self, job: Job, done: list[str], move: Callable[[], Statistics | None]) -> None:
+    def _run(self, job: Job, done: list[str], move: Callable[[Job], Statistics | None]) -> None:
         try:
-            measured = move()
+            measured = move(job)
         except Exception as error:
             raise RuntimeError(
                 f"the step of parameter {job.name} failed ({error!r}) and may have moved it in "
@@ -265,18 +266,6 @@ class RuleOptimizer(torch.optim.Optimizer):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
-
-
-def _fits_blocks(job: Job) -> bool:
-    return job.param.device.type == "cpu" and job.rule.elementwise
-
-
-def _tensors(params: Any) -> Iterable[Tensor]:
-    """The tensors among what a group may hold: tensors, or (name, tensor) pairs."""
-    if isinstance(params, Tensor):
-        return [params]
-    tensors = [p[1] if isinstance(p, tuple) else p for p in params]
-    return [p for p in tensors if isinstance(p, Tensor)]  # torch refuses the others by name
 
 
 def _progress(done: list[str]) -> str:

@@ -14,7 +14,14 @@ from mgup_core.rank import slices
 from mgup_core.update import apply_split, measure
 
 from .backend import TorchBackend, compute_dtype
-from .groups import MGUP_DEFAULTS, Group, check_group, policy_of
+from .groups import (
+    MGUP_DEFAULTS,
+    Group,
+    check_group,
+    check_stacked_dims,
+    policy_of,
+    tensors_of,
+)
 from .jobs import all_damped, check_gradient, parameter_name, warn_all_damped
 from .optimizer import RuleOptimizer
 
@@ -120,7 +127,10 @@ class MGUP(torch.optim.Optimizer):
 
     @staticmethod
     def _check(inner: torch.optim.Optimizer, group: Group) -> None:
-        check_group({**_own_of(group), "lr": 0.0, "weight_decay": 0.0})
+        own = _own_of(group)
+        check_group({**own, "lr": 0.0, "weight_decay": 0.0})
+        for p in tensors_of(group.get("params", ())):
+            check_stacked_dims(p, own["stacked_dims"])
         decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
         if isinstance(inner, _COUPLED) and not decoupled and group.get("weight_decay"):
             raise ValueError(
