@@ -9,7 +9,6 @@ moments again.
 
 from __future__ import annotations
 
-import copy
 import math
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
@@ -145,8 +144,7 @@ class BlockStep:
 
     def _first(self, i: int) -> _Proposal:
         """Propose for block i, gradient taken into its moments; keep what there is room for."""
-        watching = _Watching.__new__(_Watching)
-        watching.__dict__ = copy.copy(self.be.__dict__)
+        watching = _Watching(self.be.xp, self.be.dtype)
         proposal = self._propose(watching, self.spans[i], accumulate=True)
         self.clean[i] = not watching.flushed
         if self.exact_state:
@@ -161,10 +159,7 @@ class BlockStep:
         """The proposal of block i once more."""
         if i in self.kept:
             return self.kept.pop(i)
-        be: NumPyBackend = self.be
-        if self.clean[i]:
-            be = _Clean.__new__(_Clean)
-            be.__dict__ = self.be.__dict__
+        be = _Clean(self.be.xp, self.be.dtype) if self.clean[i] else self.be
         return self._propose(be, self.spans[i], accumulate=not self.exact_state)
 
     def _store(self, state: State, span: slice) -> None:
