@@ -47,6 +47,10 @@ class TorchBackend(Backend):
     def zeros_like(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x, dtype=self.dtype, memory_format=torch.preserve_format)
 
+    def div(self, a: Tensor, b: Tensor) -> Tensor:
+        # CUDA multiplies by the reciprocal of a divisor that lies in host memory.
+        return a / (b if b.ndim else b.to(a.device))
+
     def sqrt(self, x: Tensor) -> Tensor:
         # Eager torch.sqrt is off by one unit for 17 % of float32 on the CPU; compiled it is exact.
         if x.device.type == "cpu" and not torch.compiler.is_compiling():
