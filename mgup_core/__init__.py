@@ -30,6 +30,7 @@ from .rules import Muon as Muon
 from .rules import Rule as Rule
 from .scalars import bias_correction as bias_correction
 from .scalars import ema as ema
+from .scalars import inverse_correction as inverse_correction
 from .update import Statistics as Statistics
 from .update import update_array as update_array
 

@@ -7,9 +7,9 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import SGD, AdamW, Lion
 
+from .base import RuleOptimizer as RuleOptimizer
 from .factory import optimizer as optimizer
 from .muon import MGUPMuon as MGUPMuon
-from .optimizer import RuleOptimizer as RuleOptimizer
 from .wrapper import MGUP as MGUP
 
 MGUPAdamW = optimizer(

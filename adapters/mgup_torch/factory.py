@@ -7,8 +7,8 @@ from typing import Any
 
 from mgup_core import Rule
 
+from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_defaults
-from .optimizer import RuleOptimizer
 
 
 def optimizer(

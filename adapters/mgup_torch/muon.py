@@ -11,8 +11,8 @@ from torch import Tensor
 from mgup_core import AdamW, Muon, Rule
 from mgup_core.rules.muon import SCALES
 
+from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_of
-from .optimizer import RuleOptimizer
 
 EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
 """Words in a parameter's name that send it to AdamW though it is a matrix."""

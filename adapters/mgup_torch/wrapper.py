@@ -14,6 +14,7 @@ from mgup_core.rank import slices
 from mgup_core.update import apply_split, measure
 
 from .backend import TorchBackend, compute_dtype
+from .base import RuleOptimizer
 from .groups import (
     MGUP_DEFAULTS,
     Group,
@@ -23,7 +24,6 @@ from .groups import (
     tensors_of,
 )
 from .jobs import all_damped, check_gradient, parameter_name, warn_all_damped
-from .optimizer import RuleOptimizer
 
 _COUPLED = (
     torch.optim.ASGD,

@@ -20,10 +20,11 @@ import time
 from collections.abc import Callable
 from datetime import date
 
-import mgup_torch
 import torch
 from rich.console import Console
 from rich.table import Table
+
+import mgup_torch
 
 Shapes = list[tuple[int, ...]]
 

@@ -1,0 +1,67 @@
+# `make test` and `make demo` work in a fresh clone: each sets up .venv by itself first.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.ready-docs
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "MGUP needs Python 3.10 or newer and $(PYTHON) is not; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "$(PYTHON) -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+.PHONY: setup
+setup: $(READY)  ## Make .venv with all that development needs
+
+.PHONY: test
+test: lint  ## Lint, type-check, and run the fast tests
+	$(BIN)/pytest --numprocesses $(JOBS)
+
+.PHONY: lint
+lint: $(READY)  ## Lint and type-check only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: slow
+slow: $(READY)  ## Run the tests that take minutes
+	$(BIN)/pytest -m slow --numprocesses $(JOBS)
+
+.PHONY: demo
+demo: $(READY)  ## Train a small language model with six optimizers and draw the curves
+	$(BIN)/python examples/train_lm.py
+
+.PHONY: bench
+bench: $(READY)  ## Time a step beside the optimizers of torch.optim
+	$(BIN)/python conformance/benchmarks/torch_cpu.py
+
+.PHONY: format
+format: $(READY)  ## Format the sources in place
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: docs
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS_READY)  ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+.PHONY: clean
+clean:  ## Remove everything that is not source, .venv included
+	rm -rf $(VENV) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
