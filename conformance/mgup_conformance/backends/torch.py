@@ -1,0 +1,127 @@
+"""mgup_torch, eager and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgup_core import score
+from mgup_core.rank import slices
+from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
+from mgup_torch.backend import TorchBackend, compute_dtype
+
+from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec
+from .core import make_policy
+
+MODES = {"mgup": "rank", "sign": "sign", "adaptive": "adaptive", "cautious": "cautious"}
+
+
+def to_torch(x: Array) -> Tensor:
+    """A copy as a tensor."""
+    if x.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(x.view(np.uint16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(x.copy())
+
+
+def to_numpy(x: Tensor) -> Array:
+    """A copy as a NumPy array."""
+    x = x.detach().cpu().contiguous()
+    if x.dtype == torch.bfloat16:
+        bits: Array = x.view(torch.uint16).numpy().copy()
+        return bits.view(ml_dtypes.bfloat16)
+    return x.numpy().copy()
+
+
+def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimizer of a plain description, by the arguments that a user gives."""
+    rule, policy = dict(spec["rule"]), dict(spec["policy"])
+    kind, mode = rule.pop("name"), MODES.get(policy.pop("name"), "off")
+    if mode == "sign":
+        policy.setdefault("tau", 0.5)
+    if "b1" in rule:
+        rule["betas"] = (rule.pop("b1"), rule.pop("b2"))
+    if kind == "muon":
+        rule |= {"adjust_lr_fn": rule.pop("scale"), "ns_dtype": "float32"}
+    state_dtype = getattr(torch, spec["state_dtype"])
+    common: dict[str, Any] = {
+        "lr": spec["lr"],
+        "weight_decay": spec["weight_decay"],
+        "mode": mode,
+        "state_dtype": None if spec["state_dtype"] == spec["dtype"] else state_dtype,
+        **policy,
+    }
+    classes: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "adamw": MGUPAdamW, "lion": MGUPLion, "sgd": MGUPSGD, "muon": MGUPMuon,
+    }  # fmt: skip
+    return classes[kind](groups, **common, **rule)
+
+
+class TorchRun:
+    """A run of an optimizer of mgup_torch."""
+
+    def __init__(self, spec: RunSpec, params: Sequence[Array], compiled: bool) -> None:
+        self.names = STATE[spec["rule"]["name"]]
+        self.tensors = [torch.nn.Parameter(to_torch(w)) for w in params]
+        groups = [
+            {"params": [w], "stacked_dims": n}
+            for w, n in zip(self.tensors, spec["stacked_dims"], strict=True)
+        ]
+        self.lr = spec["lr"]
+        self.optimizer = make_optimizer(spec, groups)
+        self.advance = torch.compile(self.optimizer.step) if compiled else self.optimizer.step
+
+    def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
+        for w, g in zip(self.tensors, grads, strict=True):
+            w.grad = None if g is None else to_torch(g)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr if lr is None else lr
+        self.advance()
+
+    def params(self) -> list[Array]:
+        return [to_numpy(w) for w in self.tensors]
+
+    def state(self) -> list[dict[str, Array]]:
+        kept = [self.optimizer.state.get(w, {}) for w in self.tensors]
+        return [{n: to_numpy(one[n]) for n in self.names if n in one} for one in kept]
+
+
+class Torch:
+    """mgup_torch in eager mode."""
+
+    name = "torch"
+    compiled = False
+
+    def versions(self) -> dict[str, str]:
+        return {"torch": torch.__version__, "numpy": np.__version__}
+
+    def capabilities(self) -> dict[str, Any]:
+        return {"dtypes": DTYPES, "rules": RULES, "policies": POLICIES, "options": OPTIONS}
+
+    def multiplier(self, policy: PolicySpec, a: Array, g: Array, stacked_dims: int) -> Array:
+        made = make_policy(policy)
+        if made is None:
+            return np.ones(a.shape, np.float64 if a.dtype == np.float64 else np.float32)
+        be = TorchBackend(compute_dtype(to_torch(a).dtype))
+        scores = slices(score(to_torch(a), to_torch(g), be=be), be.xp, stacked_dims)
+        split = made.decide(be, scores)
+        return to_numpy(torch.where(split.mask, split.high, split.low)).reshape(a.shape)
+
+    def run(self, spec: RunSpec, params: Sequence[Array]) -> TorchRun:
+        return TorchRun(spec, params, self.compiled)
+
+
+class TorchCompiled(Torch):
+    """mgup_torch with ``torch.compile`` around the optimizer's step."""
+
+    name = "torch_compiled"
+    compiled = True
+
+    def capabilities(self) -> dict[str, Any]:
+        options = [name for name in OPTIONS if name != "multiplier"]
+        reasons = {"multiplier": "the whole step is one graph"}
+        return super().capabilities() | {"options": options, "reasons": reasons, "compiles": True}

@@ -1,0 +1,293 @@
+"""All the cases: what is asked, of which data, for which clauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from .cases import Case, MeanCase, MultiplierCase, Question
+from .data import SCORES, Shape
+from .protocol import Backend, RunSpec
+from .runs import MatrixCase, RunCase
+from .specs import BASE, ELEMENTWISE, NUMBERS, POLICY_CASES, policy, rule, run_spec
+
+SMALL: tuple[Shape, ...] = ((64,), (1,), (8, 3, 5, 5), (0,), (7, 11))
+LARGE: tuple[Shape, ...] = ((257, 129),)
+MATRICES: tuple[Shape, ...] = ((16, 32), (32, 16), (12, 12))
+
+
+def _exact(d: int) -> list[float]:
+    """Ratios that select 0, 1, about half, all but one, and all of d."""
+    return [0.0, 1 / d, 0.5, (d - 1) / d, 1.0]
+
+
+def _selections() -> Iterator[Case]:
+    """P2 to P4: hard scores, every K that matters, each dtype."""
+    for dtype in ("float32", "float64", "bfloat16", "float16"):
+        for pattern in SCORES:
+            if dtype == "float16" and pattern in ("tiny", "huge", "mixed"):
+                continue  # its range holds no such scores
+            yield MultiplierCase(
+                f"rank/{pattern}/{dtype}",
+                ("P1", "P2", "P4", "P6", "P7", "N8"),
+                dtype,
+                tuple(
+                    Question(pattern, policy("mgup", tau=tau, alpha=1.7, gamma=0.3), (d,))
+                    for d in (1, 2, 8, 100, 1000)
+                    for tau in _exact(d)
+                ),
+                fast=dtype == "float32" or pattern in ("nan", "tiny", "ties", "mixed"),
+            )
+
+
+def _signs() -> Iterator[Case]:
+    """P8 to P11, on the same hard scores."""
+    for dtype in ("float32", "float64", "bfloat16", "float16"):
+        for name in ("sign", "sign_aligned", "adaptive", "cautious", "off"):
+            clause, chosen = POLICY_CASES[name]
+            variants = [chosen]
+            if name == "adaptive":
+                variants += [policy(name, tau_min=0.9), policy(name, tau_min=1.0)]
+            yield MultiplierCase(
+                f"{name}/scores/{dtype}",
+                ("P1", "P2", clause, "P7", "N8"),
+                dtype,
+                tuple(
+                    Question(pattern, one, shape)
+                    for pattern in SCORES
+                    if dtype != "float16" or pattern not in ("tiny", "huge", "mixed")
+                    for one in variants
+                    for shape in ((0,), (1,), (7, 11), (3000,))
+                ),
+                fast=dtype in ("float32", "bfloat16"),
+            )
+
+
+DECIMALS = [
+    (0.29, 100), (0.57, 100), (0.58, 50), (0.07, 100), (0.7, 10), (0.1, 3), (0.35, 20),
+    (1 / 3, 3), (2 / 3, 3), (0.5, 1), (0.9, 1), (0.999, 1000), (0.28, 25), (0.55, 1000),
+    (0.29, 10), (0.3, 5), (0.99, 3),
+]  # fmt: skip
+"""Ratios whose product with d, in floating point or rounded, gives another K."""
+
+
+def _counts() -> Iterator[Case]:
+    """P3 and P5."""
+    yield MultiplierCase(
+        "count/decimals",
+        ("P3", "P4"),
+        "float32",
+        tuple(Question("normal", policy("mgup", tau=tau), (d,)) for tau, d in DECIMALS),
+        fast=True,
+    )
+    yield MeanCase(
+        "count/mean",
+        ("P12", "P4", "P6"),
+        "float32",
+        sizes=(1, 2, 10, 64, 1000),
+        ratios=(0.0, 0.1, 0.29, 0.5, 1.0),
+        fast=True,
+    )
+    stacks: list[tuple[Shape, int]] = [
+        ((3, 5, 7), 1), ((3, 5, 7), 2), ((3, 5, 7), 3), ((4, 9), 1), ((1, 8), 1), ((3, 0), 1),
+        ((0, 3), 1), ((2, 3, 4, 5), 2),
+    ]  # fmt: skip
+    for name in ("mgup", "mgup_mild", "sign", "adaptive", "cautious"):
+        clause, chosen = POLICY_CASES[name]
+        yield MultiplierCase(
+            f"stacked/scores/{name}",
+            ("P5", clause),
+            "float32",
+            tuple(
+                Question(pattern, chosen, shape, n)
+                for pattern in ("normal", "ties", "nan")
+                for shape, n in stacks
+            ),
+            fast=True,
+        )
+
+
+def _trajectories() -> Iterator[Case]:
+    """Every rule with every policy; the dtypes take turns, so that each meets every other."""
+    for i, base in enumerate(BASE):
+        for j, name in enumerate(POLICY_CASES):
+            numbers = list(NUMBERS)[(i + j) % len(NUMBERS)]
+            clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
+            clauses += ("R5",) if numbers not in ("float32", "float64") else ()
+            yield RunCase(
+                f"run/{base}/{name}/{numbers}",
+                (*clauses, "R6"),
+                run_spec(base, POLICY_CASES[name][1], numbers, SMALL),
+                SMALL,
+                steps=200,
+                fast_steps=25,
+                fast=(i + 2 * j) % 6 == 0 or (i, j) in ((1, 1), (2, 0), (7, 0), (6, 0), (5, 2)),
+            )
+    for i, base in enumerate(BASE):
+        numbers = list(NUMBERS)[i % 2]
+        yield RunCase(
+            f"run/{base}/large/{numbers}",
+            (BASE[base][0], "P4", "P6", *ELEMENTWISE),
+            run_spec(base, policy("mgup"), numbers, LARGE),
+            LARGE,
+            steps=200,
+            fast_steps=3,
+            fast=base in ("adamw", "lion"),
+        )
+
+
+def _special(
+    name: str,
+    clauses: tuple[str, ...],
+    bases: Sequence[str],
+    numbers: Sequence[str],
+    **options: Any,
+) -> Iterator[Case]:
+    """One kind of run for several rules and dtypes."""
+    chosen = options.pop("policy", policy("mgup"))
+    changes = options.pop("spec", {})
+    fast_numbers = options.pop("fast_numbers", numbers[:1])
+    shapes = options.pop("shapes", SMALL)
+    for base in bases:
+        for kind in numbers:
+            yield RunCase(
+                f"{name}/{base}/{kind}",
+                (BASE[base][0], *clauses),
+                {**run_spec(base, chosen, kind, shapes), **changes},  # type: ignore[typeddict-item]
+                shapes,
+                fast=kind in fast_numbers,
+                **options,
+            )
+
+
+def _corners() -> Iterator[Case]:
+    """What a plain trajectory does not reach."""
+    plain, wide = ["float32"], ["float32", "float64"]
+    yield from _special(
+        "tiny_gradients", ("N6", "P2", "N1"), ["adamw", "adamw_paper", "lion", "sgd"],
+        ["float32", "float64", "bfloat16_state32", "float16_state32"],
+        gradients="tiny", zero_start=True, steps=60, fast_steps=12,
+        spec={"weight_decay": 0.0, "lr": 1.0},
+    )  # fmt: skip
+    yield from _special(
+        "nonfinite", ("P7", "P2", "N1"), ["adamw", "lion", "sgd_nesterov"],
+        [*wide, "bfloat16_state32"], gradients="nonfinite", steps=6, fast_steps=6,
+    )  # fmt: skip
+    for name in ("sign_aligned", "cautious"):
+        yield from _special(
+            f"nonfinite_{name}", ("P7", "P2", "N1"), ["adamw", "sgd"], plain,
+            gradients="nonfinite", steps=6, fast_steps=6, policy=POLICY_CASES[name][1],
+        )  # fmt: skip
+    yield from _special(
+        "overflow", ("P7", "R0"), ["sgd", "sgd_dampened"], wide, gradients="huge",
+        zero_start=True, steps=2, fast_steps=2, policy=policy("mgup", alpha=4.0),
+        spec={"weight_decay": 0.0, "lr": 1.0},
+    )  # fmt: skip
+    yield from _special(
+        "no_decay", ("R0",), ["adamw", "lion", "sgd_coupled"], plain, steps=40, fast_steps=5,
+        spec={"weight_decay": 0.0},
+    )  # fmt: skip
+    yield from _special(
+        "schedule", ("N2", "P6", "R0"), ["adamw", "adamw_published", "lion", "sgd"], wide,
+        gradients="schedule", steps=50, fast_steps=12,
+        policy=policy("mgup", alpha=1.3, gamma=0.7),
+    )  # fmt: skip
+    yield from _special(
+        "absent", ("R6",), ["adamw", "lion", "sgd_dampened"], wide,
+        gradients="absent", steps=30, fast_steps=10,
+    )  # fmt: skip
+    yield from _special(
+        "stacked", ("P5",), ["adamw", "sgd"], wide, steps=50, fast_steps=6,
+        shapes=((4, 9), (3, 5, 7), (3, 5, 7), (64,)), spec={"stacked_dims": [1, 1, 2, 0]},
+    )  # fmt: skip
+    yield from _special(
+        "long", ("N3",), ["adamw", "adamw_paper"], wide, steps=3000, fast_steps=300,
+        shapes=((3,),), spec={"weight_decay": 0.0, "lr": 1e-3},
+    )  # fmt: skip
+
+
+def _compact() -> Iterator[Case]:
+    """A few small graphs with changing learning rates, for backends that compile for long."""
+    for base, name, numbers in (
+        ("adamw", "mgup", "float32"),
+        ("adamw_paper", "adaptive", "float64"),
+        ("lion", "sign_aligned", "bfloat16_state32"),
+    ):
+        shapes = ((7, 11), (64,))
+        yield RunCase(
+            f"compact/{base}/{name}/{numbers}",
+            (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE),
+            run_spec(base, POLICY_CASES[name][1], numbers, shapes),
+            shapes,
+            steps=100,
+            fast_steps=20,
+            gradients="schedule",
+            fast=True,
+            compact=True,
+        )
+
+
+def _limits() -> Iterator[Case]:
+    """P11: alpha = gamma = 1 is the base rule, whose reference runs without a policy."""
+    for base in ("adamw", "lion", "sgd_nesterov"):
+        for name in ("mgup", "sign"):
+            yield RunCase(
+                f"limit/{base}/{name}",
+                ("P11", BASE[base][0]),
+                run_spec(base, policy(name, alpha=1.0, gamma=1.0), "float32", SMALL),
+                SMALL,
+                steps=50,
+                fast_steps=6,
+                reference_policy=policy("off"),
+                fast=base == "adamw",
+            )
+
+
+def _matrices() -> Iterator[Case]:
+    """R4 and N7."""
+    variants: dict[str, dict[str, Any]] = {
+        "default": {},
+        "plain_momentum": {"nesterov": False},
+        "original_scale": {"scale": "original"},
+    }
+    for name, options in variants.items():
+        for dtype in ("float32", "float64"):
+            for chosen in ("mgup", "sign", "off"):
+                spec: RunSpec = {
+                    "rule": rule("muon", **options),
+                    "policy": POLICY_CASES[chosen][1],
+                    "lr": 0.1,
+                    "weight_decay": 0.1,
+                    "stacked_dims": [0] * len(MATRICES),
+                    "dtype": dtype,
+                    "state_dtype": dtype,
+                }
+                yield MatrixCase(
+                    f"run/muon_{name}/{chosen}/{dtype}",
+                    ("R4", "N7", POLICY_CASES[chosen][0]),
+                    spec,
+                    MATRICES,
+                    steps=20,
+                    fast_steps=3,
+                    fast=chosen == "mgup" and dtype == "float32",
+                )
+
+
+@lru_cache(maxsize=1)
+def _all() -> tuple[Case, ...]:
+    from .golden import golden_cases
+
+    made = (_selections, _signs, _counts, _trajectories, _corners, _compact, _limits, _matrices)
+    return tuple(case for make in made for case in make()) + tuple(golden_cases())
+
+
+def all_cases(*, fast: bool = False) -> list[Case]:
+    """Every case, or the fast set."""
+    return [case for case in _all() if case.fast or not fast]
+
+
+def cases_for(backend: Backend, cases: Sequence[Case], *, fast: bool) -> list[Case]:
+    """The cases to run on a backend: in the fast set, few if it takes long to compile."""
+    slow = fast and backend.capabilities().get("compiles", False)
+    return [case for case in cases if case.compact or not slow]

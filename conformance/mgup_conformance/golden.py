@@ -1,0 +1,218 @@
+"""Golden vectors: inputs and answers as hex floats, for ports that cannot run beside the reference.
+
+``vectors/v1.json`` is made by this module from the reference in float64, and in the other dtypes,
+where the specification promises bits too. ``mgup-conformance golden --check`` makes it again and
+compares. Random inputs come from ``random.Random``, whose sequence Python keeps for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import specs
+from .cases import REFERENCE, Case
+from .compare import check_close, check_identical
+from .data import dtype_of
+from .protocol import Array, Backend, Needs, PolicySpec, RunSpec, needs
+from .runs import snapshot
+
+VERSION = 1
+PATH = Path(__file__).parent / "vectors" / f"v{VERSION}.json"
+STEPS = (1, 2, 10)
+"""After which steps a run's parameters and state are recorded."""
+
+Plain = dict[str, Any]
+
+
+def encode(x: Array) -> list[str]:
+    """Hex floats in C order, without trailing zeros."""
+    return [re.sub(r"\.?0*p", "p", float(value).hex()) for value in x.astype(np.float64).ravel()]
+
+
+def decode(numbers: list[str], dtype: str, shape: list[int]) -> Array:
+    """What :func:`encode` took."""
+    values = np.array([float.fromhex(number) for number in numbers], np.float64)
+    return values.astype(dtype_of(dtype)).reshape(shape)
+
+
+def _random(key: str, n: int, dtype: str) -> Array:
+    made = random.Random(key)
+    values = np.array([4.0 * made.random() - 2.0 for _ in range(n)])
+    return values.astype(dtype_of(dtype))
+
+
+_HARD = [0.0, -0.0, 1.0, 1.0, -1.0, float("nan"), float("inf"), float("-inf"), 1e-39, 0.25, 3e38]
+
+
+def _multipliers() -> Iterator[Plain]:
+    for dtype in ("float64", "float32", "bfloat16"):
+        for name, (clause, policy) in specs.POLICY_CASES.items():
+            kind = dtype_of(dtype)
+            key = f"golden/multiplier/{name}/{dtype}"
+            a = np.concatenate([np.array(_HARD).astype(kind), _random(key, 13, dtype)])
+            g = np.concatenate(
+                [np.full(len(_HARD), 1.0).astype(kind), _random(key + "g", 13, dtype)]
+            )
+            for shape, n in (((24,), 0), ((2, 12), 1)):
+                x, y = a.reshape(shape), g.reshape(shape)
+                yield {
+                    "id": f"{key}/{n}",
+                    "clauses": ["P1", "P2", clause, "P7", *(["P5"] if n else ["P4"])],
+                    "dtype": dtype,
+                    "policy": policy,
+                    "shape": list(shape),
+                    "stacked_dims": n,
+                    "a": encode(x),
+                    "g": encode(y),
+                    "multiplier": encode(REFERENCE.multiplier(policy, x, y, n)),
+                }
+
+
+def _specs() -> Iterator[tuple[str, tuple[str, ...], RunSpec]]:
+    shapes = ((6,), (2, 3))
+    for i, base in enumerate(specs.BASE):
+        for numbers in ("float64", "float32", list(specs.NUMBERS)[2 + i % 4]):
+            for name in ("mgup", list(specs.POLICY_CASES)[1 + i % 6]):
+                if numbers != "float32" and name != "mgup":
+                    continue
+                clause, policy = specs.POLICY_CASES[name]
+                spec = specs.run_spec(base, policy, numbers, shapes)
+                clauses = (specs.BASE[base][0], clause, *specs.ELEMENTWISE)
+                yield f"golden/run/{base}/{name}/{numbers}", clauses, spec
+    for dtype in ("float64", "float32"):
+        spec = specs.run_spec("sgd", specs.policy("mgup"), dtype, shapes[1:])
+        spec["rule"] = specs.rule("muon")
+        yield f"golden/run/muon/mgup/{dtype}", ("R4", "N7", "P6"), spec
+
+
+def _runs() -> Iterator[Plain]:
+    for key, clauses, spec in _specs():
+        shapes = [[6], [2, 3]] if len(spec["stacked_dims"]) == 2 else [[2, 3]]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+
+        def arrays(name: str, key: str = key, spec: RunSpec = spec, sizes: Any = sizes) -> Any:
+            return [_random(f"{key}/{name}/{i}", n, spec["dtype"]) for i, n in enumerate(sizes)]
+
+        params, gradients = arrays("w"), [arrays(f"g{t}") for t in range(1, STEPS[-1] + 1)]
+        record: Plain = {
+            "id": key,
+            "clauses": list(clauses),
+            "spec": spec,
+            "shapes": shapes,
+            "params": [encode(w) for w in params],
+            "gradients": [[encode(g) for g in step] for step in gradients],
+            "after": {},
+        }
+        for t, after in _follow(REFERENCE, record):
+            record["after"][str(t)] = {
+                f"{what} {i}": encode(value) for (what, i), value in after.items()
+            }
+        yield record
+
+
+def _follow(backend: Backend, record: Plain) -> Iterator[tuple[int, dict[tuple[str, int], Array]]]:
+    """The snapshots of a backend on a recorded run."""
+    spec, shapes, dtype = record["spec"], record["shapes"], record["spec"]["dtype"]
+
+    def arrays(rows: list[list[str]]) -> list[Array]:
+        return [decode(row, dtype, shape) for row, shape in zip(rows, shapes, strict=True)]
+
+    run = backend.run(spec, arrays(record["params"]))
+    for t, gradients in enumerate(record["gradients"], 1):
+        run.step(arrays(gradients))
+        if t in STEPS:
+            yield t, snapshot(run, spec)
+
+
+@dataclass(frozen=True)
+class GoldenMultiplier(Case):
+    """A recorded multiplier."""
+
+    record: Plain
+
+    @property
+    def needs(self) -> Needs:
+        stacked = {"stacked_dims"} if self.record["stacked_dims"] else set()
+        policy: PolicySpec = self.record["policy"]
+        dtypes = {self.record["dtype"]}
+        return needs(dtypes=dtypes, policy=policy, rule=None, options={"multiplier"} | stacked)
+
+    def check(self, backend: Backend, *, fast: bool = False) -> None:
+        r = self.record
+        a, g = (decode(r[name], r["dtype"], r["shape"]) for name in "ag")
+        wide = "float64" if r["dtype"] == "float64" else "float32"
+        actual = backend.multiplier(r["policy"], a, g, r["stacked_dims"])
+        check_identical("multiplier", decode(r["multiplier"], wide, r["shape"]), actual)
+
+
+@dataclass(frozen=True)
+class GoldenRun(Case):
+    """A recorded run."""
+
+    record: Plain
+
+    @property
+    def needs(self) -> Needs:
+        spec: RunSpec = self.record["spec"]
+        options = {"state_dtype"} if spec["state_dtype"] != spec["dtype"] else set()
+        dtypes = {spec["dtype"], spec["state_dtype"]}
+        return needs(dtypes=dtypes, policy=spec["policy"], rule=spec["rule"], options=options)
+
+    def check(self, backend: Backend, *, fast: bool = False) -> None:
+        spec: RunSpec = self.record["spec"]
+        before = [
+            decode(w, spec["dtype"], shape).astype(np.float64)
+            for w, shape in zip(self.record["params"], self.record["shapes"], strict=True)
+        ]
+        for t, arrays in _follow(backend, self.record):
+            for (what, i), actual in arrays.items():
+                dtype = spec["dtype"] if what == "parameter" else spec["state_dtype"]
+                numbers = self.record["after"][str(t)][f"{what} {i}"]
+                expected = decode(numbers, dtype, self.record["shapes"][i])
+                if what == "parameter" and spec["rule"]["name"] == "muon":
+                    # Only the direction has a tolerance; the way so far is a sum of directions.
+                    ways = (expected - before[i], actual - before[i])
+                    check_close("way", *ways, step=t, parameter=i)
+                else:
+                    check_identical(what, expected, actual, step=t, parameter=i)
+
+
+def generate() -> str:
+    """The text of the file: one record a line, so that a change shows as a diff."""
+    lines = [json.dumps(record, separators=(",", ":")) for record in (*_multipliers(), *_runs())]
+    return f'{{"version":{VERSION},"records":[\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def differences() -> list[str]:
+    """The ids of the records that would change if the file were made again."""
+    if not PATH.exists():
+        return [f"{PATH.name} is missing"]
+    old, new = PATH.read_text(), generate()
+    if old == new:
+        return []
+    before, after = (
+        {record["id"]: record for record in json.loads(text)["records"]} for text in (old, new)
+    )
+    changed = [key for key in before | after if before.get(key) != after.get(key)]
+    return changed or ["the layout of the file"]
+
+
+@lru_cache(maxsize=1)
+def golden_cases() -> tuple[Case, ...]:
+    """A case for each record of the file."""
+    if not PATH.exists():
+        return ()
+    made: list[Case] = []
+    for record in json.loads(PATH.read_text())["records"]:
+        kind = GoldenRun if "spec" in record else GoldenMultiplier
+        made.append(kind(record["id"], tuple(record["clauses"]), record, fast=True))
+    return tuple(made)

@@ -1,0 +1,165 @@
+"""Mistakes in putting rule, policy, decay and step together (P1, P7, R0, R5, R6)."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mgup_core import Backend, Direction, Split
+from mgup_core import optimizer as optimizers
+from mgup_core import update as updates
+from mgup_core.optimizer import Optimizer
+
+from .base import Mutant, instead_of
+
+Array = Any
+UPDATE = (optimizers, "update_array")
+_right_update = updates.update_array
+_right_step = Optimizer._step
+_right_cast = Backend.cast
+
+
+class _Changed:
+    """A rule whose direction passes through a function."""
+
+    def __init__(self, rule: Any, change: Any) -> None:
+        self.rule, self.change = rule, change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rule, name)
+
+    def direction(self, be: Backend, g: Array, w: Array, state: Any, t: Any) -> Direction:
+        changed: Direction = self.change(self.rule.direction(be, g, w, state, t), w)
+        return changed
+
+
+@instead_of(UPDATE)
+def gradient_for_momentum(
+    be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
+) -> Any:
+    """The score is g*g instead of a*g."""
+    raw = be.flush(g.astype(be.host_dtype))
+    changed = _Changed(rule, lambda direction, w: Direction(direction.u, raw))
+    return _right_update(be, changed, policy, w, g, *rest, **kw)
+
+
+@instead_of(UPDATE)
+def mask_after_decay(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
+    """The decay is in the alignment operand."""
+
+    def change(direction: Direction, w: Array) -> Direction:
+        return Direction(direction.u, direction.a + be.scalar(kw["weight_decay"]) * w)
+
+    return _right_update(be, _Changed(rule, change), *rest, **kw)
+
+
+@instead_of(UPDATE)
+def decay_in_score(
+    be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
+) -> Any:
+    """The decay is in the gradient of the score."""
+    if policy is None:
+        return _right_update(be, rule, policy, w, g, *rest, **kw)
+    wide = w.astype(be.host_dtype)
+    seen = []
+
+    def change(direction: Direction, w: Array) -> Direction:
+        seen.append(direction.a)
+        return direction
+
+    def decide(be: Backend, scores: Array) -> Split:
+        full = g.astype(be.host_dtype) + be.scalar(kw["weight_decay"]) * wide
+        changed = be.flush(seen[0] * full, be.tiny_score).reshape(scores.shape)
+        split: Split = policy.decide(be, changed)
+        return split
+
+    looking: Any = SimpleNamespace(decide=decide)
+    return _right_update(be, _Changed(rule, change), looking, w, g, *rest, **kw)
+
+
+@instead_of(UPDATE)
+def phi_on_decay(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: Any) -> Any:
+    """The decay is multiplied, too."""
+
+    def change(direction: Direction, w: Array) -> Direction:
+        return Direction(direction.u + be.scalar(weight_decay) * w, direction.a)
+
+    return _right_update(be, _Changed(rule, change), *rest, weight_decay=0.0, **kw)
+
+
+@instead_of(UPDATE)
+def decay_regrouped(
+    be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, weight_decay: float, **kw: Any
+) -> Any:
+    """The decay is eta*(lambda*w), not (eta*lambda)*w."""
+    if rule.couples_decay:
+        return _right_update(be, rule, policy, w, *rest, weight_decay=weight_decay, **kw)
+    made = _right_update(be, rule, policy, w, *rest, weight_decay=0.0, **kw)
+    _, rate = rule.rates(be, be.scalar(kw["lr"]), rest[-1])
+    decay = be.scalar(weight_decay) * w.astype(be.host_dtype)
+    return made._replace(delta=made.delta + rate * decay)
+
+
+@instead_of(UPDATE)
+def step_off_by_one(
+    be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, t: int, **kw: Any
+) -> Any:
+    """The bias correction is that of t + 1."""
+    return _right_update(be, rule, policy, w, g, state, t + 1, **kw)
+
+
+@instead_of(UPDATE)
+def rounded_twice(be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, **kw: Any) -> Any:
+    """The difference is rounded to the parameter's dtype before it is subtracted."""
+    made = _right_update(be, rule, policy, w, *rest, **kw)
+    return made._replace(delta=made.delta.astype(w.dtype).astype(be.host_dtype))
+
+
+@instead_of((Backend, "cast"))
+def truncated(be: Backend, x: Array, dtype: Any) -> Array:
+    """Low precision is stored towards zero, not to nearest even."""
+    rounded = _right_cast(be, x, dtype)
+    if np.dtype(dtype).itemsize != 2 or x.dtype.itemsize == 2:
+        return rounded
+    away = np.abs(rounded.astype(x.dtype)) > np.abs(x)
+    return (rounded.view(np.uint16) - away.astype(np.uint16)).view(dtype)
+
+
+@instead_of((updates, "apply_split"))
+def overflow(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
+    """An amplified step may overflow."""
+    if split is None:
+        return rate * u
+    return np.where(split.mask, rate * split.high, rate * split.low).reshape(u.shape) * u
+
+
+@instead_of((updates, "apply_split"))
+def phi_after_rate(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
+    """The step is phi*(eta*u), not (eta*phi)*u."""
+    if split is None:
+        return rate * u
+    return np.where(split.mask, split.high, split.low).reshape(u.shape) * (rate * u)
+
+
+@instead_of((Optimizer, "_step"))
+def absent_is_zero(self: Optimizer, params: Any, grads: Any, *rest: Any, **kw: Any) -> Any:
+    """An absent gradient is taken for zeros."""
+    full = [np.zeros_like(w) if g is None else g for w, g in zip(params, grads, strict=True)]
+    return _right_step(self, params, full, *rest, **kw)
+
+
+@instead_of((Optimizer, "_step"))
+def schedule_ignored(
+    self: Optimizer, params: Any, grads: Any, state: Any, lr: Any, **kw: Any
+) -> Any:
+    """The first learning rate is kept for ever."""
+    return _right_step(self, params, grads, state, None, **kw)
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    gradient_for_momentum, mask_after_decay, decay_in_score, phi_on_decay, decay_regrouped,
+    step_off_by_one, rounded_twice, truncated, overflow, phi_after_rate, absent_is_zero,
+    schedule_ignored,
+)  # fmt: skip

@@ -1,0 +1,49 @@
+"""What a mutant is: a function that takes the place of a right one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from ..backends.core import Reference
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake."""
+
+    name: str
+    mistake: str
+    """In a sentence."""
+    places: tuple[tuple[Any, str], ...]
+    """(what, attribute) that the wrong piece replaces."""
+    wrong: Any
+
+    def backend(self) -> MutantBackend:
+        """The reference with this mistake."""
+        return MutantBackend(self)
+
+
+class MutantBackend(Reference):
+    """The reference, with a wrong piece in place while it works and only then."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant, self.name = mutant, f"mutant:{mutant.name}"
+
+    def context(self) -> contextlib.AbstractContextManager[Any]:
+        stack = contextlib.ExitStack()
+        for target, attribute in self.mutant.places:
+            stack.enter_context(mock.patch.object(target, attribute, self.mutant.wrong))
+        return stack
+
+
+def instead_of(*places: tuple[Any, str]) -> Callable[[Callable[..., Any]], Mutant]:
+    """Make a mutant of a function, whose docstring is the mistake."""
+
+    def made(wrong: Callable[..., Any]) -> Mutant:
+        return Mutant(wrong.__name__, (wrong.__doc__ or "").strip(), places, wrong)
+
+    return made

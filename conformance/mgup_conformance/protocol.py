@@ -1,0 +1,154 @@
+"""What a backend must offer to be checked: two calls and a list of what it can do.
+
+A backend needs nothing from this package: any object with these attributes will do, and everything
+that crosses the border is a NumPy array or plain data that JSON can hold.
+
+* Arrays have dtype float64, float32, float16, or ``ml_dtypes.bfloat16`` (``array.dtype.name`` says
+  which; frameworks that do not know that type can take ``array.view("uint16")``, its bits).
+* A rule is ``{"name": "adamw", ...}`` with every hyperparameter of :data:`RULES` filled in; a
+  policy is ``{"name": "mgup", ...}`` with every one of :data:`POLICIES`.
+* What a backend does not list among its capabilities is reported as skipped, never as passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+RuleSpec = dict[str, Any]
+PolicySpec = dict[str, Any]
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+RULES: dict[str, dict[str, Any]] = {
+    "adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "form": "standard"},
+    "lion": {"b1": 0.9, "b2": 0.99},
+    "sgd": {"momentum": 0.9, "dampening": 0.0, "nesterov": False, "coupled_decay": False},
+    "muon": {"momentum": 0.95, "nesterov": True, "scale": "match_rms_adamw"},
+}
+"""Rules (R1 to R4) and the hyperparameters of each, with their defaults."""
+
+STATE: dict[str, tuple[str, ...]] = {
+    "adamw": ("exp_avg", "exp_avg_sq"),
+    "lion": ("exp_avg",),
+    "sgd": ("momentum_buffer",),
+    "muon": ("momentum_buffer",),
+}
+"""The state arrays of each rule, by the names that :meth:`Run.state` gives them."""
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "mgup": {"tau": 0.5, "alpha": 2.0, "gamma": 0.5},
+    "sign": {"alpha": 2.0, "gamma": 0.5, "ties": "damped"},
+    "adaptive": {"tau_min": 0.01},
+    "cautious": {},
+    "off": {},
+}
+"""Policies (P6, P8 to P11) and the hyperparameters of each, with their defaults."""
+
+OPTIONS: dict[str, str] = {
+    "multiplier": "gives the multiplier of an (a, g) pair, apart from any step",
+    "stacked_dims": "ranks leading axes separately (P5)",
+    "state_dtype": "keeps state in another dtype than the parameter's (R5)",
+    "schedule": "takes another learning rate at each step",
+    "absent": "takes None for the gradient of a parameter (R6)",
+    "large": "is fast enough for arrays of tens of thousands of elements",
+    "form": "AdamW: the forms paper and published (R1p)",
+    "dampening": "SGD: dampening (R3)",
+    "nesterov": "SGD: Nesterov momentum (R3)",
+    "coupled_decay": "SGD: decay in the momentum (R3)",
+    "muon_options": "Muon: plain momentum, and the original scale (R4)",
+}
+"""What a backend may or may not offer beyond dtypes, rules and policies."""
+
+Capabilities = Mapping[str, Any]
+"""``{"dtypes": …, "rules": …, "policies": …, "options": …}``, each a collection of the names above,
+and optionally ``"reasons": {name: why it is missing}``, and ``"compiles": True`` for a backend that
+takes so long to compile that the fast set should be a few cases only."""
+
+
+class RunSpec(TypedDict):
+    """One training run, as plain data."""
+
+    rule: RuleSpec
+    policy: PolicySpec
+    lr: float
+    weight_decay: float
+    stacked_dims: list[int]
+    """For each parameter, how many leading axes are slices of their own."""
+    dtype: str
+    """Of the parameters and gradients."""
+    state_dtype: str
+    """Of the state arrays."""
+
+
+class Run(Protocol):
+    """A run in progress, of all its parameters together."""
+
+    def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
+        """Take one step. ``None`` is an absent gradient; ``lr`` replaces the run's, this once."""
+
+    def params(self) -> list[Array]:
+        """The parameters, in the run's dtype. The caller does not change them."""
+
+    def state(self) -> list[dict[str, Array]]:
+        """The state of each parameter by the names of :data:`STATE`, in the run's state dtype.
+
+        What is not allocated yet may be left out and counts as zeros; other entries are ignored.
+        """
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An implementation of the specification."""
+
+    name: str
+
+    def versions(self) -> dict[str, str]:
+        """The versions that a report should name, for example ``{"torch": "2.13.0"}``."""
+
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+
+    def multiplier(self, policy: PolicySpec, a: Array, g: Array, stacked_dims: int) -> Array:
+        """The multiplier of each coordinate, in the compute dtype (N8, stage one)."""
+
+    def run(self, spec: RunSpec, params: Sequence[Array]) -> Run:
+        """Begin a run from initial parameters, which stay as they are."""
+
+
+Needs = dict[str, frozenset[str]]
+
+
+def needs(
+    *, dtypes: Collection[str], policy: PolicySpec, rule: RuleSpec | None, options: Collection[str]
+) -> Needs:
+    """What a case asks of a backend, to be held against its capabilities."""
+    rule = rule or {}
+    asked = set(options)
+    if rule.get("form", "standard") != "standard":
+        asked.add("form")
+    if rule.get("name") == "sgd":
+        asked |= {key for key in ("dampening", "nesterov", "coupled_decay") if rule[key]}
+    if rule.get("name") == "muon" and rule != {"name": "muon", **RULES["muon"]}:
+        asked.add("muon_options")
+    return {
+        "dtypes": frozenset(dtypes),
+        "rules": frozenset({rule["name"]} if rule else ()),
+        "policies": frozenset({policy["name"]}),
+        "options": frozenset(asked),
+    }
+
+
+def lacking(backend: Backend, asked: Needs) -> str | None:
+    """Why a backend cannot be asked for this, or None if it can."""
+    offered = backend.capabilities()
+    reasons = offered.get("reasons", {})
+    missing = [
+        f"{kind}: {name}" + (f" ({reasons[name]})" if name in reasons else "")
+        for kind, names in asked.items()
+        for name in sorted(names - set(offered.get(kind, ())))
+    ]
+    return f"{backend.name} does not offer " + ", ".join(missing) if missing else None

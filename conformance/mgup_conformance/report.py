@@ -1,0 +1,119 @@
+"""What came out, for people (a table) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from . import golden
+from .clauses import CLAUSES, clause_key
+from .protocol import Backend
+from .runner import STATUSES, Result
+
+FORMAT = 1
+"""Raised when the JSON changes shape."""
+
+
+def as_plain(results: Sequence[Result], backends: Sequence[Backend], *, fast: bool) -> Any:
+    """Everything as data that JSON can hold."""
+    return {
+        "format": FORMAT,
+        "suite": {"golden": golden.VERSION, "set": "fast" if fast else "full"},
+        "host": {"python": platform.python_version(), "machine": platform.machine()},
+        "backends": [
+            {
+                "name": backend.name,
+                "versions": backend.versions(),
+                "clauses": clause_counts([r for r in results if r.backend == backend.name]),
+                "results": [
+                    {
+                        "case": r.case,
+                        "clauses": list(r.clauses),
+                        "status": r.status,
+                        "message": r.message,
+                        "seconds": round(r.seconds, 3),
+                    }
+                    for r in results
+                    if r.backend == backend.name
+                ],
+            }
+            for backend in backends
+        ],
+    }
+
+
+def clause_counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
+    """For each clause of the specification, how its cases came out; 0 for those not run."""
+    counts: dict[str, Counter[str]] = {clause: Counter() for clause in CLAUSES}
+    for result in results:
+        for clause in result.clauses:
+            counts[clause][result.status] += 1
+    ordered = sorted(counts, key=clause_key)
+    return {c: {status: counts[c][status] for status in STATUSES} for c in ordered}
+
+
+def load(path: Path) -> Any:
+    """A report from a file.
+
+    Raises:
+        ValueError: when the file is no report of this format.
+    """
+    try:
+        plain = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a report of format {FORMAT} of this suite.")
+    return plain
+
+
+def failures(plain: Any) -> list[tuple[str, Any]]:
+    """(backend, result) of everything that must be repaired."""
+    return [
+        (backend["name"], result)
+        for backend in plain["backends"]
+        for result in backend["results"]
+        if result["status"] in ("failed", "error")
+    ]
+
+
+def _cell(counts: dict[str, int]) -> str:
+    bad, passed, skipped = counts["failed"] + counts["error"], counts["passed"], counts["skipped"]
+    if bad:
+        return f"[bold red]FAILED {bad}[/] of {bad + passed}"
+    if passed:
+        return f"[green]passed {passed}[/]" + (f" [dim]({skipped} skipped)[/]" if skipped else "")
+    return f"[yellow]skipped {skipped}[/]" if skipped else "[dim]not run[/]"
+
+
+def show(plain: Any, console: Console) -> None:
+    """Print failures, the reasons of what was skipped, and the table of clauses."""
+    for name, result in failures(plain):
+        console.print(f"[bold red]{result['status'].upper()}[/] {escape(name)}")
+        console.print(escape(result["message"]), highlight=False)
+        console.print()
+    table = Table(title="Clauses of the specification", title_justify="left")
+    table.add_column("clause", no_wrap=True)
+    table.add_column("what it says")
+    for backend in plain["backends"]:
+        table.add_column(backend["name"])
+    for clause, statement in CLAUSES.items():
+        cells = [_cell(backend["clauses"][clause]) for backend in plain["backends"]]
+        table.add_row(clause, escape(statement), *cells)
+    console.print(table)
+    for backend in plain["backends"]:
+        versions = ", ".join(f"{k} {v}" for k, v in backend["versions"].items())
+        totals = Counter(result["status"] for result in backend["results"])
+        said = ", ".join(f"{totals[s]} {s}" for s in STATUSES if totals[s]) or "nothing run"
+        console.print(f"[bold]{escape(backend['name'])}[/] ({versions}): {said}")
+        reasons = Counter(r["message"] for r in backend["results"] if r["status"] == "skipped")
+        for reason, n in reasons.items():
+            console.print(f"  skipped {n}: {escape(reason)}", highlight=False)

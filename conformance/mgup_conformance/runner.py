@@ -1,0 +1,99 @@
+"""Runs cases on backends and says what came out."""
+
+from __future__ import annotations
+
+import difflib
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .cases import Case
+from .catalogue import cases_for
+from .compare import Mismatch
+from .protocol import Backend, lacking
+
+STATUSES = ("passed", "failed", "error", "skipped")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one case said of one backend."""
+
+    backend: str
+    case: str
+    clauses: tuple[str, ...]
+    status: str
+    """One of :data:`STATUSES`."""
+    message: str = ""
+    """Why, unless it passed."""
+    seconds: float = 0.0
+
+    @property
+    def bad(self) -> bool:
+        """Whether it must be repaired."""
+        return self.status in ("failed", "error")
+
+
+def run_case(backend: Backend, case: Case, *, fast: bool = False) -> Result:
+    """One case on one backend."""
+
+    def result(status: str, message: str = "") -> Result:
+        seconds = time.perf_counter() - begun
+        return Result(backend.name, case.id, case.clauses, status, message, seconds)
+
+    begun = time.perf_counter()
+    if reason := lacking(backend, case.needs):
+        return result("skipped", reason)
+    try:
+        case.check(backend, fast=fast)
+    except Mismatch as mismatch:
+        return result("failed", f"{case.id} ({', '.join(case.clauses)})\n{mismatch}")
+    except Exception:  # whatever a stranger's code raises is a finding, not a crash of the suite
+        return result("error", traceback.format_exc(limit=-6))
+    return result("passed")
+
+
+def run_suite(
+    backends: Sequence[Backend],
+    cases: Sequence[Case],
+    *,
+    fast: bool = False,
+    report: Callable[[Result], Any] = lambda result: None,
+) -> list[Result]:
+    """All cases on all backends, telling ``report`` of each result as it comes."""
+    results = []
+    chosen = [{case.id for case in cases_for(one, cases, fast=fast)} for one in backends]
+    for case in cases:
+        for backend, ids in zip(backends, chosen, strict=True):
+            if case.id not in ids:
+                continue
+            result = run_case(backend, case, fast=fast)
+            report(result)
+            results.append(result)
+    return results
+
+
+def select(cases: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
+    """The cases whose id, or one of whose clauses, matches a glob.
+
+    Raises:
+        ValueError: for a pattern that matches nothing.
+    """
+    chosen: dict[str, Case] = {}
+    for pattern in patterns:
+        found = [
+            case
+            for case in cases
+            if fnmatchcase(case.id, pattern) or any(fnmatchcase(c, pattern) for c in case.clauses)
+        ]
+        if not found:
+            names = {case.id for case in cases} | {c for case in cases for c in case.clauses}
+            names |= {case.id.split("/")[0] + "/*" for case in cases}
+            near = difflib.get_close_matches(pattern, sorted(names), n=1, cutoff=0.3)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise ValueError(f"no case or clause matches {pattern!r}{hint}.")
+        chosen.update({case.id: case for case in found})
+    return [case for case in cases if case.id in chosen]

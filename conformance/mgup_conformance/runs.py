@@ -1,0 +1,236 @@
+"""Stage two of the comparison (N8): whole trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from . import data
+from .backends.core import ReferenceRun
+from .cases import REFERENCE, Case
+from .compare import Mismatch, check_close, check_identical, digest, nearness
+from .data import Shape
+from .protocol import STATE, Array, Backend, Needs, PolicySpec, Run, RunSpec, needs
+
+Snapshot = dict[tuple[str, int], Array]
+"""Every array of a run by (what it is, which parameter it belongs to)."""
+
+
+@dataclass(frozen=True)
+class RunCase(Case):
+    """Every bit of parameters and state, at every step, in a loop that spreads a wrong bit."""
+
+    spec: RunSpec
+    shapes: tuple[Shape, ...]
+    steps: int
+    fast_steps: int
+    gradients: str = "chaotic"
+    """chaotic, tiny, huge, nonfinite, absent, schedule: see :class:`Feed`."""
+    zero_start: bool = False
+    reference_policy: PolicySpec | None = None
+    """What the reference runs, where a limit must equal something else (P11)."""
+
+    @property
+    def needs(self) -> Needs:
+        options = {
+            "stacked_dims": any(self.spec["stacked_dims"]),
+            "state_dtype": self.spec["state_dtype"] != self.spec["dtype"],
+            "schedule": self.gradients == "schedule",
+            "absent": self.gradients == "absent",
+            "large": max(map(prod, self.shapes)) > 10_000,
+        }
+        return needs(
+            dtypes={self.spec["dtype"], self.spec["state_dtype"]},
+            policy=self.spec["policy"],
+            rule=self.spec["rule"],
+            options={name for name, asked in options.items() if asked},
+        )
+
+    def initial(self) -> list[Array]:
+        """The parameters before the first step."""
+        start = data.initial(self.id, self.shapes, self.spec["dtype"])
+        return [np.zeros_like(w) for w in start] if self.zero_start else start
+
+    def reference_spec(self) -> RunSpec:
+        """What the reference runs."""
+        spec = self.spec.copy()
+        spec["policy"] = self.reference_policy or spec["policy"]
+        return spec
+
+    def length(self, fast: bool) -> int:
+        """How many steps."""
+        return self.fast_steps if fast else self.steps
+
+    def check(self, backend: Backend, *, fast: bool = False) -> None:
+        start = self.initial()
+        given = [w.copy() for w in start]
+        run, feed, expected = backend.run(self.spec, start), Feed(self), trajectory(self)
+        for t in range(1, self.length(fast) + 1):
+            run.step(*feed.next(run.params()))
+            actual = snapshot(run, self.spec)
+            if digests(actual) != expected.at(t):
+                self.explain(actual, t)
+        check_untouched(given, start)
+
+    def explain(self, actual: Snapshot, t: int) -> None:
+        """Raise the first difference after step t, saying where its score lay."""
+        reference = Replay(self)
+        while reference.t < t:
+            reference.advance()
+        for (what, i), expected in reference.snapshot().items():
+            try:
+                check_identical(what, expected, actual[what, i], step=t, parameter=i)
+            except Mismatch as mismatch:
+                if what == "parameter" and mismatch.coordinate is not None:
+                    mismatch.near = _near(reference.run, i, self.shapes[i], mismatch.coordinate)
+                raise
+
+
+def _near(run: ReferenceRun, i: int, shape: Shape, coordinate: tuple[int, ...]) -> str | None:
+    if i not in run.decided:
+        return None
+    scores, split = run.decided[i]
+    row, column = divmod(int(np.ravel_multi_index(coordinate, shape)), scores.shape[1])
+    return nearness(scores, split.mask, row, column, ranked=run.ranks)
+
+
+def check_untouched(before: Sequence[Array], after: Sequence[Array]) -> None:
+    """A backend must not write into the parameters it was given."""
+    for i, (old, new) in enumerate(zip(before, after, strict=True)):
+        check_identical("initial parameter, which is not to be changed", old, new, parameter=i)
+
+
+class Feed:
+    """The gradients and learning rates of a run, made from its own parameters."""
+
+    def __init__(self, case: RunCase) -> None:
+        self.kind, self.lr, self.t = case.gradients, case.spec["lr"], 0
+        make = data.tiny_gradients if self.kind == "tiny" else data.noises
+        self.noise = make(case.id, case.shapes, case.spec["dtype"])
+
+    def next(self, params: Sequence[Array]) -> tuple[list[Array | None], float | None]:
+        """The next step's gradients, and its learning rate (None: the run's own)."""
+        self.t += 1
+        noise = next(self.noise)
+        gradients: list[Array | None] = [
+            self._gradient(n, w) for n, w in zip(noise, params, strict=True)
+        ]
+        if self.kind == "absent":  # parameter 0 already at the first step
+            gradients = [None if (self.t + i) % 3 == 1 else g for i, g in enumerate(gradients)]
+        lr = self.lr * (1.0 + self.t % 7) / 3.0 if self.kind == "schedule" else None
+        return gradients, lr
+
+    def _gradient(self, noise: Array, w: Array) -> Array:
+        if self.kind == "tiny":
+            return noise
+        if self.kind == "huge":  # finite, but not once amplified
+            return (np.sign(noise) * np.finfo(noise.dtype).max / 2).astype(w.dtype)
+        if self.kind == "noise":
+            return noise.astype(w.dtype)
+        gradient = data.chaotic(noise, w)
+        if self.kind == "nonfinite" and self.t == 2:
+            flat = gradient.reshape(-1)
+            flat[::5] = np.resize([np.nan, np.inf, -np.inf], flat[::5].size)
+        return gradient
+
+
+def snapshot(run: Run, spec: RunSpec) -> Snapshot:
+    """State before parameters: what differs first in a step is looked at first."""
+    out: Snapshot = {}
+    for i, (w, state) in enumerate(zip(run.params(), run.state(), strict=True)):
+        for name in STATE[spec["rule"]["name"]]:
+            zeros = np.zeros(w.shape, data.dtype_of(spec["state_dtype"]))
+            out[f"state {name}", i] = np.asarray(state.get(name, zeros))
+        out["parameter", i] = np.asarray(w)
+    return out
+
+
+def digests(arrays: Snapshot) -> list[bytes]:
+    """One digest for each array."""
+    return [digest(x) for x in arrays.values()]
+
+
+class Replay:
+    """The reference on a case, step by step."""
+
+    def __init__(self, case: RunCase) -> None:
+        self.spec, self.t = case.reference_spec(), 0
+        self.run = REFERENCE.run(self.spec, case.initial())
+        self.feed = Feed(case)
+
+    def advance(self) -> None:
+        """Take the next step."""
+        self.run.step(*self.feed.next(self.run.params()))
+        self.t += 1
+
+    def snapshot(self) -> Snapshot:
+        """All arrays, after step t."""
+        return snapshot(self.run, self.spec)
+
+
+class Trajectory:
+    """The reference's digests, step by step, each computed when it is first asked for."""
+
+    def __init__(self, case: RunCase) -> None:
+        self.replay = Replay(case)
+        self.known: list[list[bytes]] = []
+
+    def at(self, t: int) -> list[bytes]:
+        """The digests after step t."""
+        while len(self.known) < t:
+            self.replay.advance()
+            self.known.append(digests(self.replay.snapshot()))
+        return self.known[t - 1]
+
+
+_TRAJECTORIES: dict[str, Trajectory] = {}
+
+
+def trajectory(case: RunCase) -> Trajectory:
+    """The reference's trajectory, computed once for all backends."""
+    if case.id not in _TRAJECTORIES:
+        _TRAJECTORIES[case.id] = Trajectory(case)
+    return _TRAJECTORIES[case.id]
+
+
+def wide64(x: Array) -> Array:
+    """In float64, where a difference of two parameters is exact enough for N7."""
+    return x.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class MatrixCase(RunCase):
+    """Muon: state identical, and the direction within N7 under the reference's multiplier.
+
+    A coordinate whose mask is flipped misses its direction by the factor alpha/gamma. The
+    gradients do not depend on the parameters here, since those agree by norm only.
+    """
+
+    gradients: str = "noise"
+
+    def check(self, backend: Backend, *, fast: bool = False) -> None:
+        start = self.initial()
+        given = [w.copy() for w in start]
+        run, feed, reference = backend.run(self.spec, start), Feed(self), Replay(self)
+        actual, expected = snapshot(run, self.spec), reference.snapshot()
+        for t in range(1, self.length(fast) + 1):
+            before, actual_before = expected, actual
+            run.step(*feed.next(run.params()))
+            reference.advance()
+            actual, expected = snapshot(run, self.spec), reference.snapshot()
+            for (what, i), value in expected.items():
+                if what != "parameter":
+                    check_identical(what, value, actual[what, i], step=t, parameter=i)
+                    continue
+                w, moved = wide64(before[what, i]), wide64(value)
+                phi = reference.run.multiplier(i, self.shapes[i])
+                decay = self.spec["lr"] * self.spec["weight_decay"]
+                rate = self.spec["lr"] * phi
+                u = (w - moved - decay * w) / rate
+                aw, amoved = wide64(actual_before[what, i]), wide64(actual[what, i])
+                au = (aw - amoved - decay * aw) / rate
+                check_close("direction / multiplier", u, au, step=t, parameter=i)
+        check_untouched(given, start)

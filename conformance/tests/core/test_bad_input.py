@@ -1,0 +1,116 @@
+"""What is refused, in words that help, before anything is computed."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from mgup_core import MGUP, SGD, AdamW, AdaptiveSignMGUP, Lion, Muon, Optimizer, SignMGUP
+
+NAN, INF = float("nan"), float("inf")
+
+REFUSED = [
+    (lambda: MGUP(tau=-0.1), r"tau=-0\.1 is outside \[0, 1\]"),
+    (lambda: MGUP(tau=1.5), r"tau=1\.5 is outside \[0, 1\]"),
+    (lambda: MGUP(tau=NAN), r"tau=nan is outside \[0, 1\]"),
+    (lambda: MGUP(alpha=0.9), r"alpha=0\.9 is outside \[1, inf"),
+    (lambda: MGUP(alpha=INF), r"alpha=inf is outside"),
+    (lambda: MGUP(alpha=NAN), r"alpha=nan is outside"),
+    (lambda: MGUP(gamma=0.0), r"gamma=0\.0 is outside \(0, 1\].*Cautious"),
+    (lambda: MGUP(gamma=-1), r"gamma=-1 is outside"),
+    (lambda: MGUP(gamma=1.1), r"gamma=1\.1 is outside \(0, 1\]"),
+    (lambda: MGUP(gamma=NAN), r"gamma=nan is outside"),
+    (lambda: SignMGUP(alpha=0.5), r"alpha=0\.5 is outside"),
+    (lambda: SignMGUP(gamma=2.0), r"gamma=2\.0 is outside"),
+    (lambda: SignMGUP(ties="up"), r"ties='up' is neither 'damped' \(paper\) nor 'aligned'"),
+    (lambda: AdaptiveSignMGUP(0.0), r"tau_min=0\.0 is outside \(0, 1\]"),
+    (lambda: AdaptiveSignMGUP(1.01), r"tau_min=1\.01 is outside"),
+    (lambda: AdamW(b1=1.0), r"b1=1\.0 is outside \[0, 1\)"),
+    (lambda: AdamW(b2=-0.1), r"b2=-0\.1 is outside"),
+    (lambda: AdamW(b2=NAN), r"b2=nan is outside"),
+    (lambda: AdamW(eps=-1e-8), r"eps=-1e-08 is outside"),
+    (lambda: AdamW(eps=INF), r"eps=inf is outside"),
+    (lambda: AdamW(form="adamw"), r"form='adamw' is none of 'standard', 'paper', 'published'"),
+    (lambda: Lion(b1=2.0), r"b1=2\.0 is outside"),
+    (lambda: Lion(b2=1.0), r"b2=1\.0 is outside"),
+    (lambda: SGD(momentum=1.0), r"momentum=1\.0 is outside"),
+    (lambda: SGD(dampening=1.5), r"dampening=1\.5 is outside"),
+    (lambda: SGD(momentum=0.0, nesterov=True), r"nesterov=True needs momentum > 0"),
+    (lambda: SGD(dampening=0.1, nesterov=True), r"nesterov=True needs .*dampening=0\.1"),
+    (lambda: Muon(momentum=1.0), r"momentum=1\.0 is outside"),
+    (lambda: Muon(scale="rms"), r"scale='rms' is none of"),
+    (lambda: Muon(ns_steps=0), r"ns_steps=0 is outside \[1, 99\]"),
+    (lambda: Muon(ns_dtype="float16"), r"ns_dtype='float16' is neither"),
+    (lambda: Optimizer(AdamW(), lr=-1e-3), r"lr=-0\.001 is outside"),
+    (lambda: Optimizer(AdamW(), lr=NAN), r"lr=nan is outside"),
+    (lambda: Optimizer(AdamW(), lr=INF), r"lr=inf"),
+    (lambda: Optimizer(AdamW(), weight_decay=-0.1), r"weight_decay=-0\.1 is outside"),
+    (lambda: Optimizer(AdamW(), weight_decay=INF), r"weight_decay=inf"),
+    (lambda: Optimizer(AdamW()).init([]), r"params is empty"),
+    (lambda: Optimizer(AdamW()).init({}), r"params is empty"),
+    (lambda: Optimizer(Muon()).init([np.ones(3)]), r"params\[0\]: Muon .*shape \(3,\).*AdamW"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_values(make, message):
+    """Argument, value, and range or remedy."""
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MGUP(tau="half"), "tau='half'"),
+        (lambda: MGUP(tau=None), "tau=None"),
+        (lambda: AdamW(b1="0.9"), "b1='0.9'"),
+        (lambda: Optimizer(AdamW()).init(np.ones(3)), "params must be a list, tuple or dict"),
+        (lambda: Optimizer(AdamW()).init([np.arange(3)]), r"params\[0\] has dtype int64"),
+        (lambda: Optimizer(AdamW()).init([np.ones(3, complex)]), r"params\[0\] has dtype complex"),
+        (lambda: Optimizer(AdamW()).init([np.ones(3, bool)]), r"params\[0\] has dtype bool"),
+        (lambda: Optimizer(AdamW()).init([np.ones(3, np.uint32)]), r"params\[0\] has dtype uint32"),
+    ],
+)
+def test_kinds(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+W = {"a": np.ones((2, 3), np.float32), "b": np.ones(4, np.float32)}
+STEPS = [
+    ({"a": W["a"]}, ValueError, "name different parameters"),
+    ({**W, "c": W["a"]}, ValueError, "name different parameters"),
+    ({**W, "b": np.ones(5, np.float32)}, ValueError, r"grads\['b'\] is float32 \(5,\).*\(4,\)"),
+    ({**W, "b": np.ones(4)}, ValueError, r"grads\['b'\] is float64.*float32"),
+    ({**W, "b": np.ones(4, complex)}, TypeError, r"grads\['b'\] has dtype complex128"),
+    ({**W, "b": np.ones(4, int)}, TypeError, r"grads\['b'\] has dtype int64"),
+    ([W["a"], W["b"]], ValueError, "name different parameters"),
+]
+
+
+@pytest.mark.parametrize(("grads", "error", "message"), STEPS)
+def test_gradients_leave_all_untouched(grads, error, message):
+    """The first parameter's gradient is good, yet nothing of it is used."""
+    optimizer = Optimizer(AdamW())
+    state = optimizer.init(W)
+    before = copy.deepcopy((W, state._asdict()))
+    with pytest.raises(error, match=message):
+        optimizer.step(W, grads, state)
+    np.testing.assert_equal((W, state._asdict()), before)
+
+
+def test_a_state_of_another_shape():
+    optimizer = Optimizer(AdamW())
+    state = optimizer.init({**W, "b": np.ones(5, np.float32)})
+    with pytest.raises(ValueError, match=r"state 'exp_avg' of 'b' has shape \(5,\).*\(4,\)"):
+        optimizer.step(W, W, state)
+
+
+@pytest.mark.parametrize("lr", [-0.1, NAN, INF])
+def test_a_schedule_that_goes_wrong(lr):
+    optimizer = Optimizer(AdamW())
+    with pytest.raises(ValueError, match="lr="):
+        optimizer.step(W, W, optimizer.init(W), lr=lr)

@@ -1,0 +1,155 @@
+"""The counting search: over devices that share a row, and inside a traced graph (P4)."""
+
+from __future__ import annotations
+
+import threading
+
+import array_api_compat.torch as torch_xp
+import array_api_strict as xps
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from mgup_core import counting_mask
+
+from .support import oracle_mask, score_rows, strictly
+
+
+class Devices:
+    """Pretend devices, each a thread, whose counts are summed when all have given theirs."""
+
+    def __init__(self, n: int) -> None:
+        self.given: dict[int, object] = {}
+        self.barrier = threading.Barrier(n, timeout=30)
+        self.sizes: set[int] = set()
+
+    def all_reduce(self, place: int):
+        def reduce(counts):
+            self.given[place] = counts
+            self.sizes.add(counts.size)
+            self.barrier.wait()
+            total = sum(self.given.values())
+            self.barrier.wait()  # nobody gives the next before all have read this one
+            return total
+
+        return reduce
+
+    def run(self, xp, parts: list, index: list, k: int, total: int) -> list:
+        masks: list = [None] * len(parts)
+
+        def work(place: int) -> None:
+            try:
+                masks[place] = counting_mask(
+                    xp,
+                    parts[place],
+                    k,
+                    all_reduce=self.all_reduce(place),
+                    index=index[place],
+                    total=total,
+                )
+            except Exception:
+                self.barrier.abort()
+                raise
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(len(parts))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return masks
+
+
+@settings(max_examples=40)
+@given(case=score_rows(max_side=16), data=st.data())
+def test_shards_select_what_the_whole_selects(case, data):
+    """P4: uneven and empty shards, interleaved too; only counts of one number a row travel."""
+    scores, k = case
+    scores = np.where(np.abs(scores) < 1e-30, 0, scores).astype(scores.dtype)
+    d = scores.shape[1]
+    owner = np.array(data.draw(st.lists(st.integers(0, 2), min_size=d, max_size=d)))
+    index = [np.flatnonzero(owner == i).astype(np.int32) for i in range(3)]
+    devices = Devices(3)
+    masks = devices.run(np, [scores[:, at] for at in index], index, k, d)
+    together = np.zeros(scores.shape, bool)
+    for at, mask in zip(index, masks, strict=True):
+        together[:, at] = mask
+    np.testing.assert_array_equal(together, oracle_mask(scores, k))
+    assert devices.sizes == {scores.shape[0]}
+
+
+def test_shards_strictly():
+    """The same operations exist in the standard."""
+    scores = np.array([[3, 1, 3, np.nan, 3, -np.inf]], np.float32)
+    index = [np.array([0, 1]), np.array([], int), np.array([2, 3, 4, 5])]
+    with strictly():
+        masks = Devices(3).run(
+            xps,
+            [xps.asarray(scores[:, at]) for at in index],
+            [xps.asarray(at, dtype=xps.int32) for at in index],
+            2,
+            6,
+        )
+    assert np.concatenate(masks, axis=1).tolist() == [[True, False, True, False, False, False]]
+
+
+def test_counts_of_a_huge_row_do_not_overflow():
+    """A row of 2^32 elements over 2^30 devices, all equal: int32 counts would wrap around."""
+    copies = 2**30
+    dtypes = set()
+
+    def all_reduce(counts):
+        dtypes.add(counts.dtype)
+        return counts * copies
+
+    counting_mask(
+        np,
+        np.ones((1, 4), np.float32),
+        2**31,
+        all_reduce=all_reduce,
+        index=np.arange(4, dtype=np.int64),
+        total=4 * copies,
+    )
+    assert dtypes == {np.dtype(np.int64)}
+
+
+def test_sharing_needs_the_index():
+    """The message names what is missing."""
+    with pytest.raises(ValueError, match="`index` and `total`"):
+        counting_mask(np, np.zeros((1, 2)), 1, all_reduce=lambda counts: counts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_graph_serves_all_data(dtype):
+    """The search traces with values unknown, and the graph then ranks any data of the shape."""
+
+    def mask(scores):
+        return counting_mask(torch_xp, scores, 5)
+
+    graph = make_fx(mask, tracing_mode="fake")(torch.zeros(2, 12, dtype=dtype))
+    rng = np.random.default_rng(0)
+    for values in (
+        rng.standard_normal((2, 12)),
+        rng.integers(-1, 2, (2, 12)),
+        rng.choice([np.nan, -np.inf, np.inf, 0.0], (2, 12)),
+        np.full((2, 12), np.nan),
+    ):
+        scores = torch.from_numpy(values).to(dtype)
+        np.testing.assert_array_equal(graph(scores).numpy(), oracle_mask(scores.numpy(), 5))
+
+
+def test_a_loop_of_the_caller():
+    """`loop` replaces the unrolled search, for compilers that have one."""
+    turns = []
+
+    def loop(n, body, carry):
+        turns.append(n)
+        for _ in range(n):
+            carry = body(carry)
+        return carry
+
+    scores = np.array([[1.0, 3.0, 2.0]])
+    assert counting_mask(np, scores, 1, loop=loop).tolist() == [[False, True, False]]
+    assert turns == [65]

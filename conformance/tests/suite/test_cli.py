@@ -1,0 +1,140 @@
+"""The command: list, run, report, golden; what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from mgup_conformance import golden
+from mgup_conformance.cli import FAILED, OK, USAGE, main
+
+HERE = pathlib.Path(__file__).parent
+QUICK = ["--fast", "--case", "rank/ties/*", "--case", "P3"]
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
+    yield
+    sys.modules.pop("toy_port", None)
+
+
+def test_list(capsys):
+    assert main(["list", "--case", "P9"]) == OK
+    out = capsys.readouterr().out
+    assert "adaptive/scores/float32" in out
+    assert "rank/ties" not in out
+    assert "torch_compiled" in out
+
+
+def test_run_and_report(capsys, tmp_path):
+    file = tmp_path / "report.json"
+    assert main(["run", "--backend", "numpy", *QUICK, "--json", str(file)]) == OK
+    said = capsys.readouterr().out
+    assert "passed" in said
+    assert "1[s > 0]" in said  # not swallowed as markup
+    plain = json.loads(file.read_text())
+    (backend,) = plain["backends"]
+    assert backend["name"] == "numpy"
+    assert set(backend["versions"]) >= {"numpy", "mgup"}
+    assert backend["clauses"]["P3"] == {"passed": 1, "failed": 0, "error": 0, "skipped": 0}
+    assert backend["clauses"]["R1"] == dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
+    assert {r["status"] for r in backend["results"]} == {"passed"}
+    assert main(["report", str(file)]) == OK
+    assert "numpy" in capsys.readouterr().out
+
+
+def test_failures_are_shown_stored_and_returned(capsys, tmp_path, toys):
+    file = tmp_path / "report.json"
+    arguments = ["run", "--backend", "toy_port:WrongPort", "--case", "run/adamw/mgup/*"]
+    assert main([*arguments, "--json", str(file)]) == FAILED
+    assert "expected" in capsys.readouterr().out
+    assert main(["report", str(file)]) == FAILED
+    out = capsys.readouterr().out
+    for part in ("FAILED", "wrong_toy", "step 1", "FAILED 1 of 1"):
+        assert part in out
+
+
+def test_skipped_is_neither_passed_nor_failed(capsys, toys):
+    assert main(["run", "--backend", "toy_port:Port", "--case", "run/lion/large/*"]) == OK
+    out = capsys.readouterr().out
+    assert "skipped 1" in out
+    assert "not yet ported" in out
+    assert "passed" not in out
+
+
+def test_several_backends_beside_each_other(capsys):
+    assert main(["run", "--backend", "numpy", "--backend", "array_api_strict", *QUICK]) == OK
+    out = capsys.readouterr().out
+    assert "numpy" in out
+    assert "array_api_strict" in out
+    assert "not in the array API standard" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--backend", "numpyy"], "did you mean 'numpy'"),
+        (
+            ["run", "--case", "rnak/*"],
+            "matches 'rnak/*'; the nearest is 'rank/*'",
+        ),
+        (["run", "--json", "/no/such/folder/x.json"], "there is no such directory"),
+        (["report", "/no/such/file.json"], "No such file"),
+        (["run", "--backend", "no_such_module:X"], "No module named 'no_such_module'"),
+    ],
+)
+def test_usage(capsys, arguments, message):
+    assert main(arguments) == USAGE
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}'])
+def test_a_file_that_is_no_report(capsys, tmp_path, text):
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    assert main(["report", str(file)]) == USAGE
+    assert "x.json" in capsys.readouterr().err
+
+
+def test_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "mgup_conformance", "list", "--case", "count/decimals"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "count/decimals" in done.stdout
+
+
+def test_golden_vectors_are_as_the_reference_makes_them(capsys):
+    """Nobody changes an answer without noticing."""
+    assert main(["golden", "--check"]) == OK
+    assert golden.PATH.stat().st_size < 300_000
+
+
+def test_golden_differences_are_named(capsys, tmp_path, monkeypatch):
+    file = tmp_path / "v1.json"
+    text = golden.PATH.read_text()
+    changed = text.replace('"multiplier":["0x1p+1"', '"multiplier":["0x1p+2"', 1)
+    assert changed != text
+    file.write_text(changed)
+    monkeypatch.setattr(golden, "PATH", file)
+    assert main(["golden"]) == FAILED
+    assert capsys.readouterr().out.count("differs golden/multiplier/") == 1
+    assert main(["golden", "--write"]) == OK
+    assert file.read_text() == text
+    file.unlink()
+    assert main(["golden", "--check"]) == FAILED
+    assert "missing" in capsys.readouterr().out
+
+
+def test_golden_numbers_come_back():
+    """Hex floats without trailing zeros are the same numbers."""
+    import numpy as np
+
+    x = np.array([0.0, -0.0, 1.0, 1 / 3, 16.0, 5e-324, np.inf, np.nan])
+    again = golden.decode(golden.encode(x), "float64", [8])
+    assert again.tobytes() == x.tobytes()

@@ -1,0 +1,119 @@
+"""Mixed precision, accumulation and clipping: what stands between a gradient and the step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mgup_core as core
+from mgup_torch import MGUPAdamW
+
+from .inputs import some_inputs
+from .support import Reference, frozen, give, gradients, loss_of, parameters, regression, same
+
+
+def scaled(scaler, params, grads) -> None:
+    """The gradients that ``scaler.scale(loss).backward()`` leaves."""
+    scale = scaler.scale(torch.tensor(1.0))
+    give(params, [g * scale for g in grads])
+
+
+@pytest.mark.parametrize("given", some_inputs(), ids=str)
+def test_scaler_steps_and_skips(given):
+    """A found inf skips the step, state and all; the others see the unscaled gradient."""
+    params, plain = parameters(given.shapes), parameters(given.shapes)
+    optimizer, expected = given.make(params), given.make(plain)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for step in range(4):
+        grads = gradients(params, step)
+        scaled(scaler, params, grads)
+        give(plain, grads)
+        if step == 2:
+            params[1].grad.view(-1)[3] = torch.inf
+            before = frozen(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        if step == 2:
+            assert frozen(optimizer) == before
+            assert scaler.get_scale() == 512.0
+        else:
+            expected.step()
+        assert same(params, plain)
+
+
+def test_scaler_with_clipping_between():
+    """unscale_, clip, step: the documented order works."""
+    params, plain = parameters(), parameters()
+    optimizer, expected = MGUPAdamW(params), MGUPAdamW(plain)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    for step in range(3):
+        grads = gradients(params, step)
+        scaled(scaler, params, grads)
+        give(plain, [g.clone() for g in grads])
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(params, 0.5)
+        torch.nn.utils.clip_grad_norm_(plain, 0.5)
+        scaler.step(optimizer)
+        scaler.update()
+        expected.step()
+        assert same(params, plain)
+
+
+def test_scaler_on_a_real_backward():
+    model, x, y = regression()
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    optimizer = MGUPAdamW(weights, lr=0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    first = float(loss_of(model, x, y).detach())
+    for _ in range(30):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = loss_of(model, x, y)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert float(loss_of(model, x, y).detach()) < first
+
+
+def test_autocast_around_the_step_changes_nothing():
+    ends = []
+    for enabled in (False, True):
+        params = parameters()
+        optimizer = MGUPAdamW(params, lr=0.05)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            for step in range(3):
+                give(params, gradients(params, step))
+                optimizer.step()
+        ends.append(params)
+    assert same(*ends)
+
+
+@pytest.mark.parametrize("given", some_inputs(), ids=str)
+def test_accumulated_gradients_are_one_big_batch(given):
+    """The score sees the accumulated gradient; whole numbers make the sums exact."""
+    batch = torch.randint(-4, 5, (8, 6, 5)).float()
+    ends = []
+    for micro in (1, 4):
+        p = torch.randn(6, 5, generator=torch.Generator().manual_seed(4)).requires_grad_()
+        optimizer = given.make([p])
+        for _ in range(3):
+            optimizer.zero_grad()
+            for part in batch.chunk(micro):
+                (p * part).sum().backward()
+            optimizer.step()
+        ends.append(p)
+    assert same(ends[:1], ends[1:])
+
+
+@pytest.mark.parametrize("foreach", [None, False, True])
+def test_clipped_gradients_are_what_is_scored(foreach):
+    params = parameters()
+    optimizer = MGUPAdamW(params, lr=0.02)
+    reference = Reference(params, core.AdamW(), core.MGUP(), lr=0.02)
+    for step in range(3):
+        give(params, gradients(params, step))
+        norm = torch.nn.utils.clip_grad_norm_(params, 0.1, foreach=foreach)
+        assert norm > 0.1
+        optimizer.step()
+        reference.step([p.grad for p in params])
+        reference.check(params, optimizer, step=step)

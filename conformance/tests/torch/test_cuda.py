@@ -1,0 +1,192 @@
+"""The essentials on an NVIDIA GPU; skipped, with the reason, where there is none."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+import mgup_core as core
+from mgup_torch import MGUP, MGUPAdamW, MGUPMuon
+from mgup_torch.backend import sorted_mask
+
+from .inputs import POLICIES, Input, inputs
+from .support import (
+    Reference,
+    advance,
+    array,
+    compare,
+    frozen,
+    give,
+    gradients,
+    parameters,
+    same,
+)
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("mode", POLICIES)
+@pytest.mark.parametrize("family", ["AdamW", "Lion", "SGD"])
+def test_bits_after_twenty_steps(family, mode, dtype):
+    """N1: an accelerator gives the bits of the NumPy reference."""
+    given = Input(family, mode, {"lr": 0.02, "weight_decay": 0.1, **POLICIES[mode]})
+    params = parameters(given.shapes, dtype, device="cuda")
+    reference = Reference(params, given.rule(), given.policy(), **given.reference_options())
+    compare(given.make(params), params, reference, steps=20)
+    assert all(p.is_cuda for p in params)
+
+
+@pytest.mark.parametrize("given", inputs(), ids=str)
+def test_every_input(given):
+    params = parameters(given.shapes, device="cuda")
+    reference = Reference(params, given.rule(), given.policy(), **given.reference_options())
+    compare(given.make(params), params, reference, steps=3)
+
+
+def adversarial(d: int) -> dict[str, np.ndarray]:
+    """Canonical scores that break careless selections (P2, P4)."""
+    rng = np.random.default_rng(d)
+    normal = rng.standard_normal(d).astype(np.float32)
+    nan = np.where(rng.random(d) < 0.6, np.float32(np.nan), normal)
+    signed_nan = nan.copy()
+    signed_nan[np.isnan(nan)] = np.float32(-np.nan)
+    return {
+        "normal": normal,
+        "equal": np.ones(d, np.float32),
+        "zeros": np.where(rng.random(d) < 0.9, np.float32(0), normal),
+        "signs": np.sign(normal),
+        "integers": rng.integers(-3, 4, d).astype(np.float32),
+        "nan": nan,
+        "negative nan": signed_nan,
+        "all nan": np.full(d, np.nan, np.float32),
+        "infinite": np.where(rng.random(d) < 0.4, np.copysign(np.float32(np.inf), normal), nan),
+        "-inf and nan": np.where(rng.random(d) < 0.5, np.float32(-np.inf), np.float32(np.nan)),
+        "sorted": np.sort(normal),
+        "reversed": np.sort(normal)[::-1].copy(),
+        "neighbours": (1 + np.arange(d) % 5 * np.float32(2**-23)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 1000, 100_003])
+@pytest.mark.parametrize("kind", adversarial(1))
+def test_masks_of_adversarial_scores(kind, d):
+    """The selection by sorting equals the reference mask."""
+    scores = np.stack([adversarial(d)[kind], adversarial(d)[kind][::-1]])
+    for k in sorted({0, 1, d // 3, d // 2, d - 1, d} & set(range(d + 1))):
+        expected = core.rank_mask(scores, k, stacked_dims=1, method="argsort")
+        mask = sorted_mask(torch.from_numpy(scores.copy()).cuda(), k)
+        assert np.array_equal(mask.cpu().numpy(), expected), f"k={k}"
+
+
+def test_channels_last_ties_are_told_in_c_order():
+    p = torch.zeros(2, 3, 4, 4, device="cuda").to(memory_format=torch.channels_last)
+    p.requires_grad_().grad = torch.ones_like(p)
+    Input("SGD", "", {"lr": 1.0, "momentum": 0.0}).make([p]).step()
+    moved = array(p).reshape(-1)
+    assert (moved[:48] == -2.0).all()
+    assert (moved[48:] == -0.5).all()
+
+
+def test_scaler_skips_found_infs():
+    params, plain = parameters(device="cuda"), parameters(device="cuda")
+    optimizer, expected = MGUPAdamW(params, lr=0.02), MGUPAdamW(plain, lr=0.02)
+    scaler = torch.amp.GradScaler("cuda", init_scale=1024.0)
+    for step in range(4):
+        grads = gradients(params, step)
+        scale = scaler.scale(torch.tensor(1.0, device="cuda"))
+        give(params, [g * scale for g in grads])
+        give(plain, grads)
+        before = frozen(optimizer)
+        if step == 2:
+            params[1].grad.view(-1)[3] = torch.inf
+        scaler.step(optimizer)
+        scaler.update()
+        if step == 2:
+            assert frozen(optimizer) == before
+        else:
+            expected.step()
+        assert same(params, plain)
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_capturable_decides_where_the_step_lives(capturable):
+    """On the GPU with capturable=True, as in torch; the bits are the same."""
+    params = parameters(device="cuda")
+    optimizer = MGUPAdamW(params, lr=0.02, capturable=capturable)
+    compare(optimizer, params, Reference(params, core.AdamW(), core.MGUP(), lr=0.02), steps=20)
+    assert {optimizer.state[p]["step"].is_cuda for p in params} == {capturable}
+    assert {int(optimizer.state[p]["step"]) for p in params} == {20}
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_steps_do_not_wait_for_the_gpu(capturable):
+    """No synchronisation within a step, statistics included."""
+    params = parameters(device="cuda")
+    optimizer = MGUPAdamW(params, lr=0.02, capturable=capturable, statistics=True)
+    advance(optimizer, params, 2)
+    give(params, gradients(params, 2))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        optimizer.step()
+        measured = optimizer.statistics()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(value.is_cuda for s in measured for value in s)
+
+
+def test_a_tensor_learning_rate_on_the_gpu():
+    params = parameters(device="cuda")
+    rate = torch.tensor(0.02, device="cuda")
+    optimizer = MGUPAdamW(params, lr=rate, capturable=True)
+    scheduler = lr_scheduler.ExponentialLR(optimizer, 0.5)
+    reference = Reference(params, core.AdamW(), core.MGUP())
+    for step in range(4):
+        value = float(optimizer.param_groups[0]["lr"])
+        assert math.isclose(value, 0.02 * 0.5**step, rel_tol=1e-6)
+        grads = gradients(params, step)
+        give(params, grads)
+        optimizer.step()
+        reference.step(grads, lr=value)
+        reference.check(params, optimizer, step=step)
+        scheduler.step()
+
+
+def test_checkpoints_move_between_devices(tmp_path):
+    params = parameters(device="cuda")
+    optimizer = MGUPAdamW(params, lr=0.02)
+    advance(optimizer, params, 2)
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    host = [p.detach().cpu().requires_grad_() for p in params]
+    other = MGUPAdamW(host)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", map_location="cpu"))
+    advance(optimizer, params, 2, start=2)
+    advance(other, host, 2, start=2)
+    assert same(params, host)
+    back = MGUPAdamW(params)
+    back.load_state_dict(other.state_dict())
+    assert all(v.is_cuda for s in back.state.values() for k, v in s.items() if k != "step")
+
+
+def test_parameters_on_both_devices():
+    params = parameters(((7, 5),)) + parameters(((4, 6),), device="cuda")
+    reference = Reference(params, core.AdamW(), core.MGUP(), lr=0.02)
+    compare(MGUPAdamW(params, lr=0.02), params, reference)
+
+
+def test_muon_and_the_wrapper_step():
+    params = parameters(((6, 9), (8,)), device="cuda")
+    advance(MGUPMuon(params, lr=0.02, ns_dtype="float32"), params, 3)
+    host = parameters(((6, 9), (8,)))
+    advance(MGUPMuon(host, lr=0.02, ns_dtype="float32"), host, 3)
+    for p, q in zip(params, host, strict=True):
+        torch.testing.assert_close(p.cpu(), q, rtol=1e-3, atol=1e-4)
+    params = parameters(((6, 9),), device="cuda")
+    advance(MGUP(torch.optim.AdamW(params, lr=0.02, fused=True)), params, 3)

@@ -1,0 +1,1 @@
+"""The parts of the language-model example; only `torch_trainer` knows a framework."""
