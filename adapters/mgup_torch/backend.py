@@ -39,6 +39,8 @@ class TorchBackend(Backend):
     def scalar(self, value: Any) -> Tensor:
         if torch.compiler.is_compiling() and isinstance(value, (int, float, np.generic)):
             return torch.full((), float(value), dtype=self.dtype)
+        if isinstance(value, Tensor):
+            value = value.reshape(())  # torch takes a tensor of one entry as a learning rate
         return super().scalar(value)
 
     def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -48,8 +50,11 @@ class TorchBackend(Backend):
         return torch.zeros_like(x, dtype=self.dtype, memory_format=torch.preserve_format)
 
     def div(self, a: Tensor, b: Tensor) -> Tensor:
-        # CUDA multiplies by the reciprocal of a divisor that lies in host memory.
-        return a / (b if b.ndim else b.to(a.device))
+        # CUDA multiplies by the reciprocal of a divisor that lies in host memory. Filling a scalar
+        # there, unlike copying it, does not wait for the device.
+        if b.device.type == "cpu" and a.device.type != "cpu" and not torch.compiler.is_compiling():
+            b = torch.full((), b.item(), dtype=b.dtype, device=a.device)
+        return a / b
 
     def sqrt(self, x: Tensor) -> Tensor:
         # Eager torch.sqrt is off by one unit for 17 % of float32 on the CPU; compiled it is exact.
