@@ -123,9 +123,8 @@ class NumPyBackend(Backend):
         keep = np.abs(x) >= self.scalar(below)
         if keep.all():
             return x
-        # NaN is not >= anything, so it is kept by name. Not `where` on the common mask: a
-        # branch that the processor cannot predict costs ten times as much as this product.
-        keep |= np.isnan(x)
+        # NaN * 0 is NaN. Not `where` on the common mask: a branch that the processor cannot
+        # predict costs ten times as much as this product.
         with np.errstate(invalid="ignore"):
             return x * keep.view(np.uint8).astype(x.dtype) + self.scalar(0.0)  # -0 + 0 is +0
 

@@ -67,7 +67,12 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
 
 def policy_of(group: Group) -> Policy | None:
     """The policy that a group describes; raises ValueError if its values make none."""
-    mode, alpha, gamma = group["mode"], group["alpha"], group["gamma"]
+    mode = group["mode"]
+    # Factors in host memory become numbers; those on a device stay there, unread.
+    alpha, gamma = (
+        _number(name, group[name]) if _on_host(group[name]) else group[name]
+        for name in ("alpha", "gamma")
+    )
     if mode == "rank":
         return MGUP(group["tau"], alpha, gamma)
     if mode == "sign":
@@ -81,6 +86,10 @@ def policy_of(group: Group) -> Policy | None:
     if mode == "off":
         return None
     raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
+
+
+def _on_host(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type == "cpu"
 
 
 def _number(name: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,7 +81,10 @@ class TorchRun:
             w.grad = None if g is None else to_torch(g)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr if lr is None else lr
-        self.advance()
+        with warnings.catch_warnings():
+            # Told to the user once per parameter (P3); the cases damp whole slices on purpose.
+            warnings.filterwarnings("ignore", message=".*none is selected")
+            self.advance()
 
     def params(self) -> list[Array]:
         return [to_numpy(w) for w in self.tensors]

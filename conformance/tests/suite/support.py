@@ -13,8 +13,7 @@ load = functools.lru_cache(load_backend)
 
 @contextmanager
 def quiet():
-    """torch_compiled warns of what it ignores, and mgup_torch of parameters with K = 0 (P3)."""
+    """torch.compile warns of what it ignores."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*none is selected")
         warnings.filterwarnings("ignore", module="torch")
         yield

@@ -50,16 +50,15 @@ def check_before_or_after(optimizer, before, after) -> list[bool]:
 def interrupt_at(line: int):
     """A trace function that raises KeyboardInterrupt at the n-th line run in the adapter.
 
-    Not in the core's mathematics, which changes nothing, but in its crew and Python's executor,
-    to which the adapter entrusts its steps.
+    Not in the core's mathematics, which changes nothing, but in its crew, to which the adapter
+    entrusts its steps.
     """
     count = 0
 
     def trace(frame, event, _):
         nonlocal count
         file = Path(frame.f_code.co_filename)
-        shell = file.parent.name in ("mgup_torch", "futures") or file.name == "crew.py"
-        if not shell:
+        if file.parent.name != "mgup_torch" and file.name != "crew.py":
             return None
         if event == "line":
             count += 1
