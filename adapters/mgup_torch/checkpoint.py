@@ -11,7 +11,7 @@ from torch import Tensor
 from mgup_core import Rule
 
 from .backend import TorchBackend, compute_dtype
-from .groups import Group, check_group
+from .groups import Group, check_group, check_stacked_dims
 
 Checkpoint = dict[str, Any]
 
@@ -43,6 +43,7 @@ def check_checkpoint(
         completed.append(merged)
         rule = rule_of_group(merged)
         for key, p in zip(old["params"], group["params"], strict=True):
+            check_stacked_dims(p, merged["stacked_dims"])
             if key in state:
                 state[key] = _fitting(rule, key, p, state[key])
     return {**checkpoint, "state": state, "param_groups": completed}

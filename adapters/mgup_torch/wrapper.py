@@ -164,6 +164,18 @@ class MGUP(torch.optim.Optimizer):
         self._complete()
         self._measured.clear()
         moving = self._gather()
+        try:
+            self._step_inner()
+            while moving:
+                self._rescale(*moving[-1])
+                moving.pop()
+        finally:  # interrupted: at least no parameter keeps a step that was not rescaled
+            for p, before, _, _ in moving:
+                p.copy_(before)
+        return loss
+
+    def _step_inner(self) -> None:
+        """Let ``inner`` move the parameters by ``lr * u``, without decay."""
         decays = [group.get("weight_decay", 0) for group in self.param_groups]
         try:
             for group in self.param_groups:
@@ -174,14 +186,6 @@ class MGUP(torch.optim.Optimizer):
             for group, decay in zip(self.param_groups, decays, strict=True):
                 if "weight_decay" in group:
                     group["weight_decay"] = decay
-        try:
-            while moving:
-                self._rescale(*moving[-1])
-                moving.pop()
-        finally:  # interrupted: at least no parameter keeps a step that was not rescaled
-            for p, before, _, _ in moving:
-                p.copy_(before)
-        return loss
 
     def _gather(self) -> list[tuple[Tensor, Tensor, Group, Policy | None]]:
         """(parameter, its copy, group, policy) of all that is to be stepped, checked."""

@@ -39,7 +39,7 @@ CAUGHT_BY = {
     "rounded_twice": "compact/lion/sign_aligned/bfloat16_state32",
     "truncated": "compact/lion/sign_aligned/bfloat16_state32",
     "overflow": "overflow/sgd/float32",
-    "phi_after_rate": "run/adamw_paper/mgup_mild/bfloat16_state32",
+    "phi_after_rate": "schedule/adamw/float32",
     "absent_is_zero": "absent/adamw/float32",
     "schedule_ignored": "schedule/adamw/float32",
     "eps_before_correction": "compact/adamw/mgup/float32",
@@ -74,11 +74,11 @@ def test_a_mutant_is_caught(mutant):
     assert case.id in result.message
 
 
-def test_the_reference_itself_passes():
+@pytest.mark.parametrize("case_id", sorted(set(CAUGHT_BY.values())))
+def test_the_reference_itself_passes(case_id):
     """Unchanged, through the same door as the mutants."""
-    for case in CASES.values():
-        result = run_case(Reference(), case, fast=True)
-        assert result.status == "passed", result.message
+    result = run_case(Reference(), CASES[case_id], fast=True)
+    assert result.status == "passed", result.message
 
 
 def test_mutants_are_told_apart():
