@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from array_api_compat import device
 
 Array = Any
 Reduce = Callable[[Array], Array]
@@ -94,11 +95,11 @@ def kth_largest(
         Thresholds of shape (n, 1).
     """
     reduce = all_reduce or (lambda x: x)
-    keys = _Keys(xp, scores.dtype, scores.device)
+    keys = _Keys(xp, scores.dtype, device(scores))
     # Invariant: count(s >= decode(low)) >= k > count(s >= decode(high)).
     rows = (scores.shape[0],)
-    low = xp.full(rows, -keys.infinity, dtype=keys.int_dtype, device=scores.device)
-    high = xp.full(rows, keys.infinity + 1, dtype=keys.int_dtype, device=scores.device)
+    low = xp.full(rows, -keys.infinity, dtype=keys.int_dtype, device=device(scores))
+    high = xp.full(rows, keys.infinity + 1, dtype=keys.int_dtype, device=device(scores))
 
     def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds

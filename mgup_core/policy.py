@@ -122,6 +122,8 @@ def _check_factors(alpha: Any, gamma: Any) -> None:
         "the rest keeps a smaller step that is never zero, since zeroing it can diverge; give "
         "gamma a value in that range (policy Cautious is the zeroing baseline).",
     )
+    if isinstance(gamma, (int, float)) and np.float32(gamma) == 0.0:
+        raise ValueError(f"gamma={gamma!r} is zero in float32: give it a value near tau.")
 
 
 @dataclass(frozen=True)

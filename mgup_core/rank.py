@@ -11,6 +11,8 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
+from array_api_compat import device
+
 Array = Any
 
 
@@ -43,7 +45,7 @@ def argsort_mask(xp: Any, scores: Array, k: int) -> Array:
     if d == 0:
         return scores == scores
     nan = scores != scores
-    lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=scores.device)
+    lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=device(scores))
     filled = xp.where(nan, lowest, scores)
     order = xp.argsort(filled, axis=-1, descending=True, stable=True)
     place = xp.argsort(order, axis=-1)  # the inverse permutation: each coordinate's place
