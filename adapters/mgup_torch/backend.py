@@ -23,13 +23,14 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 class TorchBackend(Backend):
-    """Whole tensors, eager or compiled, on any device.
+    """Whole tensors, eager or compiled.
 
-    Scalars are 0-d tensors in host memory, which PyTorch takes beside tensors of any device.
+    Scalars lie on the tensors' device, filled there: copying one would wait for the device, and
+    CUDA divides by a scalar in host memory by multiplying with its reciprocal (N4).
     """
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__(xp, dtype)
+    def __init__(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
+        super().__init__(xp, dtype, device)
         # hardshrink zeroes |x| <= lambd, and N6 zeroes |x| < bound.
         self._just_below = {
             bound: float(np.nextafter(self.host_dtype(bound), self.host_dtype(0)))
@@ -37,24 +38,22 @@ class TorchBackend(Backend):
         }
 
     def scalar(self, value: Any) -> Tensor:
-        if torch.compiler.is_compiling() and isinstance(value, (int, float, np.generic)):
-            return torch.full((), float(value), dtype=self.dtype)
         if isinstance(value, Tensor):
-            value = value.reshape(())  # torch takes a tensor of one entry as a learning rate
-        return super().scalar(value)
+            if value.device.type != "cpu" or torch.compiler.is_compiling():
+                return value.reshape(()).to(self.device, self.dtype)
+            value = value.item()  # torch takes a tensor of one entry as a learning rate
+        value = float(value)
+        if torch.compiler.is_compiling():  # a graph's constants cost nothing
+            return torch.full((), value, dtype=self.dtype, device=self.device)
+        if value not in self._scalars:
+            self._scalars[value] = torch.full((), value, dtype=self.dtype, device=self.device)
+        return self._scalars[value]
 
     def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(dtype)
 
     def zeros_like(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x, dtype=self.dtype, memory_format=torch.preserve_format)
-
-    def div(self, a: Tensor, b: Tensor) -> Tensor:
-        # CUDA multiplies by the reciprocal of a divisor that lies in host memory. Filling a scalar
-        # there, unlike copying it, does not wait for the device.
-        if b.device.type == "cpu" and a.device.type != "cpu" and not torch.compiler.is_compiling():
-            b = torch.full((), b.item(), dtype=b.dtype, device=a.device)
-        return a / b
 
     def sqrt(self, x: Tensor) -> Tensor:
         # Eager torch.sqrt is off by one unit for 17 % of float32 on the CPU; compiled it is exact.

@@ -149,7 +149,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         if torch.compiler.is_compiling():
             jobs, rates = self._gather_for_graph()
             for job, lr in zip(jobs, rates):  # noqa: B905 (Dynamo has no strict zip)
-                be = TorchBackend(compute_dtype(job.param.dtype))
+                be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
                 move_whole(job, be, lr, measure=False)
         else:
             self._step_eager()
@@ -159,13 +159,14 @@ class RuleOptimizer(torch.optim.Optimizer):
         jobs = self._gather()
         self._measured.clear()
         spare = max(int(_SPARE * self._bytes()), 1 << 20)
-        backends = {dtype: TorchBackend(dtype) for dtype in (torch.float32, torch.float64)}
+        backends: dict[Any, TorchBackend] = {}
         done: list[str] = []
 
         def move(job: Job) -> Statistics | None:
             if job.param.device.type == "cpu" and job.rule.elementwise:
                 return move_in_blocks(job, spare=spare, measure=self._measure)
-            be = backends[compute_dtype(job.param.dtype)]
+            kind = compute_dtype(job.param.dtype), job.param.device
+            be = backends.setdefault(kind, TorchBackend(*kind))
             return move_whole(job, be, job.group["lr"], measure=self._measure)
 
         def move_host(stop: Callable[[], bool]) -> None:
@@ -225,7 +226,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         return jobs
 
     def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
-        be = TorchBackend(compute_dtype(p.dtype))
+        be = TorchBackend(compute_dtype(p.dtype), p.device)
         dtype = group["state_dtype"] or p.dtype
         state = {name: v.to(dtype) for name, v in rule.init(be, be.cast(p, be.dtype)).items()}
         if not rule.counts_steps:

@@ -54,7 +54,7 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
     if not found:
         return {}
     hollow = torch.empty(p.shape, dtype=compute_dtype(p.dtype), device="meta")
-    expected: dict[str, Any] = rule.init(TorchBackend(hollow.dtype), hollow)
+    expected: dict[str, Any] = rule.init(TorchBackend(hollow.dtype, hollow.device), hollow)
     if rule.counts_steps:
         expected["step"] = torch.empty((), device="meta")
         if isinstance(found.get("step"), (int, float)):

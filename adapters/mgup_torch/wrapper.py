@@ -205,7 +205,7 @@ class MGUP(torch.optim.Optimizer):
         return moving
 
     def _rescale(self, p: Tensor, before: Tensor, group: Group, policy: Policy | None) -> None:
-        be = TorchBackend(compute_dtype(p.dtype))
+        be = TorchBackend(compute_dtype(p.dtype), p.device)
         w = be.cast(before, be.dtype)
         moved = w - be.cast(p, be.dtype)  # lr * u
         split = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -199,6 +200,41 @@ def test_statistics_tell_the_same_mask(nesterov):
         for i, measured in enumerate(optimizer.statistics()):
             for name in ("selected", "threshold", "ties", "positive"):
                 assert float(getattr(measured, name)) == float(getattr(expected[i], name)), name
+
+
+def newton_schulz(x: np.ndarray) -> np.ndarray:
+    """R4 written out in float64."""
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / (np.sqrt((x * x).sum()) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if tall else x
+
+
+@pytest.mark.parametrize("adjust", ["original", "match_rms_adamw"])
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("shape", [(12, 20), (20, 12), (16, 16), (40, 3)])
+def test_direction_is_the_papers(shape, nesterov, adjust):
+    """N7 against an independent float64 computation: u from zero, at rate 1, without MGUP."""
+    p = torch.zeros(shape, requires_grad=True)
+    optimizer = MGUPMuon(
+        [p], lr=1.0, mode="off", weight_decay=0.0, momentum=0.9, nesterov=nesterov,
+        adjust_lr_fn=adjust, ns_dtype="float32",
+    )  # fmt: skip
+    m = np.zeros(shape)
+    ratio, largest = shape[0] / shape[1], max(shape)
+    scale = math.sqrt(max(1, ratio)) if adjust == "original" else 0.2 * math.sqrt(largest)
+    for step in range(3):
+        with torch.no_grad():
+            p.zero_()
+        p.grad = gaussian(p, step)
+        optimizer.step()
+        g = array(p.grad).astype(np.float64)
+        m = 0.9 * m + 0.1 * g
+        b = 0.1 * g + 0.9 * m if nesterov else m
+        check_close("u", -scale * newton_schulz(b), array(p), step=step)
 
 
 def gaussian(p, step):

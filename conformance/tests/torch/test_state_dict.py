@@ -153,6 +153,17 @@ def test_state_dict_before_the_first_step_loads():
     compare(optimizer, params, Reference(params, core.SGD(dampening=0.3), core.MGUP(), lr=0.05))
 
 
+def test_loading_copies():
+    """Within one process: stepping the second must not move the first's moments."""
+    params, others = parameters(), parameters()
+    optimizer, other = MGUPAdamW(params), MGUPAdamW(others)
+    advance(optimizer, params, 2)
+    other.load_state_dict(optimizer.state_dict())
+    before = frozen(optimizer)
+    advance(other, others, 2)
+    assert frozen(optimizer) == before
+
+
 def test_loading_then_saving_gives_the_checkpoint_back():
     params = parameters(dtype=torch.bfloat16)
     optimizer = MGUPAdamW(params, state_dtype=torch.float32)
