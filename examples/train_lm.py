@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lm.data import Batch, fixed_batches, load_corpus, random_batches, standard_library
 from lm.plot import draw
 from lm.recipes import DEFAULT_NAMES, RECIPES, Recipe
-from lm.report import Curve, summaries, table, write_csv, write_summary
+from lm.report import Curve, align, summaries, table, write_csv, write_summary
 from lm.trainer import Settings, Trainer
 
 HELD_OUT_BATCHES = 16
@@ -219,7 +219,8 @@ def train(
 
 
 def report(curves: Sequence[Curve], args: argparse.Namespace, console: Console) -> None:
-    window = max(1, args.steps // 20)
+    window = max(1, max(len(curve.steps) for curve in curves) // 20)
+    align(curves)
     rows = summaries(curves, window)
     console.print(table(rows, window))
     draw(curves, window, args.out / "curves.png")

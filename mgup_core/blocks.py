@@ -21,7 +21,7 @@ from .policy import Policy
 from .rules.base import Rule, State
 from .threshold import SAMPLE, Cut, Scan, exact_cut, guess, mask_of, resolve, scan, ties_in
 
-LIVE_ARRAYS = 6
+LIVE_ARRAYS = 5
 """About how many arrays as long as a block one thread holds at a time."""
 _SMALLEST, _LARGEST = 1 << 13, 3 << 15
 
@@ -35,7 +35,7 @@ class Cells(Protocol):
 
 
 class Tally(NamedTuple):
-    """What the policy did to one slice, from which the statistics are made."""
+    """What the policy did to one slice; the counts are 0 unless they were asked for."""
 
     size: int
     selected: int
@@ -48,7 +48,15 @@ class Tally(NamedTuple):
     """The multiplier of the rest."""
 
 
-class _Watching(NumPyBackend):
+class _Block(NumPyBackend):
+    """A backend for one look at one block, with the scalars of the whole step."""
+
+    def __init__(self, whole: NumPyBackend) -> None:
+        super().__init__(whole.xp, whole.dtype)
+        self._scalars = whole._scalars
+
+
+class _Watching(_Block):
     """Notes whether anything was ever flushed."""
 
     flushed = False
@@ -59,7 +67,7 @@ class _Watching(NumPyBackend):
         return result
 
 
-class _Clean(NumPyBackend):
+class _Clean(_Block):
     """For a second look at a block in which the first look flushed nothing."""
 
     def flush(self, x: Array, below: float | None = None) -> Array:
@@ -86,6 +94,7 @@ class BlockStep:
             direction may be read off them again; otherwise the moments are formed twice.
         spare: bytes that may be used besides the arguments, over all threads.
         threads: how many work at it.
+        measure: whether to count what was selected, which takes time.
     """
 
     def __init__(
@@ -103,7 +112,9 @@ class BlockStep:
         exact_state: bool = True,
         spare: int = 1 << 24,
         threads: int = 1,
+        measure: bool = False,
     ) -> None:
+        self.measure = measure
         self.be, self.rule, self.policy = be, rule, policy
         self.w, self.g, self.state, self.t = w, g, state, t
         self.exact_state, self.threads = exact_state, threads
@@ -144,7 +155,7 @@ class BlockStep:
 
     def _first(self, i: int) -> _Proposal:
         """Propose for block i, gradient taken into its moments; keep what there is room for."""
-        watching = _Watching(self.be.xp, self.be.dtype)
+        watching = _Watching(self.be)
         proposal = self._propose(watching, self.spans[i], accumulate=True)
         self.clean[i] = not watching.flushed
         if self.exact_state:
@@ -159,7 +170,7 @@ class BlockStep:
         """The proposal of block i once more."""
         if i in self.kept:
             return self.kept.pop(i)
-        be = _Clean(self.be.xp, self.be.dtype) if self.clean[i] else self.be
+        be = _Clean(self.be) if self.clean[i] else self.be
         return self._propose(be, self.spans[i], accumulate=not self.exact_state)
 
     def _store(self, state: State, span: slice) -> None:
@@ -193,9 +204,11 @@ class BlockStep:
             delta *= proposal.u
         if self.decay is not None:
             delta += self.decay * w
-        np.subtract(w, delta, out=delta)
-        self.w[span] = delta
-        return 0 if mask is None else int(np.count_nonzero(mask))
+        if isinstance(self.w, np.ndarray) and self.w.dtype == delta.dtype:
+            np.subtract(w, delta, out=self.w[span])  # one pass less than through a copy
+        else:
+            self.w[span] = w - delta
+        return int(np.count_nonzero(mask)) if self.measure and mask is not None else 0
 
     # -- the passes ----------------------------------------------------------------------------
 
@@ -238,7 +251,7 @@ class BlockStep:
         def move(i: int) -> tuple[int, int]:
             proposal = again(i)
             mask = mask_of_signs(proposal.scores)
-            positive = int(np.count_nonzero(proposal.scores > 0.0))
+            positive = int(np.count_nonzero(proposal.scores > 0.0)) if self.measure else 0
             return self._finish(i, proposal, mask, high, low), positive
 
         moved = self._each(move)
@@ -257,7 +270,7 @@ class BlockStep:
         def move(i: int) -> tuple[int, int]:
             proposal = self._again(i)
             mask = mask_of(proposal.scores, cut.threshold, ties[i], quotas[i])
-            positive = int(np.count_nonzero(proposal.scores > 0.0))
+            positive = int(np.count_nonzero(proposal.scores > 0.0)) if self.measure else 0
             return self._finish(i, proposal, mask, high, low), positive
 
         moved = self._each(move)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any, TypeVar
 
@@ -56,12 +56,10 @@ def uninterrupted(work: Callable[[Callable[[], bool]], T]) -> T:
     if threading.current_thread() is not threading.main_thread():
         return work(lambda: False)
     interrupted = threading.Event()
-    future: Future[T] | None = None
     try:
-        future = _pool("driver", 1).submit(work, interrupted.is_set)
-        return future.result()
+        return _pool("driver", 1).submit(work, interrupted.is_set).result()
     except KeyboardInterrupt:
         interrupted.set()
-        if future is not None:
-            wait([future])
+        # Behind it in the queue of one: this waits even if the work was just being handed over.
+        _pool("driver", 1).submit(lambda: None).result()
         raise

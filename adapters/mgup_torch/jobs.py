@@ -106,6 +106,7 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
             weight_decay=float(group["weight_decay"]),
             exact_state=all(value.dtype == dtype for value in state.values()),
             spare=spare,
+            measure=measure,
             threads=min(torch.get_num_threads(), _MOST_THREADS),
         )
         tallies.append(step.run())

@@ -26,7 +26,7 @@ LABEL_GAP = 0.065  # of the panel's height: a line of text
 
 
 def draw(curves: Sequence[Curve], window: int, path: Path) -> None:
-    """Left, the training loss from the first step; right, the held-out loss of the second half."""
+    """Left, the training loss from the first step; right, the held-out loss of the last half."""
     figure = Figure(figsize=(13, 5.6))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1])
     for curve in curves:
@@ -36,7 +36,7 @@ def draw(curves: Sequence[Curve], window: int, path: Path) -> None:
     _frame_training(left, curves, window)
     _frame_held_out(right, curves)
     _label_ends(right, curves)
-    figure.subplots_adjust(wspace=0.2)
+    figure.subplots_adjust(wspace=0.25)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
@@ -65,18 +65,15 @@ def _frame_training(axes: Axes, curves: Sequence[Curve], window: int) -> None:
 
 def _frame_held_out(axes: Axes, curves: Sequence[Curve]) -> None:
     """Leave out the common fall of the first half, which would flatten all differences."""
-    last = max(step for curve in curves for step in curve.held_out)
-    shown = [
-        loss
-        for curve in curves
-        for step, loss in curve.held_out.items()
-        if 2 * step >= last and np.isfinite(loss)
-    ]
-    if shown:
-        margin = 0.05 * (max(shown) - min(shown)) + 0.01
-        axes.set_ylim(min(shown) - margin, max(shown) + margin)
-    axes.set_xlim(0.48 * last, 1.02 * last + 1)
-    _frame(axes, "Held out, second half", "loss, nats per byte")
+    steps = list(curves[0].held_out)
+    start, last = steps[(len(steps) - 1) // 2], steps[-1]
+    shown = [loss for c in curves for step, loss in c.held_out.items() if step >= start]
+    finite = [loss for loss in shown if np.isfinite(loss)] or [0.0]
+    margin = 0.05 * (max(finite) - min(finite)) + 0.01
+    axes.set_ylim(min(finite) - margin, max(finite) + margin)
+    margin = 0.03 * (last - start) + 0.5
+    axes.set_xlim(start - margin, last + margin)
+    _frame(axes, "Held out, last half", "loss, nats per byte")
 
 
 def _frame(axes: Axes, title: str, ylabel: str) -> None:

@@ -31,15 +31,15 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("adamw", "AdamW", "adamw", None, lr=3e-3),
-        Recipe("cautious-adamw", "Cautious AdamW", "adamw", "cautious", lr=3e-3),
-        Recipe("mgup-adamw", "MGUP-AdamW", "adamw", "rank", lr=3e-3),
-        Recipe("cautious-mgup-adamw", "Cautious-MGUP AdamW", "adamw", "sign", lr=3e-3),
-        Recipe("mgup-lion", "MGUP-Lion", "lion", "rank", lr=3e-4, weight_decay=1.0),
-        Recipe("mgup-muon", "MGUP-Muon", "muon", "rank", lr=3e-3),
+        Recipe("adamw", "AdamW", "adamw", None, lr=8e-3),
+        Recipe("cautious-adamw", "Cautious AdamW", "adamw", "cautious", lr=8e-3),
+        Recipe("mgup-adamw", "MGUP-AdamW", "adamw", "rank", lr=8e-3),
+        Recipe("cautious-mgup-adamw", "Cautious-MGUP AdamW", "adamw", "sign", lr=8e-3),
+        Recipe("mgup-lion", "MGUP-Lion", "lion", "rank", lr=2e-3, weight_decay=1.0),
+        Recipe("mgup-muon", "MGUP-Muon", "muon", "rank", lr=1.6e-2),
         # Not in the default run, but without them nobody could tell MGUP's part from the rule's.
-        Recipe("lion", "Lion", "lion", None, lr=3e-4, weight_decay=1.0),
-        Recipe("muon", "Muon", "muon", None, lr=3e-3),
+        Recipe("lion", "Lion", "lion", None, lr=4e-3, weight_decay=1.0),
+        Recipe("muon", "Muon", "muon", None, lr=3.2e-2),
     )
 }
 DEFAULT_NAMES = tuple(name for name in RECIPES if name not in ("lion", "muon"))

@@ -36,9 +36,10 @@ class Curve:
         start = np.maximum(0, end - window)
         return (total[end] - total[start]) / (end - start)
 
-    def summary(self, window: int, target: float, held_out_step: int) -> Row:
+    def summary(self, window: int, target: float) -> Row:
         """One row of the table; `target` is the loss whose first reaching is looked for."""
         timed = self.steps[1:] or self.steps  # The first step warms up.
+        held_out_step = max(self.held_out)
         return {
             "optimizer": self.recipe.name,
             "label": self.recipe.label,
@@ -58,13 +59,17 @@ class Curve:
         return int(reached[0]) + 1 if reached.size else None
 
 
+def align(curves: Sequence[Curve]) -> None:
+    """Forget evaluations that not all have: an interruption can fall between two of them."""
+    common = set.intersection(*(set(curve.held_out) for curve in curves))
+    for curve in curves:
+        curve.held_out = {step: curve.held_out[step] for step in sorted(common)}
+
+
 def summaries(curves: Sequence[Curve], window: int) -> list[Row]:
     """The table's rows. Without AdamW among the curves no one can reach its loss."""
     finals = [c.smoothed(window)[-1] for c in curves if c.recipe.name == "adamw"]
-    target = finals[0] if finals else -math.inf
-    # An interruption can fall between two evaluations: compare where all were evaluated.
-    common = max(set.intersection(*(set(curve.held_out) for curve in curves)))
-    return [curve.summary(window, target, common) for curve in curves]
+    return [curve.summary(window, finals[0] if finals else -math.inf) for curve in curves]
 
 
 def table(rows: Sequence[Row], window: int) -> Table:
@@ -77,7 +82,7 @@ def table(rows: Sequence[Row], window: int) -> Table:
             "ms/step: median; in brackets, the optimizer's share of it.\n"
             "mean multiplier: over all coordinates and steps.\n"
             f"steps to AdamW: until the mean of the last {window} training losses is no higher than"
-            " AdamW's at its end."
+            " AdamW's at its end; some batches are easier, so AdamW may have been there before."
         ),
         caption_justify="left",
         box=box.SIMPLE_HEAD,

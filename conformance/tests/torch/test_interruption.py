@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,12 @@ def check_before_or_after(optimizer, before, after) -> list[bool]:
     """Which parameters have taken the step; fails for any that is in between or still moving."""
     now = by_parameter(optimizer)
     time.sleep(0.001)
-    assert by_parameter(optimizer) == now, "the step went on after the interrupt was raised"
+    settled = by_parameter(optimizer) == now  # outside the assert: pytest would print megabytes
+    assert settled, "the step went on after the interrupt was raised"
     taken = []
     for i, (b, x, a) in enumerate(zip(before, now, after, strict=True)):
-        assert x in (b, a), f"parameter {i} is neither before nor after its step"
+        whole = x in (b, a)
+        assert whole, f"parameter {i} is neither before nor after its step"
         taken.append(x == a)
     return taken
 
@@ -103,13 +106,16 @@ class _Interrupted(core.SGD):
 
     calls = 0
     when = 0
+    raised = threading.Event()
 
     def accumulate(self, be, g, w, state, t):
         kind = type(self)
         kind.calls += 1
         if kind.calls == kind.when:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)  # the main thread takes it now
+            while not kind.raised.wait(0.1):  # one that comes just before a wait wakes nobody
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)  # for the main thread to catch what it has just raised
         return super().accumulate(be, g, w, state, t)
 
 
@@ -125,8 +131,19 @@ def test_by_a_signal_in_the_middle(when):
     params, optimizer = started(cls, shapes)
     before = by_parameter(optimizer)
     _Interrupted.calls, _Interrupted.when = 0, when
-    with pytest.raises(KeyboardInterrupt, match=f"{when} parameters"):
-        optimizer.step()
+    _Interrupted.raised.clear()
+
+    def ctrl_c(*_):
+        if not _Interrupted.raised.is_set():
+            _Interrupted.raised.set()
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, ctrl_c)
+    try:
+        with pytest.raises(KeyboardInterrupt, match=f"{when} parameters"):
+            optimizer.step()
+    finally:
+        signal.signal(signal.SIGINT, previous)
     taken = check_before_or_after(optimizer, before, after)
     assert taken == [i < when for i in range(5)]
     for p in params[:when]:
@@ -135,7 +152,29 @@ def test_by_a_signal_in_the_middle(when):
     assert same(params, expected)
 
 
-def test_a_failing_move_says_which(monkeypatch):
+def test_an_interrupt_while_the_work_is_handed_over(monkeypatch):
+    """Ctrl-C may come when the moving thread has its work and the main one does not know it yet."""
+    shapes = ((2000, 1500), (4, 5))  # a while to move
+    _, finished = started(MGUPAdamW, shapes)
+    finished.step()
+    after = by_parameter(finished)
+    _, optimizer = started(MGUPAdamW, shapes)
+    before = by_parameter(optimizer)
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(*args, **kwargs):
+        monkeypatch.undo()
+        submit(*args, **kwargs)
+        time.sleep(0.005)  # it has begun to move
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+    check_before_or_after(optimizer, before, after)
+
+
+def test_a_failing_move_says_which():
     """A failure within the step names the parameter and how many had moved."""
     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
     params = list(model.parameters())
