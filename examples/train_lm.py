@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument("--gamma", type=float, help="MGUP's damping (default tau)")
 
     how = parser.add_argument_group("training")
-    how.add_argument("--steps", type=positive, default=500, help="optimizer steps (default 500)")
+    how.add_argument("--steps", type=positive, default=400, help="optimizer steps (default 400)")
     how.add_argument("--warmup", type=int, help="steps of linear warmup (default a tenth)")
     how.add_argument("--batch", type=positive, default=16, help="windows a batch (default 16)")
     how.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own.add_argument("--seeds", default="1,2", help="comma-separated (default 1,2)")
     own_args, rest = own.parse_known_args(arguments)
     parser = make_parser()
-    parser.set_defaults(optimizers=tuple(RECIPES))
+    parser.set_defaults(optimizers=tuple(RECIPES), steps=500)
     args = parser.parse_args(rest)
     seeds = [int(seed) for seed in own_args.seeds.split(",")]
     corpus = load_corpus(args.data, args.context)
