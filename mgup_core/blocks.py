@@ -21,7 +21,7 @@ from .policy import Policy
 from .rules.base import Rule, State
 from .threshold import SAMPLE, Cut, Scan, exact_cut, guess, mask_of, resolve, scan, ties_in
 
-LIVE_ARRAYS = 5
+LIVE_ARRAYS = 6
 """About how many arrays as long as a block one thread holds at a time."""
 _SMALLEST, _LARGEST = 1 << 13, 3 << 15
 
@@ -125,11 +125,13 @@ class BlockStep:
         if weight_decay and not rule.couples_decay:
             self.decay = be.mul(decay_rate, be.scalar(weight_decay))
         itemsize = np.dtype(be.host_dtype).itemsize
-        block = min(max(spare // (LIVE_ARRAYS * itemsize * threads), _SMALLEST), _LARGEST)
+        # State that is not exact is kept beside what is read and converted.
+        live = LIVE_ARRAYS + (0 if exact_state else 1 + len(state))
+        block = min(max(spare // (live * itemsize * threads), _SMALLEST), _LARGEST)
         size = len(w)
         self.spans = [slice(i, min(i + block, size)) for i in range(0, size, block)]
         arrays_kept = 2 if exact_state else 2 + len(state)
-        working = LIVE_ARRAYS * itemsize * threads * block
+        working = live * itemsize * threads * block
         self.keep = max(spare - working, 0) // (arrays_kept * itemsize * block)
         self.kept: dict[int, _Proposal] = {}
         self.clean = [False] * len(self.spans)
