@@ -35,7 +35,7 @@ from .jobs import (
     warn_all_damped,
 )
 
-_SPARE = 0.08  # of the parameters' bytes: what a step may use besides them, the blocks included
+_SPARE = 0.06  # of the parameters' bytes: what a step may use besides them, the blocks included
 
 
 class RuleOptimizer(torch.optim.Optimizer):
