@@ -13,6 +13,10 @@ SHIPPED: dict[str, str] = {
     "oracle": "mgup_conformance.backends.oracle:Oracle",
     "torch": "mgup_conformance.backends.torch:Torch",
     "torch_compiled": "mgup_conformance.backends.torch:TorchCompiled",
+    "jax": "mgup_conformance.backends.jax:Jax",
+    "jax_jit": "mgup_conformance.backends.jax:JaxJit",
+    "mindspore": "mgup_conformance.backends.mindspore:MindSpore",
+    "mindspore_graph": "mgup_conformance.backends.mindspore:MindSporeGraph",
 }
 """Name -> ``module:Class``; the module is imported only when the backend is asked for."""
 
