@@ -1,0 +1,20 @@
+"""MGUP for JAX: optax transformations made from the rules of :mod:`mgup_core`, and a wrapper."""
+
+try:
+    import jax  # noqa: F401
+    import optax  # noqa: F401
+except ImportError as error:  # pragma: no cover
+    raise ImportError("mgup_jax needs JAX and optax: pip install 'mgup[jax]'") from error
+
+from mgup_core import SGD, AdamW, Lion
+
+from .muon import MuonDimensionNumbers as MuonDimensionNumbers
+from .muon import mgup_muon as mgup_muon
+from .state import MGUPState as MGUPState
+from .transformation import transformation as transformation
+from .wrapper import MGUPWrapperState as MGUPWrapperState
+from .wrapper import mgup as mgup
+
+mgup_adamw = transformation(AdamW, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_lion = transformation(Lion, positional=("learning_rate", "b1", "b2"))
+mgup_sgd = transformation(SGD, positional=("learning_rate", "momentum", "nesterov"))

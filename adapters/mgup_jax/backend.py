@@ -1,0 +1,95 @@
+"""What JAX lends the core: products and quotients that XLA rounds as written, and selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mgup_core import Backend
+
+from .selection import select
+
+DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
+
+
+def compute_dtype(dtype: Any) -> Any:
+    """float64 for float64, else float32."""
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
+
+
+def is_traced(x: Any) -> bool:
+    """Whether the value of ``x`` is unknown, since a program is being made of it."""
+    return isinstance(x, jax.core.Tracer)
+
+
+class JaxBackend(Backend):
+    """Whole arrays, eager or traced.
+
+    Args:
+        dtype: the compute dtype, float32 or float64.
+        selection: see :func:`mgup_jax.selection.select`.
+        strict: whether products, quotients and roots are fenced against XLA's rewriting, so that
+            the bits are the reference's (N5).
+    """
+
+    def __init__(self, dtype: Any, selection: str = "auto", strict: bool = True) -> None:
+        super().__init__(jnp, jnp.dtype(dtype))
+        self.selection, self.strict = selection, strict
+
+    def scalar(self, value: Any) -> Any:
+        # NumPy's scalars are constants in every trace, and an array made in one belongs to it.
+        if isinstance(value, (int, float, np.generic)):
+            with np.errstate(over="ignore"):
+                return self.host_dtype(value)
+        return self.cast(jnp.asarray(value), self.dtype)
+
+    def _fence(self, x: Any) -> Any:
+        """``x``, behind a selection that LLVM does not see through.
+
+        Without it, x contracts with a sum that it enters (N5). Barriers do not help: XLA drops
+        them before LLVM makes the fused multiply-add.
+        """
+        if not self.strict or not is_traced(x):
+            return x
+        return jnp.where(x == x, x, self.host_dtype(np.nan))
+
+    def mul(self, a: Any, b: Any) -> Any:
+        with np.errstate(all="ignore"):  # two scalars of the host
+            return self._fence(a * b)
+
+    def div(self, a: Any, b: Any) -> Any:
+        if isinstance(a, np.generic) and isinstance(b, np.generic):
+            with np.errstate(all="ignore"):
+                return a / b
+        if self.strict:
+            # XLA divides by a constant, or by one number for all, by multiplying with its
+            # reciprocal. It does not look behind a barrier.
+            b = jnp.broadcast_to(b, np.broadcast_shapes(np.shape(a), np.shape(b)))
+            b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
+        return self._fence(a / b)
+
+    def sqrt(self, x: Any) -> Any:
+        return self._fence(jnp.sqrt(x))  # x / sqrt(y) would become x * rsqrt(y)
+
+    def matmul(self, a: Any, b: Any, dtype: str | None = None) -> Any:
+        narrow = jnp.dtype(dtype or self.dtype)
+        if narrow == jnp.float32:
+            narrow = self.dtype
+        product = jnp.matmul(
+            self.cast(a, narrow),
+            self.cast(b, narrow),
+            precision=lax.Precision.HIGHEST,
+            preferred_element_type=self.dtype,
+        )
+        return self.cast(product, self.dtype)
+
+    def rank_mask(self, scores: Any, k: int) -> Any:
+        return select(scores, k, self.selection)
+
+    def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+        return lax.fori_loop(0, n, lambda _, value: body(value), carry)

@@ -1,0 +1,141 @@
+"""The arguments that all transformations share: their ranges, and their values at a step."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
+
+from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP
+from mgup_core.checks import check_rate
+
+from .backend import JaxBackend, compute_dtype, is_traced
+from .selection import check_selection
+
+MODES = ("rank", "sign", "adaptive", "cautious", "off")
+
+Scheduled = Any
+"""A number, a 0-d array, or a function of the step count, from 0, that gives either."""
+
+
+class Step(NamedTuple):
+    """The settings at one step."""
+
+    learning_rate: Any
+    weight_decay: Any
+    policy: Policy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a transformation was asked for, checked.
+
+    Raises:
+        ValueError, TypeError: naming the argument, its value, the allowed range and the remedy.
+    """
+
+    SCHEDULED: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "alpha", "gamma")
+    """Those that may change from step to step."""
+
+    learning_rate: Scheduled
+    weight_decay: Scheduled = 0.0
+    mask: Any = None
+    mu_dtype: Any = None
+    state_dtype: Any = None
+    tau: float = 0.5
+    alpha: Scheduled = None
+    gamma: Scheduled = None
+    mode: str = "rank"
+    ties: str = "damped"
+    tau_min: float = 0.01
+    stacked_dims: Any = 0
+    selection: str = "auto"
+    strict: bool = True
+
+    @property
+    def decays(self) -> bool:
+        """Whether there may be any decay; a plain 0 leaves it out."""
+        return not (isinstance(self.weight_decay, (int, float)) and self.weight_decay == 0)
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The arguments and defaults, save the learning rate."""
+        return {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+
+    def __post_init__(self) -> None:
+        if self.mask is None:
+            object.__setattr__(self, "mask", True)
+        self.check_static({name: getattr(self, name) for name in ("tau", "tau_min")})
+        check_selection(self.selection)
+        for name in ("mu_dtype", "state_dtype"):
+            given = getattr(self, name)
+            if given is not None and not jnp.issubdtype(jnp.dtype(given), jnp.floating):
+                raise ValueError(f"{name}={given!r} is not a real floating dtype.")
+        if self.mode not in MODES:
+            raise ValueError(f"mode={self.mode!r} is none of {', '.join(map(repr, MODES))}.")
+        constant = {n: getattr(self, n) for n in self.SCHEDULED}
+        constant = {n: None if callable(v) else known(n, v) for n, v in constant.items()}
+        for name in ("learning_rate", "weight_decay"):
+            _check_rate(name, constant[name])
+        for mode in MODES:  # whatever the mode is now
+            self._policy(mode, constant["alpha"], constant["gamma"])
+
+    @staticmethod
+    def check_static(values: dict[str, Any]) -> None:
+        """Refuse arrays among what shapes the program, as inject_hyperparams would make them."""
+        for name, value in values.items():
+            if isinstance(value, (jax.Array, np.ndarray)):
+                raise TypeError(
+                    f"{name} is an array, but it must be known when the program is traced. With "
+                    "optax.inject_hyperparams, pass static_args=f.static_args, where f is the "
+                    "function that it wraps (mgup_adamw, …)."
+                )
+
+    def at(self, count: Any) -> Step:
+        """The values at a step, counted from 0."""
+        values = {name: getattr(self, name) for name in self.SCHEDULED}
+        values = {n: known(n, v(count) if callable(v) else v) for n, v in values.items()}
+        for name in ("learning_rate", "weight_decay"):
+            _check_rate(name, values[name])
+        policy = self._policy(self.mode, values["alpha"], values["gamma"])
+        return Step(values["learning_rate"], values["weight_decay"], policy)
+
+    def _policy(self, mode: str, alpha: Any, gamma: Any) -> Policy | None:
+        if mode == "rank":
+            return MGUP(self.tau, alpha, gamma)
+        if mode == "sign":
+            # As in rank mode, alpha = 1/tau and gamma = tau unless they are given.
+            like = MGUP(self.tau, alpha, gamma)
+            return SignMGUP(like.alpha, like.gamma, self.ties)
+        if mode == "adaptive":
+            return AdaptiveSignMGUP(self.tau_min)
+        return Cautious() if mode == "cautious" else None
+
+    def backend(self, x: Any) -> JaxBackend:
+        """The core's operations for an array of the dtype of ``x``."""
+        return JaxBackend(compute_dtype(x.dtype), self.selection, self.strict)
+
+
+def known(name: str, value: Any) -> Any:
+    """A number wherever the value is known, so that its range can be checked."""
+    if isinstance(value, (jax.Array, np.ndarray)):
+        if value.shape != ():
+            raise ValueError(f"{name} has shape {value.shape}: it must be a single number.")
+        return value if is_traced(value) else np.asarray(value)[()]
+    return value
+
+
+def _check_rate(name: str, value: Any) -> None:
+    """Refuse a negative or non-finite rate; a traced one is checked under checkify only."""
+    if is_traced(value):
+        checkify.debug_check(
+            jnp.isfinite(value) & (value >= 0),
+            name + "={value} is outside [0, inf): it must be finite and not negative.",
+            value=value,
+        )
+    elif value is not None:
+        check_rate(name, value)

@@ -1,0 +1,55 @@
+"""The state of a transformation: trees of arrays like the parameters', by the rule's names."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mgup_core import Rule
+
+from .backend import JaxBackend, compute_dtype
+
+
+class MGUPState(NamedTuple):
+    """The state of a rule: a pytree."""
+
+    count: Any
+    """How many steps were taken, a 0-d int32 array."""
+    moments: dict[str, Any]
+    """For each name of the rule's state (``exp_avg``, …), a tree like the parameters."""
+
+
+def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPState:
+    """The state before the first step.
+
+    Args:
+        mu_dtype: of the first moment; state_dtype: of the others, and of the first without a
+            ``mu_dtype``; ``None`` is the parameter's (R5).
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    fresh = [rule.init(JaxBackend(compute_dtype(w.dtype)), w) for w in leaves]
+    names = rule.init(JaxBackend(jnp.float32), np.zeros((1, 1), np.float32))
+    moments = {}
+    for i, name in enumerate(names):
+        wanted = (mu_dtype if i == 0 else None) or state_dtype
+        moments[name] = treedef.unflatten(
+            jnp.astype(state[name], wanted or w.dtype)
+            for state, w in zip(fresh, leaves, strict=True)
+        )
+    return MGUPState(jnp.zeros((), jnp.int32), moments)
+
+
+def by_leaf(moments: dict[str, Any], treedef: Any) -> list[dict[str, Any]]:
+    """The state of each leaf."""
+    columns = {name: treedef.flatten_up_to(tree) for name, tree in moments.items()}
+    return [
+        {name: column[i] for name, column in columns.items()} for i in range(treedef.num_leaves)
+    ]
+
+
+def by_name(states: list[dict[str, Any]], names: Any, treedef: Any) -> dict[str, Any]:
+    """The same, as trees like the parameters."""
+    return {name: treedef.unflatten(state[name] for state in states) for name in names}

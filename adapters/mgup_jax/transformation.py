@@ -1,0 +1,135 @@
+"""Rules of the core as optax transformations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mgup_core import Rule, update_array
+
+from .backend import is_traced
+from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
+from .settings import Settings
+from .state import MGUPState, by_leaf, by_name, initial
+
+
+def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
+    """The transformation of one rule with all its settings made."""
+
+    def init(params: Any) -> MGUPState:
+        check_leaves("params", params)
+        check_slices(rule, settings, params)
+        return initial(rule, params, settings.mu_dtype, settings.state_dtype)
+
+    def update(
+        updates: Any, state: MGUPState, params: Any = None, **extra: Any
+    ) -> tuple[Any, MGUPState]:
+        del extra
+        treedef = jax.tree.structure(next(iter(state.moments.values()), updates))
+        grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
+        weights = [None] * len(grads) if params is None else flat("params", params, treedef)
+        check_fit(updates, grads, weights, moments)
+        step = settings.at(state.count)
+        like = updates if params is None else params
+        stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
+        decayed = per_leaf("mask", settings.mask, like, treedef)
+        count = optax.safe_increment(state.count)
+        t = count if is_traced(count) else int(count)
+
+        def move(g: Any, w: Any, own: Any, stacked: int, decays: bool) -> tuple[Any, Any]:
+            if g is None:  # R6
+                return None if w is None else jnp.zeros_like(w), own
+            be = settings.backend(g if w is None else w)
+            decay = step.weight_decay if decays else 0.0
+            if w is None:
+                if settings.decays and decays:
+                    raise ValueError(optax.NO_PARAMS_MSG)  # type: ignore[attr-defined]
+                w = jax.ShapeDtypeStruct(g.shape, be.dtype)  # no rule can read a value from it
+            done = update_array(
+                be,
+                rule,
+                step.policy,
+                w,
+                g,
+                own,
+                t,
+                lr=step.learning_rate,
+                weight_decay=decay,
+                stacked_dims=stacked,
+            )
+            # In the compute dtype, so that optax.apply_updates rounds the sum once (R5).
+            return -done.delta, done.state
+
+        jobs = zip(grads, weights, moments, stacks, decayed, strict=True)
+        deltas, states = zip(*(move(*job) for job in jobs), strict=True) if grads else ((), ())
+        kept = by_name(list(states), state.moments, treedef)
+        return treedef.unflatten(deltas), MGUPState(count, kept)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def transformation(
+    rule_class: type[Rule],
+    *,
+    name: str | None = None,
+    positional: tuple[str, ...] = ("learning_rate",),
+) -> Callable[..., optax.GradientTransformationExtraArgs]:
+    """A function that makes ``optax.GradientTransformation`` objects of a rule.
+
+    Args:
+        rule_class: a :class:`mgup_core.Rule`; its fields become arguments.
+        name: the function's name; by default ``mgup_`` and the rule's.
+        positional: the arguments that may be given by position, in order.
+
+    The function takes ``learning_rate``, the rule's fields, ``weight_decay``, ``mask`` and the
+    MGUP arguments described in the JAX guide. Its attribute ``static_args`` names those that shape
+    the program, for ``optax.inject_hyperparams``.
+    """
+    title = name or f"mgup_{rule_class.__name__.lower()}"
+    own = tuple(f.name for f in fields(rule_class))
+    signature = _signature(rule_class, positional)
+
+    def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{title}: {error}") from None
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        hyperparameters = {field: values.pop(field) for field in own}
+        settings = Settings(**values)
+        settings.check_static(hyperparameters)
+        return rule_transformation(rule_class(**hyperparameters), settings)
+
+    make.__name__ = make.__qualname__ = title
+    make.__module__ = "mgup_jax"
+    make.__signature__ = signature  # type: ignore[attr-defined]
+    make.__doc__ = f"{rule_class.__name__} with MGUP, for JAX.\n\n{rule_class.__doc__ or ''}"
+    make.static_args = tuple(  # type: ignore[attr-defined]
+        n for n in signature.parameters if n not in Settings.SCHEDULED
+    )
+    return make
+
+
+def _signature(rule_class: type[Rule], positional: tuple[str, ...]) -> inspect.Signature:
+    rule = rule_class()
+    defaults = {
+        "learning_rate": rule_class.lr,
+        **{f.name: getattr(rule, f.name) for f in fields(rule_class)},
+        **Settings.defaults(),
+        "weight_decay": rule_class.weight_decay,
+    }
+    either, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    rest = [name for name in defaults if name not in positional]
+    return inspect.Signature(
+        [
+            *(inspect.Parameter(n, either, default=defaults[n]) for n in positional),
+            *(inspect.Parameter(n, named, default=defaults[n]) for n in rest),
+        ]
+    )
