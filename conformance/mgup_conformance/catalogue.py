@@ -13,6 +13,9 @@ from .runs import MatrixCase, RunCase
 from .specs import BASE, ELEMENTWISE, NUMBERS, POLICY_CASES, policy, rule, run_spec
 
 SMALL: tuple[Shape, ...] = ((64,), (1,), (8, 3, 5, 5), (0,), (7, 11))
+TURNS: tuple[tuple[Shape, ...], ...] = (
+    ((64,),), ((8, 3, 5, 5),), ((7, 11), (0,)), ((3, 5, 7), (1,)),
+)  # fmt: skip
 LARGE: tuple[Shape, ...] = ((257, 129),)
 MATRICES: tuple[Shape, ...] = ((16, 32), (32, 16), (12, 12))
 
@@ -109,27 +112,37 @@ def _counts() -> Iterator[Case]:
 
 
 def _trajectories() -> Iterator[Case]:
-    """Every rule with every policy; the dtypes take turns, so that each meets every other."""
+    """Every rule and form with every policy in float32, float64, and a low precision.
+
+    The shapes and the low precisions take turns: each rule and each policy meets all of them. So
+    do, for the variants of SGD, the three kinds of numbers.
+    """
+    low = [kind for kind in NUMBERS if kind not in ("float32", "float64")]
     for i, base in enumerate(BASE):
         for j, name in enumerate(POLICY_CASES):
-            numbers = list(NUMBERS)[(i + j) % len(NUMBERS)]
-            clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
-            clauses += ("R5",) if numbers not in ("float32", "float64") else ()
-            yield RunCase(
-                f"run/{base}/{name}/{numbers}",
-                (*clauses, "R6"),
-                run_spec(base, POLICY_CASES[name][1], numbers, SMALL),
-                SMALL,
-                steps=200,
-                fast_steps=25,
-                fast=(i + 2 * j) % 6 == 0 or (i, j) in ((1, 1), (2, 0), (7, 0), (6, 0), (5, 2)),
-            )
-    for i, base in enumerate(BASE):
+            turn = (i + j) % 3
+            chosen = (i + 2 * j) % 6 == 0 or (i, j) in ((1, 1), (2, 0), (7, 0), (6, 0), (5, 2))
+            for n, numbers in enumerate(("float32", "float64", low[(i + j) % len(low)])):
+                if base.startswith("sgd_") and n != turn:
+                    continue
+                clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
+                clauses += ("R5",) if n == 2 else ()
+                shapes = TURNS[(i + j + n) % len(TURNS)]
+                yield RunCase(
+                    f"run/{base}/{name}/{numbers}",
+                    (*clauses, "R6") if (0,) in shapes else clauses,
+                    run_spec(base, POLICY_CASES[name][1], numbers, shapes),
+                    shapes,
+                    steps=200,
+                    fast_steps=25,
+                    fast=chosen and n == turn,
+                )
+    for i, (base, name) in enumerate(zip(BASE, (*POLICY_CASES, "mgup"), strict=True)):
         numbers = list(NUMBERS)[i % 2]
         yield RunCase(
             f"run/{base}/large/{numbers}",
-            (BASE[base][0], "P4", "P6", *ELEMENTWISE),
-            run_spec(base, policy("mgup"), numbers, LARGE),
+            (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE),
+            run_spec(base, POLICY_CASES[name][1], numbers, LARGE),
             LARGE,
             steps=200,
             fast_steps=3,
@@ -201,10 +214,18 @@ def _corners() -> Iterator[Case]:
         "stacked", ("P5",), ["adamw", "sgd"], wide, steps=50, fast_steps=6,
         shapes=((4, 9), (3, 5, 7), (3, 5, 7), (64,)), spec={"stacked_dims": [1, 1, 2, 0]},
     )  # fmt: skip
-    yield from _special(
-        "long", ("N3",), ["adamw", "adamw_paper"], wide, steps=3000, fast_steps=300,
-        shapes=((3,),), spec={"weight_decay": 0.0, "lr": 1e-3},
-    )  # fmt: skip
+    for i, name in enumerate(POLICY_CASES):
+        yield from _special(
+            f"stacked_{name}", ("P5", POLICY_CASES[name][0]), [("adamw", "lion", "sgd")[i % 3]],
+            wide, steps=50, fast_steps=6, fast_numbers=(), policy=POLICY_CASES[name][1],
+            shapes=((3, 5, 7), (4, 9)), spec={"stacked_dims": [2, 1]},
+        )  # fmt: skip
+    # Past 2^10: t has had each of ten bits set, and all of them at once.
+    for base, numbers in (("adamw", "float32"), ("adamw_paper", "float64")):
+        yield from _special(
+            "long", ("N3",), [base], [numbers], steps=1100, fast_steps=300,
+            shapes=((3,),), spec={"weight_decay": 0.0, "lr": 1e-3},
+        )  # fmt: skip
 
 
 def _compact() -> Iterator[Case]:

@@ -62,10 +62,16 @@ def _bits(x: Array) -> Array:
     return canonical(x).view(np.uint64 if x.dtype == np.float64 else np.uint32)
 
 
-def digest(x: Array) -> bytes:
-    """Equal for arrays that are identical by N1 and have one shape and dtype."""
-    head = f"{x.dtype.name}{x.shape}".encode()
-    return hashlib.blake2b(head + canonical(x).tobytes(), digest_size=16).digest()
+def digest(*arrays: Array, exact: bool = False) -> bytes:
+    """Equal for arrays that are identical by N1 and have the same shapes and dtypes.
+
+    With ``exact``, only for the same bits: less than N1 asks, and several times as fast to check.
+    """
+    seen = hashlib.blake2b(digest_size=16)
+    for x in arrays:
+        seen.update(f"{x.dtype.name}{x.shape}".encode())
+        seen.update((np.ascontiguousarray(x) if exact else canonical(x)).tobytes())
+    return seen.digest()
 
 
 def show(x: Any) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +21,13 @@ Snapshot = dict[tuple[str, int], Array]
 """Every array of a run by (what it is, which parameter it belongs to)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # its name tells it from others, and is hashable
 class RunCase(Case):
-    """Every bit of parameters and state, at every step, in a loop that spreads a wrong bit."""
+    """Every bit of parameters and state, at every step of a loop that spreads a wrong bit.
+
+    The gradients are made from the reference's parameters. Those are the backend's own for as long
+    as it passes, and after the first difference nothing is asked of it.
+    """
 
     spec: RunSpec
     shapes: tuple[Shape, ...]
@@ -67,11 +73,12 @@ class RunCase(Case):
     def check(self, backend: Backend, *, fast: bool = False) -> None:
         start = self.initial()
         given = [w.copy() for w in start]
-        run, feed, expected = backend.run(self.spec, start), Feed(self), trajectory(self)
+        run, expected = backend.run(self.spec, start), trajectory(self)
         for t in range(1, self.length(fast) + 1):
-            run.step(*feed.next(run.params()))
+            moment = expected.at(t)
+            run.step([None if g is None else g.copy() for g in moment.gradients], moment.lr)
             actual = snapshot(run, self.spec)
-            if digests(actual) != expected.at(t):
+            if not moment.fits(actual):
                 self.explain(actual, t)
         check_untouched(given, start)
 
@@ -148,11 +155,6 @@ def snapshot(run: Run, spec: RunSpec) -> Snapshot:
     return out
 
 
-def digests(arrays: Snapshot) -> list[bytes]:
-    """One digest for each array."""
-    return [digest(x) for x in arrays.values()]
-
-
 class Replay:
     """The reference on a case, step by step."""
 
@@ -161,39 +163,52 @@ class Replay:
         self.run = REFERENCE.run(self.spec, case.initial())
         self.feed = Feed(case)
 
-    def advance(self) -> None:
-        """Take the next step."""
-        self.run.step(*self.feed.next(self.run.params()))
+    def advance(self) -> tuple[list[Array | None], float | None]:
+        """Take the next step; returns its gradients and its learning rate."""
+        given = self.feed.next(self.run.params())
+        self.run.step(*given)
         self.t += 1
+        return given
 
     def snapshot(self) -> Snapshot:
         """All arrays, after step t."""
         return snapshot(self.run, self.spec)
 
 
+class Moment(NamedTuple):
+    """A step of the reference: what goes in, and what comes out of it, as digests."""
+
+    gradients: list[Array | None]
+    lr: float | None
+    exact: bytes
+    identical: bytes
+
+    def fits(self, actual: Snapshot) -> bool:
+        """Whether every array is identical to the reference's (N1)."""
+        arrays = actual.values()
+        return digest(*arrays, exact=True) == self.exact or digest(*arrays) == self.identical
+
+
 class Trajectory:
-    """The reference's digests, step by step, each computed when it is first asked for."""
+    """The reference's steps, each computed when it is first asked for."""
 
     def __init__(self, case: RunCase) -> None:
         self.replay = Replay(case)
-        self.known: list[list[bytes]] = []
+        self.known: list[Moment] = []
 
-    def at(self, t: int) -> list[bytes]:
-        """The digests after step t."""
+    def at(self, t: int) -> Moment:
+        """Step t, from 1."""
         while len(self.known) < t:
-            self.replay.advance()
-            self.known.append(digests(self.replay.snapshot()))
+            given = self.replay.advance()
+            arrays = self.replay.snapshot().values()
+            self.known.append(Moment(*given, digest(*arrays, exact=True), digest(*arrays)))
         return self.known[t - 1]
 
 
-_TRAJECTORIES: dict[str, Trajectory] = {}
-
-
+@lru_cache(maxsize=16)
 def trajectory(case: RunCase) -> Trajectory:
-    """The reference's trajectory, computed once for all backends."""
-    if case.id not in _TRAJECTORIES:
-        _TRAJECTORIES[case.id] = Trajectory(case)
-    return _TRAJECTORIES[case.id]
+    """The reference's trajectory, computed once for backends that take turns on a case."""
+    return Trajectory(case)
 
 
 def wide64(x: Array) -> Array:
@@ -201,7 +216,7 @@ def wide64(x: Array) -> Array:
     return x.astype(np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatrixCase(RunCase):
     """Muon: state identical, and the direction within N7 under the reference's multiplier.
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+import mgup_core
+
 from ..backends.core import Reference
 
 
@@ -32,6 +34,11 @@ class MutantBackend(Reference):
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant, self.name = mutant, f"mutant:{mutant.name}"
+
+    def array_backend(self, x: Any) -> mgup_core.Backend:
+        # The class that mutants change, with nothing of the reference's own over it.
+        sorting = super().array_backend(x)
+        return mgup_core.Backend(sorting.xp, sorting.dtype, sorting.device)
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         stack = contextlib.ExitStack()
