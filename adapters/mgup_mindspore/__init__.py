@@ -1,0 +1,20 @@
+"""MGUP for MindSpore: optimizers made from the rules of :mod:`mgup_core`."""
+
+try:
+    import mindspore  # noqa: F401
+except ImportError as error:  # pragma: no cover
+    raise ImportError("mgup_mindspore needs MindSpore: pip install 'mgup[mindspore]'") from error
+
+from mgup_core import SGD, AdamW, Lion
+
+from .startup import warm_up
+
+warm_up()
+
+from .base import RuleOptimizer as RuleOptimizer  # noqa: E402
+from .factory import optimizer as optimizer  # noqa: E402
+from .muon import MGUPMuon as MGUPMuon  # noqa: E402
+
+MGUPAdamW = optimizer(AdamW, positional=("learning_rate", "beta1", "beta2", "eps", "weight_decay"))
+MGUPLion = optimizer(Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay"))
+MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum", "dampening", "weight_decay"))

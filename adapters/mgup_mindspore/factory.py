@@ -1,0 +1,75 @@
+"""An optimizer class for any rule."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mgup_core import Rule
+
+from .base import RuleOptimizer
+from .groups import MGUP_DEFAULTS, rule_defaults
+
+OF_OPTIMIZER = ("params", "learning_rate", "weight_decay", "loss_scale")
+
+
+def optimizer(
+    rule_class: type[Rule],
+    *,
+    name: str | None = None,
+    positional: tuple[str, ...] = ("learning_rate",),
+) -> type[RuleOptimizer]:
+    """A ``mindspore.nn.Optimizer`` class of any rule.
+
+    Args:
+        rule_class: a :class:`mgup_core.Rule`; its fields become arguments (``b1`` and ``b2`` as
+            ``beta1`` and ``beta2``).
+        name: the class's name; by default ``MGUP`` and the rule's.
+        positional: the arguments after ``params`` that may be given by position, in order.
+
+    The class takes ``(params, learning_rate, …, weight_decay, loss_scale)`` and the MGUP arguments
+    ``tau, alpha, gamma, mode, ties, tau_min, stacked_dims, state_dtype``, described in the
+    MindSpore guide.
+    """
+    title = name or f"MGUP{rule_class.__name__}"
+    signature = _signature(rule_class, positional)
+
+    def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{title}: {error}") from None
+        bound.apply_defaults()
+        given = bound.arguments
+        settings = {key: given[key] for key in given if key not in ("self", *OF_OPTIMIZER)}
+        RuleOptimizer.__init__(self, *(given[key] for key in OF_OPTIMIZER), settings)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    lead = f"{rule_class.__name__} with MGUP, for MindSpore.\n\n"
+    members = {
+        "__init__": __init__,
+        "__doc__": lead + (rule_class.__doc__ or ""),
+        "__module__": "mgup_mindspore",
+        "rule_class": rule_class,
+    }
+    return type(title, (RuleOptimizer,), members)
+
+
+def _signature(rule_class: type[Rule], positional: tuple[str, ...]) -> inspect.Signature:
+    defaults = {
+        "learning_rate": rule_class.lr,
+        **rule_defaults(rule_class),
+        "weight_decay": rule_class.weight_decay,
+        "loss_scale": 1.0,
+        **MGUP_DEFAULTS,
+    }
+    named, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    rest = [name for name in defaults if name not in positional]
+    return inspect.Signature(
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+            inspect.Parameter("params", either),
+            *(inspect.Parameter(n, either, default=defaults[n]) for n in positional),
+            *(inspect.Parameter(n, named, default=defaults[n]) for n in rest),
+        ]
+    )

@@ -1,0 +1,155 @@
+"""Parameter groups: from MindSpore's names to a rule and a policy, and what a group may hold."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import mindspore as ms
+from mindspore import Parameter, nn
+
+from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, Rule, SignMGUP
+from mgup_core.checks import check_rate
+
+Group = dict[str, Any]
+
+MODES = ("rank", "sign", "adaptive", "cautious", "off")
+
+MGUP_DEFAULTS: Group = {
+    "tau": 0.5,
+    "alpha": None,
+    "gamma": None,
+    "mode": "rank",
+    "ties": "damped",
+    "tau_min": 0.01,
+    "stacked_dims": 0,
+    "state_dtype": None,
+}
+"""What MGUP adds to the arguments, and to a group."""
+
+OF_MINDSPORE = ("params", "lr", "weight_decay", "order_params", "grad_centralization")
+"""What a group of nn.Optimizer may hold."""
+
+_BETA = re.compile(r"b(\d)")
+
+
+def rule_defaults(rule_class: type[Rule]) -> Group:
+    """A rule's hyperparameters under MindSpore's names: b1, b2, … are ``beta1, beta2``, …"""
+    rule = rule_class()
+    return {_BETA.sub(r"beta\1", f.name): getattr(rule, f.name) for f in fields(rule)}
+
+
+def rule_of(rule_class: type[Rule], group: Group) -> Rule:
+    """The rule that a group describes; raises ValueError if its values make none."""
+    names = {_BETA.sub(r"beta\1", f.name): f.name for f in fields(rule_class)}
+    try:
+        return rule_class(**{name: group[key] for key, name in names.items()})
+    except ValueError as error:  # which names the core's field
+        raise ValueError(re.sub(r"^b(\d)=", r"beta\1=", str(error))) from None
+
+
+def policy_of(group: Group) -> Policy | None:
+    """The policy that a group describes; raises ValueError if its values make none."""
+    mode = group["mode"]
+    if mode == "rank":
+        return MGUP(group["tau"], group["alpha"], group["gamma"])
+    if mode == "sign":
+        # As in rank mode, alpha = 1/tau and gamma = tau unless they are given.
+        like = MGUP(group["tau"], group["alpha"], group["gamma"])
+        return SignMGUP(like.alpha, like.gamma, group["ties"])
+    if mode == "adaptive":
+        return AdaptiveSignMGUP(group["tau_min"])
+    if mode == "cautious":
+        return Cautious()
+    if mode == "off":
+        return None
+    raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
+
+
+def check_group(group: Group) -> None:
+    """Refuse, before anything is made, what is not the rule's own: policy, rates, dtypes."""
+    for name, value in (("learning_rate", group["lr"]), ("weight_decay", group["weight_decay"])):
+        if isinstance(value, (int, float)):  # the other kinds are nn.Optimizer's to check
+            check_rate(name, value)
+    # Each mode's arguments, whatever the mode is.
+    for mode in ("sign", "adaptive", group["mode"]):
+        policy_of({**group, "mode": mode})
+    if not isinstance(group["stacked_dims"], int) or group["stacked_dims"] < 0:
+        raise ValueError(f"stacked_dims={group['stacked_dims']!r} must be an int >= 0.")
+    if group["state_dtype"] not in (None, ms.float32, ms.float64, ms.bfloat16):
+        raise ValueError(
+            f"state_dtype={group['state_dtype']!r} is none of None (the parameter's dtype), "
+            "mindspore.float32, mindspore.float64, mindspore.bfloat16."
+        )
+    if group.get("grad_centralization"):
+        raise ValueError("grad_centralization=True is not available: MGUP scores the gradient.")
+
+
+def as_groups(params: Iterable[Any], defaults: Group) -> tuple[list[Any], dict[str, Group]]:
+    """What nn.Optimizer is to be given as its parameters, and each parameter's settings by name.
+
+    Args:
+        params: parameters, or groups.
+        defaults: all settings that a group may replace.
+
+    Raises:
+        KeyError: for a key that no group may hold, naming the nearest that it may.
+    """
+    params = list(params)
+    if not any(isinstance(entry, dict) for entry in params):
+        check_group(defaults)
+        return params, {p.name: defaults for p in params if isinstance(p, Parameter)}
+    theirs: list[Any] = []
+    settings: dict[str, Group] = {}
+    known = {*OF_MINDSPORE, *defaults}
+    for entry in params:
+        for key in entry if isinstance(entry, dict) else ():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                raise KeyError(
+                    f"a parameter group holds {key!r}"
+                    + (f"; did you mean {near[0]!r}?" if near else ".")
+                    + f" It may hold: {', '.join(sorted(known))}."
+                )
+        if not isinstance(entry, dict) or "order_params" in entry:
+            theirs.append(entry)
+            continue
+        members = [entry["params"]] if isinstance(entry["params"], Parameter) else entry["params"]
+        entry = {**entry, "params": list(members)}
+        group = {**defaults, **entry}
+        check_group(group)
+        settings.update({p.name: group for p in entry["params"] if isinstance(p, Parameter)})
+        theirs.append({key: entry[key] for key in OF_MINDSPORE if key in entry})
+    return theirs, settings
+
+
+class Exact(nn.learning_rate_schedule.LearningRateSchedule):
+    """A value that stays as it is, in the place of a schedule.
+
+    nn.Optimizer's own adds 1 and takes it away, which costs a learning rate of 1e-3 most digits.
+    """
+
+    def __init__(self, learning_rate: Parameter) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+
+    def construct(self, global_step: Any) -> Any:
+        return self.learning_rate
+
+
+class Fixed(nn.Cell):
+    """A number as a cell that is asked with the step, as schedules are.
+
+    Args:
+        value: of one entry, as :func:`mgup_mindspore.program.held` gives it.
+    """
+
+    def __init__(self, value: tuple[Parameter, ...]) -> None:
+        super().__init__(auto_prefix=False)
+        self.value = value
+
+    def construct(self, global_step: Any) -> Any:
+        return self.value[0]

@@ -1,0 +1,140 @@
+"""Muon for the matrices of a model and AdamW for the rest (R4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mindspore import Parameter
+
+from mgup_core import AdamW, Muon, Rule
+
+from .base import RuleOptimizer
+from .groups import MGUP_DEFAULTS, Group
+from .selection import on_host
+
+EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
+"""Words in a parameter's name that send it to AdamW though it is a matrix."""
+
+
+class MGUPMuon(RuleOptimizer):
+    """Muon with MGUP, for MindSpore: matrices to Muon, everything else to AdamW.
+
+    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
+    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
+    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
+    its word. ``parameters`` keeps the order of ``params``.
+
+    Args:
+        params: parameters, or groups.
+        learning_rate, weight_decay, loss_scale: as in ``nn.Optimizer``; the decay uses the
+            unscaled learning rate.
+        momentum, nesterov, ns_coefficients, eps, ns_steps, scale: see :class:`mgup_core.Muon`.
+        ns_dtype: of the Newton-Schulz products, ``"float32"``, or ``"bfloat16"`` where the device
+            multiplies it (the CPU does not).
+        exceptions: words in names.
+        adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
+        adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
+        tau, alpha, gamma, mode, …: as for every MGUP optimizer, for both kinds.
+
+    Raises:
+        ValueError, TypeError, KeyError: naming the argument.
+    """
+
+    rule_class = Muon
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: Any = Muon.lr,
+        weight_decay: Any = Muon.weight_decay,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+        eps: float = 1e-7,
+        ns_steps: int = 5,
+        scale: str = "match_rms_adamw",
+        loss_scale: float = 1.0,
+        *,
+        ns_dtype: str = "float32",
+        exceptions: tuple[str, ...] = EXCEPTIONS,
+        adamw_learning_rate: Any = None,
+        adamw_beta1: float = 0.95,
+        adamw_beta2: float = 0.95,
+        adamw_eps: float = 1e-8,
+        **mgup: Any,
+    ) -> None:
+        if unknown := mgup.keys() - MGUP_DEFAULTS.keys():
+            raise TypeError(f"MGUPMuon got unexpected arguments {sorted(unknown)}.")
+        settings: Group = {
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "ns_coefficients": tuple(ns_coefficients),
+            "eps": eps,
+            "ns_steps": ns_steps,
+            "scale": scale,
+            "ns_dtype": ns_dtype,
+            "exceptions": _words(exceptions),
+            "adamw_learning_rate": adamw_learning_rate,
+            "adamw_beta1": adamw_beta1,
+            "adamw_beta2": adamw_beta2,
+            "adamw_eps": adamw_eps,
+            "use_muon": True,
+            **mgup,
+        }
+        groups = list(_split(list(params), settings))
+        super().__init__(groups, learning_rate, weight_decay, loss_scale, settings)
+
+    def _rule(self, group: Group) -> Rule:
+        if not group["use_muon"]:
+            return AdamW(group["adamw_beta1"], group["adamw_beta2"], group["adamw_eps"])
+        if group["ns_dtype"] == "bfloat16" and on_host():
+            raise ValueError("ns_dtype='bfloat16': the CPU multiplies no bfloat16; use 'float32'.")
+        names = ("momentum", "nesterov", "scale", "ns_coefficients", "ns_steps", "eps", "ns_dtype")
+        return Muon(**{name: group[name] for name in names})
+
+
+def _split(params: list[Any], settings: Group) -> Iterable[Any]:
+    """Groups of one kind each, and the order in which they were given."""
+    plain = not any(isinstance(entry, dict) for entry in params)
+    order: list[Any] = []
+    given: list[Any] | None = None
+    for group in [{"params": params}] if plain else params:
+        if not isinstance(group, dict) or "params" not in group:
+            if isinstance(group, dict) and "order_params" in group:
+                given = list(group["order_params"])
+            else:
+                yield group  # refused by nn.Optimizer, which says what it is
+            continue
+        members = [group["params"]] if isinstance(group["params"], Parameter) else group["params"]
+        members = list(members)
+        order += members
+        if "use_muon" in group:
+            yield {**group, "params": members}
+            continue
+        exceptions = _words(group.get("exceptions", settings["exceptions"]))
+        lr = group.get("adamw_learning_rate", settings["adamw_learning_rate"])
+        for use_muon in (True, False):
+            kind = [p for p in members if _is_hidden_matrix(p, exceptions) == use_muon]
+            half = {**group, "params": kind, "use_muon": use_muon}
+            if not use_muon and lr is not None:
+                half["lr"] = lr
+            if kind or (use_muon and not members):
+                yield half
+    yield {"order_params": order if given is None else given}
+
+
+def _words(exceptions: Any) -> tuple[str, ...]:
+    words = (exceptions,) if isinstance(exceptions, str) else tuple(exceptions)
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(f"exceptions={exceptions!r} must be words.")
+    return words
+
+
+def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:
+    if not isinstance(param, Parameter):
+        return True  # refused by nn.Optimizer, which says what it is
+    words = f".{param.name.replace('_', '.')}."
+    return param.ndim == 2 and not any(
+        f".{exception.replace('_', '.')}." in words for exception in exceptions
+    )
