@@ -40,6 +40,7 @@ class JaxBackend(Backend):
     def __init__(self, dtype: Any, selection: str = "auto", strict: bool = True) -> None:
         super().__init__(jnp, jnp.dtype(dtype))
         self.selection, self.strict = selection, strict
+        self._corrections: dict[float, tuple[Any, Any]] = {}
 
     def scalar(self, value: Any) -> Any:
         # NumPy's scalars are constants in every trace, and an array made in one belongs to it.
@@ -75,6 +76,15 @@ class JaxBackend(Backend):
 
     def sqrt(self, x: Any) -> Any:
         return self._fence(jnp.sqrt(x))  # x / sqrt(y) would become x * rsqrt(y)
+
+    def correction(self, beta: float, t: Any) -> Any:
+        """``1 - beta^t``, once for all parameters that share this backend."""
+        known, c = self._corrections.get(beta, (None, None))
+        if known is not t:
+            # Unsigned, since for signed integers // and % take a dozen operations each.
+            c = super().correction(beta, t.astype(jnp.uint32))
+            self._corrections[beta] = t, c
+        return c
 
     def matmul(self, a: Any, b: Any, dtype: str | None = None) -> Any:
         narrow = jnp.dtype(dtype or self.dtype)

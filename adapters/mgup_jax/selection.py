@@ -31,10 +31,14 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
             exported, sharded and run anywhere. ``"auto"`` is the callback where the program runs
             on the only CPU device, else the graph.
     """
+    if scores.size == 0:
+        return jnp.zeros(scores.shape, bool)
     if selection == "auto" and jax.device_count() > 1:
         selection = "graph"  # the scores may be spread over the devices
     if selection == "graph":
         return graph_mask(scores, k)
+    if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":
+        return jnp.asarray(_host_mask(scores, k))  # nothing to compile
     if selection == "callback":
         return callback_mask(scores, k)
     return lax.platform_dependent(
@@ -50,8 +54,6 @@ def _host_mask(scores: Any, k: int) -> Any:
 
 def callback_mask(scores: Any, k: int) -> Any:
     """The mask, from the host."""
-    if scores.size == 0:
-        return jnp.zeros(scores.shape, bool)
     result = jax.ShapeDtypeStruct(scores.shape, bool)
     return jax.pure_callback(partial(_host_mask, k=k), result, scores, vmap_method="expand_dims")
 

@@ -13,7 +13,7 @@ from jax.experimental import checkify
 from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP
 from mgup_core.checks import check_rate
 
-from .backend import JaxBackend, compute_dtype, is_traced
+from .backend import JaxBackend, is_traced
 from .selection import check_selection
 
 MODES = ("rank", "sign", "adaptive", "cautious", "off")
@@ -115,9 +115,9 @@ class Settings:
             return AdaptiveSignMGUP(self.tau_min)
         return Cautious() if mode == "cautious" else None
 
-    def backend(self, x: Any) -> JaxBackend:
-        """The core's operations for an array of the dtype of ``x``."""
-        return JaxBackend(compute_dtype(x.dtype), self.selection, self.strict)
+    def backend(self, dtype: Any) -> JaxBackend:
+        """The core's operations in a compute dtype."""
+        return JaxBackend(dtype, self.selection, self.strict)
 
 
 def known(name: str, value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import optax
 
 from mgup_core import Rule, update_array
 
-from .backend import is_traced
+from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Settings
 from .state import MGUPState, by_leaf, by_name, initial
@@ -42,10 +43,12 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         count = optax.safe_increment(state.count)
         t = count if is_traced(count) else int(count)
 
+        backends = lru_cache(settings.backend)  # one for each dtype
+
         def move(g: Any, w: Any, own: Any, stacked: int, decays: bool) -> tuple[Any, Any]:
             if g is None:  # R6
                 return None if w is None else jnp.zeros_like(w), own
-            be = settings.backend(g if w is None else w)
+            be = backends(compute_dtype((g if w is None else w).dtype))
             decay = step.weight_decay if decays else 0.0
             if w is None:
                 if settings.decays and decays:

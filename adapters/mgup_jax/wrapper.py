@@ -12,7 +12,7 @@ from mgup_core import score
 from mgup_core.rank import slices
 from mgup_core.update import apply_split
 
-from .backend import is_traced
+from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Scheduled, Settings
 from .state import MGUPState
@@ -115,7 +115,7 @@ def mgup(
         decayed = per_leaf("mask", settings.mask, like, treedef)
 
         def rescale(g: Any, w: Any, move: Any, stacked: int, decays: bool) -> Any:
-            be = settings.backend(g if w is None else w)
+            be = settings.backend(compute_dtype((g if w is None else w).dtype))
             moved = -be.cast(move, be.dtype)  # learning rate * u
             split = None
             if step.policy is not None:

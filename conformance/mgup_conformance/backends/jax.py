@@ -6,7 +6,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -38,13 +38,13 @@ def precision(dtype: str) -> Any:
 
 
 def make_optimizer(
-    spec: RunSpec, stacked_dims: int, lr: Any
+    spec: RunSpec, stacked_dims: list[int], lr: Any
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer of a plain description, by the arguments that a user gives."""
     rule, policy = dict(spec["rule"]), dict(spec["policy"])
     kind, mode = rule.pop("name"), MODES.get(policy.pop("name"), "off")
     if kind == "muon":  # the cases' rows are the first axis
-        rule["muon_weight_dimension_numbers"] = MuonDimensionNumbers(1, 0)
+        rule["muon_weight_dimension_numbers"] = [MuonDimensionNumbers(1, 0)] * len(stacked_dims)
     return MAKERS[kind](
         lr,
         weight_decay=spec["weight_decay"],
@@ -56,69 +56,76 @@ def make_optimizer(
     )
 
 
-class Advance:
-    """One step of all parameters with gradients; each has a state of its own (R6)."""
-
-    def __init__(self, spec: RunSpec) -> None:
-        self.spec = spec
-
-    def init(self, params: list[Any]) -> list[Any]:
-        """The states before the first step."""
-        return [
-            make_optimizer(self.spec, n, 0.0).init(w)
-            for n, w in zip(self.spec["stacked_dims"], params, strict=True)
-        ]
-
-    def __call__(
-        self, params: list[Any], states: list[Any], grads: list[Any], lr: Any
-    ) -> tuple[list[Any], list[Any]]:
-        params, states = list(params), list(states)
-        for i, (g, n) in enumerate(zip(grads, self.spec["stacked_dims"], strict=True)):
-            if g is not None:
-                step = make_optimizer(self.spec, n, lr).update
-                updates, states[i] = step(g, states[i], params[i])
-                params[i] = optax.apply_updates(params[i], updates)
-        return params, states
+def step(spec: RunSpec, params: Any, state: Any, grads: Any, lr: Any) -> tuple[Any, Any]:
+    """One step of a list of parameters, as a user writes it."""
+    updates, state = make_optimizer(spec, spec["stacked_dims"], lr).update(grads, state, params)
+    return optax.apply_updates(params, updates), state
 
 
 @lru_cache(maxsize=64)
-def _jitted(key: str) -> Callable[..., Any]:
-    """One compiled step for each description, whatever the learning rate."""
-    return jax.jit(Advance(json.loads(key)), donate_argnums=(0, 1))
+def jitted_step(spec: str) -> Callable[..., Any]:
+    """The step of a description in JSON, compiled once whatever the learning rate."""
+    return jax.jit(partial(step, json.loads(spec)), donate_argnums=(0, 1))
+
+
+class Part:
+    """Parameters that share a state, and so the count of steps."""
+
+    def __init__(self, spec: RunSpec, params: list[Any], jit: bool) -> None:
+        self.params, self.names = params, STATE[spec["rule"]["name"]]
+        self.kept = make_optimizer(spec, spec["stacked_dims"], 0.0).init(params)
+        key = json.dumps(spec | {"lr": 0.0})
+        self.advance = jitted_step(key) if jit else partial(step, spec)
+
+    def step(self, grads: list[Any], lr: Any) -> None:
+        """Take one step."""
+        self.params, self.kept = self.advance(self.params, self.kept, grads, lr)
+
+    def state(self) -> list[dict[str, Array]]:
+        """The state of each parameter."""
+        kept = {name: optax.tree_utils.tree_get(self.kept, name) for name in self.names}
+        return [
+            {name: np.asarray(tree[i]) for name, tree in kept.items()}
+            for i in range(len(self.params))
+        ]
 
 
 class JaxRun:
     """A run of the transformations of mgup_jax."""
 
     def __init__(self, spec: RunSpec, params: Sequence[Array], jit: bool) -> None:
-        self.spec, self.names = spec, STATE[spec["rule"]["name"]]
-        eager = Advance(spec)
-        self.advance = _jitted(json.dumps(spec | {"lr": 0.0})) if jit else eager
-        with self.context():
-            self.arrays = [jnp.array(w) for w in params]
-            self.kept = eager.init(self.arrays)
+        self.spec, self.jit, self.start = spec, jit, [w.copy() for w in params]
+        self.parts: list[Part] = []
 
-    def context(self) -> contextlib.AbstractContextManager[Any]:
-        return precision(self.spec["dtype"])
+    def _begin(self, apart: bool) -> None:
+        """Parameters that come and go (R6) count their own steps: each gets an optimizer."""
+        whole = range(len(self.start))
+        with precision(self.spec["dtype"]):
+            for indices in [[i] for i in whole] if apart else [list(whole)]:
+                stacked = [self.spec["stacked_dims"][i] for i in indices]
+                spec = self.spec.copy() | {"stacked_dims": stacked}
+                arrays = [jnp.asarray(self.start[i]) for i in indices]
+                self.parts.append(Part(spec, arrays, self.jit))  # type: ignore[arg-type]
 
     def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
-        rate = np.float64(self.spec["lr"] if lr is None else lr)
-        with self.context():
-            given = [None if g is None else jnp.asarray(g) for g in grads]
-            if self.spec["dtype"] != "float64":
-                rate = np.float32(rate)
-            self.arrays, self.kept = self.advance(self.arrays, self.kept, given, rate)
+        if not self.parts:
+            self._begin(apart=any(g is None for g in grads))
+        kind = np.float64 if self.spec["dtype"] == "float64" else np.float32
+        rate = kind(self.spec["lr"] if lr is None else lr)
+        given = iter(grads)
+        with precision(self.spec["dtype"]):
+            for part in self.parts:
+                own = [next(given) for _ in part.params]
+                if any(g is not None for g in own):
+                    part.step([None if g is None else jnp.asarray(g) for g in own], rate)
 
     def params(self) -> list[Array]:
-        return [np.asarray(w) for w in self.arrays]
+        if not self.parts:
+            return self.start
+        return [np.asarray(w) for part in self.parts for w in part.params]
 
     def state(self) -> list[dict[str, Array]]:
-        return [
-            {
-                name: np.asarray(optax.tree_utils.tree_get(state, name)) for name in self.names
-            }
-            for state in self.kept
-        ]
+        return [one for part in self.parts for one in part.state()] or [{} for _ in self.start]
 
 
 class Jax:
@@ -131,7 +138,13 @@ class Jax:
         return {"jax": jax.__version__, "optax": optax.__version__, "numpy": np.__version__}
 
     def capabilities(self) -> dict[str, Any]:
-        return {"dtypes": DTYPES, "rules": RULES, "policies": POLICIES, "options": OPTIONS}
+        return {
+            "dtypes": DTYPES,
+            "rules": RULES,
+            "policies": POLICIES,
+            "options": OPTIONS,
+            "compiles": True,  # every operation, for every shape
+        }
 
     def multiplier(self, policy: PolicySpec, a: Array, g: Array, stacked_dims: int) -> Array:
         made = make_policy(policy)
