@@ -16,6 +16,7 @@ from mgup_core import Rule
 
 from .backend import DTYPES, Beta
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, policy_of, rule_of
+from .namespace import multiply
 from .program import held
 from .steps import Corrections, ParameterStep, Settings, fresh_state
 
@@ -73,6 +74,7 @@ class RuleOptimizer(nn.Optimizer):
         self.steps = nn.CellList(steps, auto_prefix=False)
         self.trained = tuple(trained)
         self.corrections = Corrections(betas)
+        self.one = held([(1.0, self._rate_dtype)])
 
     def _rule(self, group: Group) -> Rule:
         """The rule that trains a group."""
@@ -118,16 +120,19 @@ class RuleOptimizer(nn.Optimizer):
         gradients = self.flatten_gradients(gradients)
         check_gradients(self._parameters, gradients)
         lr = self.get_lr()
+        rates = ()
         decays = ()
         for i in self.trained:
+            # Times 1: MindSpore 2.10 keeps a parameter as float32 that a graph with loops uses
+            # twice, and a float64 learning rate would lose its digits.
+            rates += (multiply(lr[i] if self.is_group_lr else lr, self.one[0]),)
             decays += (self.decays[i](self.global_step).reshape(()),)
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         t = self.global_step.reshape(())
         corrections = self.corrections(t)
         for j in range(len(self.trained)):
-            i = self.trained[j]
-            rate = lr[i].reshape(()) if self.is_group_lr else lr.reshape(())
-            self.steps[j](gradients[i], t, rate, decays[j], corrections)
+            gradient = gradients[self.trained[j]]
+            self.steps[j](gradient, t, rates[j], decays[j], corrections)
         return True
 
 
