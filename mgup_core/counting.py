@@ -1,16 +1,21 @@
 """Exact selection by counting: "how many scores are at least x?" is all it asks.
 
-No sort, no index, no data-dependent shape: the search runs inside a compiled graph, and since
-counts add up it also ranks an array whose parts lie on many devices, given an ``all_reduce`` of
-counts. A bisection over the ordered integer keys of the floats finds the K-th largest score
-exactly; the thresholds are decoded from keys to floats by arithmetic, since the array API has no
-bit cast.
+No sort of the scores, no index, no data-dependent shape: the search runs inside a compiled graph,
+and since counts add up it also ranks an array whose parts lie on many devices, given an
+``all_reduce`` of counts. The thresholds tried are keys, integers in the order of the floats,
+decoded by arithmetic, since the array API has no bit cast.
+
+The search halves a bracket of keys, 33 times for float32. Given a ``while_loop``, it guesses
+instead: first the quantiles of a small sample, then by interpolation between the counts, and it
+stops as soon as the counts say that exactly K scores are above. The guesses decide only how many
+passes over the scores it takes; every answer is proved by counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device
@@ -18,6 +23,10 @@ from array_api_compat import device
 Array = Any
 Reduce = Callable[[Array], Array]
 Loop = Callable[..., Any]
+
+SAMPLE = 1 << 13
+"""How many scores of a row are sorted to guess its threshold."""
+_DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
 
 
 def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
@@ -49,10 +58,13 @@ class _Keys:
         powers = np.zeros(top + 1)
         powers[1:top] = np.ldexp(1.0, np.arange(1, top) - bias)
         powers[top] = np.inf
+        self.bias, self.top, self.device = bias, top, device
         # Exponent e -> 2^(e - bias); 0 stands for zero and the subnormals, `top` for infinity.
-        self.powers = xp.asarray(
-            powers.astype(np.float64 if wide else np.float32), dtype=dtype, device=device
-        )
+        self.powers = self._table(powers)
+
+    def _table(self, values: Any) -> Array:
+        values = values.astype(np.float64 if self.mantissa_bits == 52 else np.float32)
+        return self.xp.asarray(values, dtype=self.dtype, device=self.device)
 
     def decode(self, key: Array) -> Array:
         """The float of each key (n,): exact, since only powers of two are multiplied."""
@@ -62,6 +74,20 @@ class _Keys:
         fraction = xp.astype(size - exponent * (1 << self.mantissa_bits), self.dtype)
         value = (1.0 + fraction * 2.0**-self.mantissa_bits) * xp.take(self.powers, exponent, axis=0)
         return xp.where(key < 0, -value, value)
+
+    def encode(self, x: Array) -> Array:
+        """The key of each number (n,), the inverse of :meth:`decode`; NaN gives any key."""
+        xp, size = self.xp, self.xp.abs(x)
+        reached = xp.reshape(size, (-1, 1)) >= self.powers[1:]
+        exponent = xp.sum(xp.astype(reached, self.int_dtype), axis=-1)
+        # 2^(bias - e) would be subnormal for the largest e, so it comes in two factors.
+        powers = np.arange(self.top + 1) - self.bias
+        for part in (powers // 2, powers - powers // 2):
+            size = size * xp.take(self._table(np.ldexp(1.0, -part)), exponent, axis=0)
+        normal = (exponent > 0) & (size >= 1.0) & (size < 2.0)  # else 0, infinity or NaN
+        fraction = xp.where(normal, (size - 1.0) * 2.0**self.mantissa_bits, xp.zeros_like(size))
+        key = exponent * (1 << self.mantissa_bits) + xp.astype(fraction, self.int_dtype)
+        return xp.where(x < 0, -key, key)
 
 
 def _python_loop(n: int, body: Callable[[Any], Any], carry: Any) -> Any:
@@ -75,43 +101,150 @@ def _midpoint(low: Array, high: Array) -> Array:
     return low // 2 + high // 2 + (low % 2 + high % 2) // 2
 
 
-def kth_largest(
+class _Bracket(NamedTuple):
+    """Places low < high, (n,), where a falling count is known: at_low >= target > at_high."""
+
+    low: Array
+    high: Array
+    at_low: Array
+    at_high: Array
+
+    def share(self, target: Array, dtype: Any, xp: Any) -> Array:
+        """Where the target lies between the counts, from 0 to 1."""
+        fallen = xp.astype(self.at_low - target, dtype) + 0.5
+        return fallen / (xp.astype(self.at_low - self.at_high, dtype) + 1.0)
+
+
+def _search(
+    xp: Any,
+    count: Callable[[Array], Array],
+    target: Array,
+    start: _Bracket,
+    guess: Callable[[Array, _Bracket], Array],
+    *,
+    steps: int,
+    loop: Loop,
+    while_loop: Loop | None,
+) -> _Bracket:
+    """Narrow a bracket until its ends are neighbours, or the count at ``low`` is the target.
+
+    Args:
+        count: of places (n,), falling.
+        guess: ``guess(turn, bracket)`` of the place to try; used with ``while_loop`` only.
+        steps: how many times an interval must be halved at most.
+    """
+
+    def narrow(bracket: tuple[Array, ...], middle: Array) -> tuple[Array, ...]:
+        low, high, at_low, at_high = bracket
+        n = count(middle)
+        enough = n >= target
+        return (
+            xp.where(enough, middle, low),
+            xp.where(enough, high, middle),
+            xp.where(enough, n, at_low),
+            xp.where(enough, at_high, n),
+        )
+
+    def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+        # Neighbours stay as they are: their midpoint is low, which is enough.
+        return narrow(bracket, _midpoint(*bracket[:2]))
+
+    if while_loop is None:
+        return _Bracket(*loop(steps, halve, tuple(start)))
+
+    def finished(bracket: _Bracket) -> Array:
+        return (bracket.at_low == target) | (bracket.high <= bracket.low + 1)
+
+    def unfinished(carry: tuple[Array, ...]) -> Array:
+        return xp.any(~finished(_Bracket(*carry[1:])))
+
+    def proceed(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        turn, bracket = carry[0], _Bracket(*carry[1:])
+        low, high = bracket.low, bracket.high
+        middle = xp.clip(guess(turn, bracket), low + 1, xp.maximum(high - 1, low + 1))
+        # Every third turn halves, whatever the guesses are worth.
+        middle = xp.where(turn % 3 == 2, _midpoint(low, high), middle)
+        return turn + 1, *narrow(bracket, xp.where(finished(bracket), low, middle))
+
+    turn = xp.zeros((), dtype=xp.int32, device=device(target))
+    return _Bracket(*while_loop(unfinished, proceed, (turn, *start))[1:])
+
+
+def _quantiles(xp: Any, keys: _Keys, scores: Array, k: int, total: int) -> tuple[Array, Array]:
+    """Keys (n,) that likely lie on both sides of the K-th largest, from a sample of each row."""
+    stride = max(1, total // SAMPLE)
+    sample = scores[:, ::stride]
+    lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=device(scores))
+    ordered = xp.sort(xp.where(sample == sample, sample, lowest), axis=-1)
+    n, share = sample.shape[-1], k / total
+    position = n - max(1, min(n, round(n * share)))
+    margin = 0
+    if stride > 1:
+        margin = round(_DEVIATIONS * math.sqrt(n * share * (1.0 - share))) + 2
+    below = keys.encode(ordered[:, max(position - margin, 0)])
+    above = keys.encode(ordered[:, min(position + margin, n - 1)])
+    return below, xp.maximum(above, below + 1)
+
+
+def _threshold(
     xp: Any,
     scores: Array,
     k: Array,
+    numbers: Array,
     *,
-    all_reduce: Reduce | None = None,
-    total: int | None = None,
-    loop: Loop = _python_loop,
-) -> Array:
-    """The k-th largest number of each row of canonical scores (n, d), NaN not counted.
+    share: int | None,
+    reduce: Reduce,
+    total: int,
+    loop: Loop,
+    while_loop: Loop | None,
+) -> tuple[Array, Array, Array]:
+    """(threshold, count at it, count above it) of each row, each of shape (n, 1).
+
+    Exactly k scores are at least the threshold, or it is the k-th largest.
 
     Args:
-        k: integers (n, 1), between 1 and the number of numbers in the row.
-        all_reduce: sums integer counts (n, 1) over the devices that share the rows.
-        total: with ``all_reduce``, the length of the whole row.
-
-    Returns:
-        Thresholds of shape (n, 1).
+        k: integers (n, 1), at most ``numbers``, how many in the row are not NaN.
+        share: K, for a sample to be taken; ``None`` for none.
     """
-    reduce = all_reduce or (lambda x: x)
     keys = _Keys(xp, scores.dtype, device(scores))
-    # Invariant: count(s >= decode(low)) >= k > count(s >= decode(high)).
     rows = (scores.shape[0],)
-    low = xp.full(rows, -keys.infinity, dtype=keys.int_dtype, device=device(scores))
-    high = xp.full(rows, keys.infinity + 1, dtype=keys.int_dtype, device=device(scores))
+    target = xp.reshape(k, rows)
 
-    def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = _midpoint(low, high)
-        threshold = xp.reshape(keys.decode(middle), (-1, 1))
-        enough = reduce(cumulative_count(xp, scores >= threshold, total)) >= k
-        enough = xp.reshape(enough, rows)
-        # low + 1 == high stays as it is: its midpoint is low, which is enough by the invariant.
-        return xp.where(enough, middle, low), xp.where(enough, high, middle)
+    def count(key: Array) -> Array:
+        at_least = scores >= xp.reshape(keys.decode(key), (-1, 1))
+        return xp.reshape(reduce(cumulative_count(xp, at_least, total)), rows)
 
-    low, _ = loop(keys.steps, halve, (low, high))
-    return xp.reshape(keys.decode(low), (-1, 1))
+    def guess(turn: Array, bracket: _Bracket) -> Array:
+        low, high = keys.decode(bracket.low), keys.decode(bracket.high)
+        value = low + (high - low) * bracket.share(target, scores.dtype, xp)
+        finite = xp.abs(value) < xp.inf
+        middle = xp.where(
+            finite,
+            keys.encode(xp.where(finite, value, xp.zeros_like(value))),
+            _midpoint(bracket.low, bracket.high),
+        )
+        if sample is None:
+            return middle
+        return xp.where(turn == 0, sample[0], xp.where(turn == 1, sample[1], middle))
+
+    sample = None
+    if while_loop is not None and share is not None:
+        sample = _quantiles(xp, keys, scores, share, total)
+    start = _Bracket(
+        xp.full(rows, -keys.infinity, dtype=keys.int_dtype, device=device(scores)),
+        xp.full(rows, keys.infinity + 1, dtype=keys.int_dtype, device=device(scores)),
+        xp.reshape(numbers, rows),
+        xp.zeros_like(target),
+    )
+    found = _search(
+        xp, count, target, start, guess, steps=keys.steps, loop=loop, while_loop=while_loop
+    )
+    column = (-1, 1)
+    return (
+        xp.reshape(keys.decode(found.low), column),
+        xp.reshape(found.at_low, column),
+        xp.reshape(found.at_high, column),
+    )
 
 
 def _first(xp: Any, ties: Array, need: Array) -> Array:
@@ -121,21 +254,46 @@ def _first(xp: Any, ties: Array, need: Array) -> Array:
 
 
 def _first_by_index(
-    xp: Any, ties: Array, need: Array, index: Array, total: int, reduce: Reduce, loop: Loop
+    xp: Any,
+    ties: Array,
+    need: Array,
+    index: Array,
+    *,
+    reduce: Reduce,
+    total: int,
+    loop: Loop,
+    while_loop: Loop | None,
 ) -> Array:
-    """The same over all devices: the least bound J with ``count(ties and index < J) >= need``."""
-    low = xp.zeros_like(need, dtype=index.dtype)
-    high = xp.full_like(low, total)
+    """The same by counting: the least bound J with ``need`` ties of an index below it."""
+    rows = (ties.shape[0],)
+    target = -xp.reshape(need, rows)  # the count must fall
 
-    def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = _midpoint(low, high)
-        enough = reduce(cumulative_count(xp, ties & (index < middle), total)) >= need
-        return xp.where(enough, low, middle + 1), xp.where(enough, middle, high)
+    def count(bound: Array) -> Array:
+        before = ties & (index < xp.reshape(bound, (-1, 1)))
+        return -xp.reshape(reduce(cumulative_count(xp, before, total)), rows)
 
-    # When low meets high, the midpoint is `high`, which is enough, so both stay.
-    low, high = loop(total.bit_length() + 1, halve, (low, high))
-    return ties & (index < high)
+    def guess(turn: Array, bracket: _Bracket) -> Array:
+        low, high = bracket.low, bracket.high
+        dtype = xp.float32  # a guess that is off by its rounding is still a guess
+        way = xp.astype(high - low, dtype) * bracket.share(target, dtype, xp)
+        return low + xp.astype(way, low.dtype)
+
+    zero = xp.zeros_like(target, dtype=index.dtype)
+    start = _Bracket(zero, zero + (total + 1), xp.zeros_like(target), target - 1)
+    if while_loop is not None:
+        everywhere = reduce(cumulative_count(xp, ties, total))
+        start = start._replace(at_high=-xp.reshape(everywhere, rows) - 1)
+    found = _search(
+        xp,
+        count,
+        target,
+        start,
+        guess,
+        steps=(total + 1).bit_length() + 1,
+        loop=loop,
+        while_loop=while_loop,
+    )
+    return ties & (index < xp.reshape(found.low, (-1, 1)))
 
 
 def counting_mask(
@@ -147,6 +305,7 @@ def counting_mask(
     index: Array | None = None,
     total: int | None = None,
     loop: Loop = _python_loop,
+    while_loop: Loop | None = None,
 ) -> Array:
     """The mask of the k largest of each row of canonical scores (n, d), by counting (P4).
 
@@ -158,23 +317,40 @@ def counting_mask(
             integers (d,).
         total: with ``all_reduce``, the length of the whole row.
         loop: ``loop(n, body, carry)``, for compilers that have one.
+        while_loop: ``while_loop(condition, body, carry)``, likewise; the search is several times
+            faster with it.
     """
-    if scores.shape[-1] == 0 and all_reduce is None:
+    if all_reduce is not None and (index is None or total is None):
+        raise ValueError("counting_mask with all_reduce needs `index` and `total` to break ties.")
+    length = scores.shape[-1] if total is None else total
+    if length == 0:
         return scores == scores
-    reduce = all_reduce or (lambda x: x)
+    how: dict[str, Any] = {
+        "reduce": all_reduce or (lambda x: x),
+        "total": length,
+        "loop": loop,
+        "while_loop": while_loop,
+    }
     number = scores == scores
-    numbers = reduce(cumulative_count(xp, number, total))
+    numbers = how["reduce"](cumulative_count(xp, number, length))
     wanted = xp.full_like(numbers, k)
-    threshold = kth_largest(
-        xp, scores, xp.minimum(wanted, numbers), all_reduce=all_reduce, total=total, loop=loop
+    threshold, at_least, greater = _threshold(
+        xp,
+        scores,
+        xp.minimum(wanted, numbers),
+        numbers,
+        share=k if all_reduce is None else None,  # parts of a row would have different samples
+        **how,
     )
     # When k exceeds the numbers, all of them are in, and the ties are among the NaN.
     among_nan = numbers < wanted
-    above = xp.where(among_nan, number, scores > threshold)
-    ties = xp.where(among_nan, ~number, scores == threshold)
-    need = wanted - reduce(cumulative_count(xp, above, total))
-    if all_reduce is None:
+    whole = at_least <= wanted  # all that equal the threshold are in
+    equal = scores == threshold
+    above = xp.where(among_nan, number, (scores > threshold) | (equal & whole))
+    ties = xp.where(among_nan, ~number, equal & ~whole)
+    need = xp.where(among_nan, wanted - numbers, xp.where(whole, 0 * wanted, wanted - greater))
+    if index is None and while_loop is None:
         return above | _first(xp, ties, need)
-    if index is None or total is None:
-        raise ValueError("counting_mask with all_reduce needs `index` and `total` to break ties.")
-    return above | _first_by_index(xp, ties, need, index, total, reduce, loop)
+    if index is None:
+        index = xp.arange(length, dtype=_index_dtype(xp, length + 1), device=device(scores))
+    return above | _first_by_index(xp, ties, need, index, **how)

@@ -59,9 +59,5 @@ def callback_mask(scores: Any, k: int) -> Any:
 
 
 def graph_mask(scores: Any, k: int) -> Any:
-    """The mask, by the counting search as one loop of the graph."""
-
-    def loop(n: int, body: Any, carry: Any) -> Any:
-        return lax.fori_loop(0, n, lambda _, value: body(value), carry)
-
-    return counting_mask(jnp, scores, k, loop=loop)
+    """The mask, by the counting search as a loop of the graph."""
+    return counting_mask(jnp, scores, k, while_loop=lax.while_loop)
