@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -308,7 +309,29 @@ def all_cases(*, fast: bool = False) -> list[Case]:
     return [case for case in _all() if case.fast or not fast]
 
 
-def cases_for(backend: Backend, cases: Sequence[Case], *, fast: bool) -> list[Case]:
-    """The cases to run on a backend: in the fast set, few if it takes long to compile."""
-    slow = fast and backend.capabilities().get("compiles", False)
-    return [case for case in cases if case.compact or not slow]
+MAIN = (
+    "rank/*/float32", "*/scores/float32", "count/*", "stacked/scores/*", "compact/*",
+    "run/adamw/mgup/float32", "run/adamw_paper/sign_aligned/float64", "run/sgd/cautious/float32",
+    "run/adamw_published/off/bfloat16_state32", "run/lion/sign/float16",
+    "run/sgd_nesterov/mgup_mild/float32", "run/sgd_dampened/adaptive/float64",
+    "run/sgd_coupled/mgup/float64", "run/adamw/large/float32", "run/muon_default/mgup/float32",
+    "tiny_gradients/adamw/float32", "nonfinite/adamw/float32", "overflow/sgd/float32",
+    "absent/adamw/float32", "stacked/adamw/float32", "limit/lion/mgup",
+)  # fmt: skip
+"""What a backend that compiles for long is asked unless all is asked for: each rule and form, each
+policy, each kind of numbers, and each shape, but not each with each."""
+
+
+def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[Case]:
+    """The cases to run on a backend, few if it takes long to compile.
+
+    Args:
+        backend: as it says itself, by ``"compiles"`` among its capabilities.
+        cases: to choose from.
+        set_of: ``"fast"``, ``"standard"`` or ``"exhaustive"``, which is all for every backend.
+    """
+    if set_of == "exhaustive" or not backend.capabilities().get("compiles", False):
+        return list(cases)
+    if set_of == "fast":
+        return [case for case in cases if case.compact]
+    return [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]

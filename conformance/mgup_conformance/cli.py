@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 try:
@@ -15,14 +17,18 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("mgup-conformance needs rich: pip install 'mgup[conformance]'") from error
 
-from . import golden, report
-from .backends import SHIPPED, load
+from . import golden, matrix, report
+from .backends import SHIPPED, known, load
 from .cases import Case
 from .catalogue import all_cases, cases_for
-from .protocol import Backend
+from .parallel import run_parallel
 from .runner import Result, run_suite, select
 
 OK, FAILED, USAGE = 0, 1, 2
+SLOW = ("oracle", "torch_compiled")
+"""Shipped backends that take many minutes: one number at a time, and one compilation a case."""
+MANY = 40
+"""Cases that are worth a process."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--case", action="append", metavar="GLOB", help="by case id or clause; repeatable"
         )
-        command.add_argument("--fast", action="store_true", help="fewer cases and steps")
+        size = command.add_mutually_exclusive_group()
+        size.add_argument("--fast", action="store_true", help="fewer cases and steps")
+        size.add_argument(
+            "--exhaustive", action="store_true", help="all cases, where compiling takes long too"
+        )
 
     listing = commands.add_parser("list", help="list cases, clauses and shipped backends")
     cases(listing)
@@ -47,11 +57,24 @@ def _parser() -> argparse.ArgumentParser:
         "--backend",
         action="append",
         metavar="NAME",
-        help=f"{', '.join(SHIPPED)}, or package.module:Class; repeatable; default numpy",
+        help=f"{', '.join(SHIPPED)}; the name of an entry point; or package.module:Class, all "
+        "with @PATH after them for a Python of their own; repeatable. 'all' is those shipped whose "
+        f"framework is installed, but {' and '.join(SLOW)}. Default numpy",
+    )
+    run.add_argument(
+        "--python", metavar="PATH", help="run the backends that name no Python of their own there"
+    )
+    run.add_argument(
+        "--jobs", type=int, metavar="N", help="processes; by default one a core, if cases are many"
     )
     run.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
-    shown = commands.add_parser("report", help="show a report that run wrote")
-    shown.add_argument("file", type=Path)
+    shown = commands.add_parser("report", help="show reports that run wrote, as one")
+    shown.add_argument("file", type=Path, nargs="+")
+    shown.add_argument("--markdown", type=Path, metavar="FILE", help="write the support matrix")
+    shown.add_argument("--html", type=Path, metavar="FILE", help="write the support matrix")
+    shown.add_argument(
+        "--json", type=Path, metavar="FILE", help="write them as one, without what passed"
+    )
     vectors = commands.add_parser("golden", help="check or write the golden vectors")
     kind = vectors.add_mutually_exclusive_group()
     kind.add_argument("--check", action="store_true", help="make them again and compare (default)")
@@ -69,9 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "run":
             return _run(arguments, console)
         if arguments.command == "report":
-            plain = report.load(arguments.file)
-            report.show(plain, console)
-            return FAILED if report.failures(plain) else OK
+            return _report(arguments, console)
         return _golden(arguments.write, console)
     except (ValueError, ImportError, OSError) as error:
         print(f"mgup-conformance: {error}", file=sys.stderr)
@@ -85,47 +106,96 @@ def _chosen(arguments: argparse.Namespace) -> list[Case]:
 def _list(cases: Sequence[Case], console: Console) -> int:
     for case in cases:
         console.print(f"{case.id}  [dim]{' '.join(case.clauses)}[/]", highlight=False)
-    console.print(f"{len(cases)} cases. Backends: {', '.join(SHIPPED)}.", highlight=False)
+    console.print(f"{len(cases)} cases. Backends: {', '.join(known())}.", highlight=False)
     return OK
 
 
-def _run(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise ValueError(f"--json {arguments.json}: there is no such directory.")
+def _names(arguments: argparse.Namespace, console: Console) -> list[str]:
+    """The backends asked for, each with the Python that is to run it."""
     names = dict.fromkeys(arguments.backend or ["numpy"])
+    if "all" in names:
+        installed = [name for name in SHIPPED if name not in SLOW and _installed(name, console)]
+        names = dict.fromkeys([*installed, *(name for name in names if name != "all")])
+    if arguments.python is None:
+        return list(names)
+    return [name if "@" in name else f"{name}@{arguments.python}" for name in names]
+
+
+def _installed(name: str, console: Console) -> bool:
+    try:
+        load(name)
+    except ImportError as error:
+        console.print(f"left out: {name} ({error})", highlight=False)
+        return False
+    return True
+
+
+def _check_folders(*paths: tuple[str, Path | None]) -> None:
+    for flag, path in paths:
+        if path and not path.absolute().parent.is_dir():
+            raise ValueError(f"{flag} {path}: there is no such directory.")
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    _check_folders(("--json", arguments.json))
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ValueError(f"--jobs {arguments.jobs} is below 1.")
+    cases = _chosen(arguments)
+    set_of = "exhaustive" if arguments.exhaustive else "fast" if arguments.fast else "standard"
+    names = _names(arguments, console)
     backends = [load(name) for name in names]
-    cases, fast = _chosen(arguments), arguments.fast
+    jobs = arguments.jobs or max(1, min(os.cpu_count() or 1, len(cases) // MANY))
     results: list[Result] = []
     try:
-        with _progress(console, backends, cases, fast) as progress:
-            counts: dict[str, Counter[str]] = {b.name: Counter() for b in backends}
+        with _progress(console) as progress:
+            bad: Counter[str] = Counter()
             tasks = {
-                b.name: progress.add_task(b.name, total=len(cases_for(b, cases, fast=fast)), bad="")
+                b.name: progress.add_task(
+                    b.name, total=len(cases_for(b, cases, set_of=set_of)), bad=""
+                )
                 for b in backends
             }
 
             def tell(result: Result) -> None:
                 results.append(result)
-                count = counts[result.backend]
-                count["bad"] += result.bad
-                bad = f"{count['bad']} FAILED" if count["bad"] else ""
-                progress.update(tasks[result.backend], advance=1, bad=bad)
+                bad[result.backend] += result.bad
+                said = f"{bad[result.backend]} FAILED" if bad[result.backend] else ""
+                progress.update(tasks[result.backend], advance=1, bad=said)
 
-            run_suite(backends, cases, fast=fast, report=tell)
+            if jobs == 1:
+                run_suite(backends, cases, fast=arguments.fast, set_of=set_of, report=tell)
+            else:
+                run_parallel(names, cases, set_of=set_of, jobs=jobs, report=tell)
     except KeyboardInterrupt:
         console.print("[yellow]Interrupted; this is what was done so far.[/]")
-    plain = report.as_plain(results, backends, fast=fast)
+    except BrokenProcessPool as error:
+        console.print(f"[bold red]{error}[/] --jobs 1 shows where.", highlight=False)
+    plain = report.as_plain(results, backends, set_of=set_of)
     report.show(plain, console)
     if arguments.json:
         arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
         console.print(f"Report written to {arguments.json}")
-    complete = len(results) == sum(len(cases_for(b, cases, fast=fast)) for b in backends)
+    complete = len(results) == sum(len(cases_for(b, cases, set_of=set_of)) for b in backends)
     return OK if complete and not report.failures(plain) else FAILED
 
 
-def _progress(
-    console: Console, backends: Sequence[Backend], cases: Sequence[Case], fast: bool
-) -> Progress:
+def _report(arguments: argparse.Namespace, console: Console) -> int:
+    wanted = {
+        "--markdown": (arguments.markdown, matrix.markdown),
+        "--html": (arguments.html, matrix.page),
+        "--json": (arguments.json, lambda plain: json.dumps(report.brief(plain), indent=1) + "\n"),
+    }
+    _check_folders(*((flag, path) for flag, (path, _) in wanted.items()))
+    plain = report.merge([report.load(file) for file in arguments.file])
+    report.show(plain, console)
+    for path, write in wanted.values():
+        if path:
+            path.write_text(write(plain))
+            console.print(f"Written: {path}")
+    return FAILED if report.failures(plain) else OK
+
+
+def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -6,6 +6,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,78 @@ from .clauses import CLAUSES, clause_key
 from .protocol import Backend
 from .runner import STATUSES, Result
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the JSON changes shape."""
 
+Plain = dict[str, Any]
 
-def as_plain(results: Sequence[Result], backends: Sequence[Backend], *, fast: bool) -> Any:
+
+def as_plain(results: Sequence[Result], backends: Sequence[Backend], *, set_of: str) -> Plain:
     """Everything as data that JSON can hold."""
+    shared = {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "host": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "set": set_of,
+    }
     return {
         "format": FORMAT,
-        "suite": {"golden": golden.VERSION, "set": "fast" if fast else "full"},
-        "host": {"python": platform.python_version(), "machine": platform.machine()},
+        "golden": golden.VERSION,
         "backends": [
-            {
-                "name": backend.name,
-                "versions": backend.versions(),
-                "clauses": clause_counts([r for r in results if r.backend == backend.name]),
-                "results": [
-                    {
-                        "case": r.case,
-                        "clauses": list(r.clauses),
-                        "status": r.status,
-                        "message": r.message,
-                        "seconds": round(r.seconds, 3),
-                    }
-                    for r in results
-                    if r.backend == backend.name
-                ],
-            }
+            _one(backend, [r for r in results if r.backend == backend.name]) | shared
             for backend in backends
         ],
     }
+
+
+def _one(backend: Backend, results: Sequence[Result]) -> Plain:
+    totals = Counter(result.status for result in results)
+    return {
+        "name": backend.name,
+        "versions": backend.versions(),
+        "totals": {status: totals[status] for status in STATUSES},
+        "clauses": clause_counts(results),
+        "results": [
+            {
+                "case": r.case,
+                "clauses": list(r.clauses),
+                "status": r.status,
+                "message": r.message,
+                "seconds": round(r.seconds, 3),
+            }
+            for r in results
+        ],
+    }
+
+
+def merge(reports: Sequence[Plain]) -> Plain:
+    """One report of all their backends, in order, as from environments that cannot be one."""
+    return {**reports[0], "backends": [one for plain in reports for one in plain["backends"]]}
+
+
+def brief(plain: Plain) -> Plain:
+    """Without the results that passed, which the counts tell of: what documentation keeps."""
+    backends = [
+        one | {"results": [r for r in one["results"] if r["status"] != "passed"]}
+        for one in plain["backends"]
+    ]
+    return {**plain, "backends": backends}
+
+
+def skipped(one: Plain) -> dict[str, int]:
+    """Why cases were skipped on one backend of a report, and how many."""
+    return Counter(r["message"] for r in one["results"] if r["status"] == "skipped")
+
+
+def versions(one: Plain) -> str:
+    """The versions of one backend of a report, in a line."""
+    return ", ".join(f"{name} {number}" for name, number in one["versions"].items())
+
+
+def totals(one: Plain) -> str:
+    """How the cases of one backend of a report came out, in a line."""
+    counts = one["totals"]
+    said = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
+    return said or "nothing run"
 
 
 def clause_counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
@@ -60,7 +103,7 @@ def clause_counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
     return {c: {status: counts[c][status] for status in STATUSES} for c in ordered}
 
 
-def load(path: Path) -> Any:
+def load(path: Path) -> Plain:
     """A report from a file.
 
     Raises:
@@ -75,7 +118,7 @@ def load(path: Path) -> Any:
     return plain
 
 
-def failures(plain: Any) -> list[tuple[str, Any]]:
+def failures(plain: Plain) -> list[tuple[str, Any]]:
     """(backend, result) of everything that must be repaired."""
     return [
         (backend["name"], result)
@@ -94,7 +137,7 @@ def _cell(counts: dict[str, int]) -> str:
     return f"[yellow]skipped {skipped}[/]" if skipped else "[dim]not run[/]"
 
 
-def show(plain: Any, console: Console) -> None:
+def show(plain: Plain, console: Console) -> None:
     """Print failures, the reasons of what was skipped, and the table of clauses."""
     for name, result in failures(plain):
         console.print(f"[bold red]{result['status'].upper()}[/] {escape(name)}")
@@ -110,10 +153,8 @@ def show(plain: Any, console: Console) -> None:
         table.add_row(clause, escape(statement), *cells)
     console.print(table)
     for backend in plain["backends"]:
-        versions = ", ".join(f"{k} {v}" for k, v in backend["versions"].items())
-        totals = Counter(result["status"] for result in backend["results"])
-        said = ", ".join(f"{totals[s]} {s}" for s in STATUSES if totals[s]) or "nothing run"
-        console.print(f"[bold]{escape(backend['name'])}[/] ({versions}): {said}")
-        reasons = Counter(r["message"] for r in backend["results"] if r["status"] == "skipped")
-        for reason, n in reasons.items():
+        console.print(
+            f"[bold]{escape(backend['name'])}[/] ({versions(backend)}): {totals(backend)}"
+        )
+        for reason, n in skipped(backend).items():
             console.print(f"  skipped {n}: {escape(reason)}", highlight=False)

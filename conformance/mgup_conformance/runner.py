@@ -61,11 +61,21 @@ def run_suite(
     cases: Sequence[Case],
     *,
     fast: bool = False,
+    set_of: str | None = None,
     report: Callable[[Result], Any] = lambda result: None,
 ) -> list[Result]:
-    """All cases on all backends, telling ``report`` of each result as it comes."""
+    """All cases on all backends, telling ``report`` of each result as it comes.
+
+    Args:
+        backends: each is asked what :func:`cases_for` chooses for it.
+        cases: in this order, each on all backends before the next.
+        fast: fewer steps.
+        set_of: as for :func:`cases_for`; by default ``"fast"`` if ``fast``, else ``"standard"``.
+        report: is called with each result.
+    """
     results = []
-    chosen = [{case.id for case in cases_for(one, cases, fast=fast)} for one in backends]
+    set_of = set_of or ("fast" if fast else "standard")
+    chosen = [{case.id for case in cases_for(one, cases, set_of=set_of)} for one in backends]
     for case in cases:
         for backend, ids in zip(backends, chosen, strict=True):
             if case.id not in ids:

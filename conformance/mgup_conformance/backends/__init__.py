@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from importlib.metadata import entry_points
 
 from ..protocol import Backend
 
@@ -21,21 +22,41 @@ SHIPPED: dict[str, str] = {
 """Name -> ``module:Class``; the module is imported only when the backend is asked for."""
 
 
+ENTRY_POINTS = "mgup_conformance.backends"
+"""The group of entry points in which an installed package names backends of its own."""
+
+
+def known() -> dict[str, str]:
+    """Every name that needs no module: the shipped ones, and those of installed packages."""
+    installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {**installed, **SHIPPED}
+
+
 def load(name: str) -> Backend:
-    """The backend of a shipped name, or of ``package.module:Class`` (called without arguments).
+    """The backend of a name.
+
+    A known name; ``package.module:Class``, called without arguments; or either of them and the
+    interpreter that is to run it, ``torch@/envs/old/bin/python``.
 
     Raises:
-        ValueError: when there is no such backend, or it does not follow the protocol.
+        ValueError: when there is no such backend or interpreter, or it does not follow the
+            protocol.
         ImportError: when its framework is not installed.
     """
-    path = SHIPPED.get(name, name)
+    here, at, python = name.partition("@")
+    if at:
+        from ..remote import Remote
+
+        return Remote(here, python)
+    names = known()
+    path = names.get(name, name)
     module, colon, attribute = path.partition(":")
     if not colon:
-        near = difflib.get_close_matches(name, SHIPPED, n=1)
+        near = difflib.get_close_matches(name, names, n=1)
         raise ValueError(
             f"unknown backend {name!r}"
             + (f", did you mean {near[0]!r}?" if near else ".")
-            + f" Shipped: {', '.join(SHIPPED)}; or give your own as package.module:Class."
+            + f" Known: {', '.join(names)}; or give your own as package.module:Class."
         )
     try:
         made = getattr(importlib.import_module(module), attribute)()

@@ -1,0 +1,124 @@
+"""The support matrix, clauses by backends, as a page: Markdown for the docs, HTML to send."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+from .clauses import CLAUSES
+from .report import Plain, failures, skipped, totals, versions
+
+TITLE = "Support matrix"
+LEGEND = (
+    "A cell counts the cases that cite the clause and passed. Those skipped, because the backend "
+    "does not offer what they ask for, are counted apart; the reasons are below. A dash: no case "
+    "was run."
+)
+
+Table = Sequence[Sequence[str]]
+
+
+def _cell(counts: dict[str, int]) -> str:
+    bad, passed, left_out = counts["failed"] + counts["error"], counts["passed"], counts["skipped"]
+    said = [f"**FAILED {bad}**"] if bad else []
+    said += [f"{passed}"] if passed else []
+    said += [f"{left_out} skipped"] if left_out else []
+    return ", ".join(said) or "–"
+
+
+def _clauses(plain: Plain) -> Table:
+    head = ["clause", "what it says", *(one["name"] for one in plain["backends"])]
+    rows = [
+        [clause, statement, *(_cell(one["clauses"][clause]) for one in plain["backends"])]
+        for clause, statement in CLAUSES.items()
+    ]
+    return [head, *rows]
+
+
+def _backends(plain: Plain) -> Table:
+    head = ["backend", "versions", "host", "date", "set", "cases"]
+    rows = [
+        [one["name"], versions(one), one["host"], one["date"], one["set"], totals(one)]
+        for one in plain["backends"]
+    ]
+    return [head, *rows]
+
+
+def _reasons(plain: Plain) -> list[str]:
+    return [
+        f"{reason}: {n} skipped" for one in plain["backends"] for reason, n in skipped(one).items()
+    ]
+
+
+def _page(
+    plain: Plain,
+    heading: Callable[[int, str], str],
+    paragraph: Callable[[str], str],
+    table: Callable[[Table], str],
+    items: Callable[[Sequence[str]], str],
+    verbatim: Callable[[str], str],
+) -> str:
+    """The one page, whatever it is written in."""
+    parts = [heading(1, TITLE), table(_backends(plain)), heading(2, "Clauses"), paragraph(LEGEND)]
+    parts.append(table(_clauses(plain)))
+    if reasons := _reasons(plain):
+        parts += [heading(2, "Skipped"), items(reasons)]
+    if bad := failures(plain):
+        parts.append(heading(2, "Failed"))
+        parts += [verbatim(f"{name}: {result['message']}") for name, result in bad]
+    return "\n".join(parts)
+
+
+def markdown(plain: Plain) -> str:
+    """The page in Markdown."""
+
+    def table(rows: Table) -> str:
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:], ""])
+
+    return _page(
+        plain,
+        heading=lambda level, text: f"{'#' * level} {text}\n",
+        paragraph=lambda text: f"{text}\n",
+        table=table,
+        items=lambda texts: "".join(f"- {text}\n" for text in texts),
+        verbatim=lambda text: f"```text\n{text}\n```\n",
+    )
+
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}"
+    "strong{color:#b00020}pre{background:#f6f6f6;padding:.6em;overflow:auto}"
+)
+
+
+def page(plain: Plain) -> str:
+    """The page in HTML, by itself in one file."""
+
+    def cell(kind: str, text: str) -> str:
+        safe = html.escape(text)
+        if safe.startswith("**"):  # the one mark that a cell may have
+            safe = safe.replace("**", "<strong>", 1).replace("**", "</strong>", 1)
+        return f"<{kind}>{safe}</{kind}>"
+
+    def table(rows: Table) -> str:
+        head = "".join(cell("th", text) for text in rows[0])
+        body = "".join(
+            f"<tr>{''.join(cell('td', text) for text in row)}</tr>\n" for row in rows[1:]
+        )
+        return f"<table>\n<tr>{head}</tr>\n{body}</table>"
+
+    content = _page(
+        plain,
+        heading=lambda level, text: f"<h{level}>{html.escape(text)}</h{level}>",
+        paragraph=lambda text: f"<p>{html.escape(text)}</p>",
+        table=table,
+        items=lambda texts: f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>",
+        verbatim=lambda text: f"<pre>{html.escape(text)}</pre>",
+    )
+    head = f'<meta charset="utf-8"><title>MGUP: {TITLE}</title><style>{STYLE}</style>'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{content}\n</body></html>\n'
+    )

@@ -1,0 +1,129 @@
+"""The cases as pytest items: ``pytest --mgup-backend mypackage.module:Backend``.
+
+Ids are ``mgup::<backend>::<case>``. What is known to fail stays in a file of your own::
+
+    # ids or globs; with the backend before them, for that one only
+    run/muon_*
+    my-lion::rank/nan/*
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:  # at run time only when it is asked for: the plugin loads with every pytest
+    from .cases import Case
+    from .protocol import Backend
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the suite."""
+    group = parser.getgroup("mgup", "conformance suite of MGUP")
+    group.addoption(
+        "--mgup-backend", action="append", default=[], metavar="NAME",
+        help="check this backend, named as for mgup-conformance run; repeatable",
+    )  # fmt: skip
+    group.addoption(
+        "--mgup-xfails", type=Path, metavar="FILE",
+        help="ids or globs of cases known to fail, one a line; one that passes fails the run",
+    )  # fmt: skip
+    group.addoption(
+        "--mgup-full", action="store_true", help="all cases and steps, not the fast set"
+    )
+
+
+class CaseFailed(Exception):
+    """A case that failed; its message says all."""
+
+
+class CaseItem(pytest.Item):
+    """One case on one backend."""
+
+    def __init__(self, *, backend: Backend, case: Case, fast: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.backend, self.case, self.fast = backend, case, fast
+
+    def runtest(self) -> None:
+        from .runner import run_case
+
+        result = run_case(self.backend, self.case, fast=self.fast)
+        if result.status == "skipped":
+            pytest.skip(result.message)
+        if result.bad:
+            raise CaseFailed(result.message)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        if isinstance(excinfo.value, CaseFailed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.nodeid
+
+
+class BackendCases(pytest.Collector):
+    """All cases for one backend."""
+
+    def __init__(self, *, backend: Backend, fast: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.backend, self.fast = backend, fast
+
+    def collect(self) -> Iterator[CaseItem]:
+        from .catalogue import all_cases, cases_for
+
+        set_of = "fast" if self.fast else "standard"
+        for case in cases_for(self.backend, all_cases(fast=self.fast), set_of=set_of):
+            yield CaseItem.from_parent(
+                self, name=case.id, backend=self.backend, case=case, fast=self.fast
+            )
+
+
+@pytest.hookimpl(tryfirst=True)  # before -k and -m choose among the items
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add the cases of the backends that were asked for."""
+    fast, names = not config.getoption("mgup_full"), config.getoption("mgup_backend")
+    if not names:
+        return
+    from .backends import load
+
+    made: list[CaseItem] = []
+    for name in dict.fromkeys(names):
+        try:
+            backend = load(name)
+        except (ImportError, ValueError) as error:
+            raise pytest.UsageError(f"--mgup-backend {name}: {error}") from error
+        node = f"mgup::{backend.name}"
+        made += BackendCases.from_parent(
+            session, name=backend.name, nodeid=node, backend=backend, fast=fast
+        ).collect()
+    if file := config.getoption("mgup_xfails"):
+        _expect_failures(file, made)
+    items.extend(made)
+
+
+def _expect_failures(file: Path, items: list[CaseItem]) -> None:
+    try:
+        lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
+    except OSError as error:
+        raise pytest.UsageError(f"--mgup-xfails: {error}") from error
+    for glob in filter(None, lines):
+        found = [item for item in items if any(fnmatchcase(key, glob) for key in _keys(item))]
+        if not found:
+            keys = [key for item in items for key in _keys(item)]
+            near = difflib.get_close_matches(glob, keys, n=1, cutoff=0.3)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise pytest.UsageError(f"--mgup-xfails {file}: {glob!r} matches no case{hint}.")
+        for item in found:
+            item.add_marker(pytest.mark.xfail(reason=f"{glob} in {file.name}", strict=True))
+
+
+def _keys(item: CaseItem) -> tuple[str, str]:
+    return item.case.id, f"{item.backend.name}::{item.case.id}"

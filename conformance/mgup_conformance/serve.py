@@ -1,0 +1,66 @@
+"""The far side of :mod:`mgup_conformance.remote`: one backend, in an interpreter of its own.
+
+Needs NumPy and ml_dtypes there, and what the backend itself needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+from .backends import load
+from .protocol import Run
+from .wire import receive, send
+
+
+def plain_capabilities(offered: Any) -> dict[str, Any]:
+    """Capabilities as JSON can hold them."""
+    kinds = ("dtypes", "rules", "policies", "options")
+    return {**offered, **{kind: list(offered.get(kind, ())) for kind in kinds}}
+
+
+class Server:
+    """Answers calls by name; the last run that was begun is the one that goes on."""
+
+    def __init__(self, name: str) -> None:
+        self.backend = load(name)
+        self.current: Run | None = None
+
+    def hello(self) -> Any:
+        """Who is here."""
+        backend = self.backend
+        return [backend.name, backend.versions(), plain_capabilities(backend.capabilities())]
+
+    def multiplier(self, *arguments: Any) -> Any:
+        """As in the protocol."""
+        return self.backend.multiplier(*arguments)
+
+    def run(self, spec: Any, params: Any) -> Any:
+        """Begin a run. What is sent back shows whether it changed what it was given."""
+        self.current = self.backend.run(spec, params)
+        return params
+
+    def step(self, grads: Any, lr: float | None) -> Any:
+        """Take a step; parameters and state after it."""
+        assert self.current is not None
+        self.current.step(grads, lr)
+        return [self.current.params(), self.current.state()]
+
+
+def serve(name: str) -> None:
+    """Answer calls on standard input until it closes."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what frameworks print is no part of the conversation
+    server: Any = None
+    while True:
+        try:
+            call, *arguments = receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            server = server or Server(name)
+            send(out, {"value": getattr(server, call)(*arguments)})
+        except Exception:  # the near side is to know of it, whatever it is
+            send(out, {"error": traceback.format_exc(limit=-6)})
