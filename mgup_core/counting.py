@@ -53,7 +53,8 @@ class _Keys:
         self.int_dtype = xp.int64 if wide else xp.int32
         self.mantissa_bits = 52 if wide else 23
         bias, top = (1023, 2047) if wide else (127, 255)
-        self.infinity = top << self.mantissa_bits
+        self.subnormals = (1 << self.mantissa_bits) - 1  # left out: key 1 is the smallest normal
+        self.infinity = (top << self.mantissa_bits) - self.subnormals
         self.steps = 1 + (2 * self.infinity + 2).bit_length()
         powers = np.zeros(top + 1)
         powers[1:top] = np.ldexp(1.0, np.arange(1, top) - bias)
@@ -69,7 +70,7 @@ class _Keys:
     def decode(self, key: Array) -> Array:
         """The float of each key (n,): exact, since only powers of two are multiplied."""
         xp = self.xp
-        size = xp.abs(key)
+        size = xp.where(key == 0, key, xp.abs(key) + self.subnormals)
         exponent = size // (1 << self.mantissa_bits)
         fraction = xp.astype(size - exponent * (1 << self.mantissa_bits), self.dtype)
         value = (1.0 + fraction * 2.0**-self.mantissa_bits) * xp.take(self.powers, exponent, axis=0)
@@ -87,6 +88,7 @@ class _Keys:
         normal = (exponent > 0) & (size >= 1.0) & (size < 2.0)  # else 0, infinity or NaN
         fraction = xp.where(normal, (size - 1.0) * 2.0**self.mantissa_bits, xp.zeros_like(size))
         key = exponent * (1 << self.mantissa_bits) + xp.astype(fraction, self.int_dtype)
+        key = xp.maximum(key - self.subnormals, xp.zeros_like(key))
         return xp.where(x < 0, -key, key)
 
 
@@ -161,7 +163,7 @@ def _search(
     def proceed(carry: tuple[Array, ...]) -> tuple[Array, ...]:
         turn, bracket = carry[0], _Bracket(*carry[1:])
         low, high = bracket.low, bracket.high
-        middle = xp.clip(guess(turn, bracket), low + 1, xp.maximum(high - 1, low + 1))
+        middle = xp.maximum(xp.minimum(guess(turn, bracket), high - 1), low + 1)
         # Every third turn halves, whatever the guesses are worth.
         middle = xp.where(turn % 3 == 2, _midpoint(low, high), middle)
         return turn + 1, *narrow(bracket, xp.where(finished(bracket), low, middle))
@@ -172,7 +174,7 @@ def _search(
 
 def _quantiles(xp: Any, keys: _Keys, scores: Array, k: int, total: int) -> tuple[Array, Array]:
     """Keys (n,) that likely lie on both sides of the K-th largest, from a sample of each row."""
-    stride = max(1, total // SAMPLE)
+    stride = max(1, total // SAMPLE) | 1  # odd, not to walk along one column of a matrix
     sample = scores[:, ::stride]
     lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=device(scores))
     ordered = xp.sort(xp.where(sample == sample, sample, lowest), axis=-1)
@@ -216,13 +218,11 @@ def _threshold(
 
     def guess(turn: Array, bracket: _Bracket) -> Array:
         low, high = keys.decode(bracket.low), keys.decode(bracket.high)
-        value = low + (high - low) * bracket.share(target, scores.dtype, xp)
-        finite = xp.abs(value) < xp.inf
-        middle = xp.where(
-            finite,
-            keys.encode(xp.where(finite, value, xp.zeros_like(value))),
-            _midpoint(bracket.low, bracket.high),
-        )
+        zero = xp.zeros_like(low)
+        finite = (xp.abs(low) < xp.inf) & (xp.abs(high) < xp.inf)
+        share = xp.where(finite, bracket.share(target, scores.dtype, xp), zero)
+        value = xp.where(finite, low, zero) * (1.0 - share) + xp.where(finite, high, zero) * share
+        middle = xp.where(finite, keys.encode(value), _midpoint(bracket.low, bracket.high))
         if sample is None:
             return middle
         return xp.where(turn == 0, sample[0], xp.where(turn == 1, sample[1], middle))

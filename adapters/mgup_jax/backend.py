@@ -67,10 +67,11 @@ class JaxBackend(Backend):
         if isinstance(a, np.generic) and isinstance(b, np.generic):
             with np.errstate(all="ignore"):
                 return a / b
-        if self.strict:
-            # XLA divides by a constant, or by one number for all, by multiplying with its
-            # reciprocal. It does not look behind a barrier.
-            b = jnp.broadcast_to(b, np.broadcast_shapes(np.shape(a), np.shape(b)))
+        shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+        if self.strict and (shape == () or np.shape(b) != shape):
+            # XLA divides by one number for all by multiplying with its reciprocal. It does not
+            # look behind a barrier.
+            b = jnp.broadcast_to(b, shape)
             b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
         return self._fence(a / b)
 

@@ -12,8 +12,10 @@ from jax import lax
 
 from mgup_core import counting_mask
 from mgup_core.partition import partition_mask
+from mgup_core.threshold import SAMPLE, exact_cut, guess, resolve, scan
 
 SELECTIONS = ("auto", "callback", "graph")
+_BLOCK = 1 << 16
 
 
 def check_selection(selection: Any) -> None:
@@ -26,10 +28,10 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
     """The mask of the k largest in each row of canonical ``scores`` (n, d), bool (n, d).
 
     Args:
-        selection: ``"callback"`` calls ``numpy.partition`` on the host, the fastest way where one
-            CPU device holds the scores. ``"graph"`` counts inside the program, so that it can be
-            exported, sharded and run anywhere. ``"auto"`` is the callback where the program runs
-            on the only CPU device, else the graph.
+        selection: ``"callback"`` asks NumPy for the threshold, the fastest way where one CPU device
+            holds the scores. ``"graph"`` counts inside the program, so that it can be exported,
+            sharded and run anywhere. ``"auto"`` is the callback where the program runs on the only
+            CPU device, else the graph.
     """
     if scores.size == 0:
         return jnp.zeros(scores.shape, bool)
@@ -38,7 +40,7 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
     if selection == "graph":
         return graph_mask(scores, k)
     if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":
-        return jnp.asarray(_host_mask(scores, k))  # nothing to compile
+        return jnp.asarray(partition_mask(np.asarray(scores), k))  # nothing to compile
     if selection == "callback":
         return callback_mask(scores, k)
     return lax.platform_dependent(
@@ -46,16 +48,44 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
     )
 
 
-def _host_mask(scores: Any, k: int) -> Any:
-    """The mask of rows with any number of leading axes, which vmap adds."""
+def _host_cuts(scores: Any, k: int) -> tuple[Any, Any]:
+    """For rows (..., d): the threshold, and the index below which its ties are in, (..., 1)."""
     scores = np.asarray(scores)
-    return partition_mask(scores.reshape(-1, scores.shape[-1]), k).reshape(scores.shape)
+    cuts = [_cut(row, k) for row in scores.reshape(-1, scores.shape[-1])]
+    shape = (*scores.shape[:-1], 1)
+    thresholds, bounds = zip(*cuts, strict=True)
+    return np.array(thresholds, scores.dtype).reshape(shape), np.array(bounds, "i4").reshape(shape)
+
+
+def _cut(row: Any, k: int) -> tuple[float, int]:
+    """One pass over blocks that fit the cache, against a bracket guessed from a sample."""
+    spans = [slice(i, i + _BLOCK) for i in range(0, row.size, _BLOCK)]
+    found = None
+    if row.size > 2 * SAMPLE:
+        low, high = guess(row[:: row.size // SAMPLE | 1], k / row.size)
+        found = resolve([scan(row[span], low, high) for span in spans], k, low, high)
+    threshold, need = found or exact_cut(row, k)
+    if found:
+        threshold = max(threshold, low)  # below it, when exactly k scores are above low
+    for span in spans if need else ():
+        ties = np.flatnonzero(row[span] == threshold)
+        if need <= ties.size:
+            return threshold, span.start + int(ties[need - 1]) + 1
+        need -= ties.size
+    return threshold, 0
 
 
 def callback_mask(scores: Any, k: int) -> Any:
-    """The mask, from the host."""
-    result = jax.ShapeDtypeStruct(scores.shape, bool)
-    return jax.pure_callback(partial(_host_mask, k=k), result, scores, vmap_method="expand_dims")
+    """The mask, by a threshold from the host; NaN and -inf are left out, as P7 would."""
+    n, d = scores.shape
+    results = (
+        jax.ShapeDtypeStruct((n, 1), scores.dtype),
+        jax.ShapeDtypeStruct((n, 1), jnp.int32),
+    )
+    threshold, bound = jax.pure_callback(
+        partial(_host_cuts, k=k), results, scores, vmap_method="expand_dims"
+    )
+    return (scores > threshold) | ((scores == threshold) & (jnp.arange(d) < bound))
 
 
 def graph_mask(scores: Any, k: int) -> Any:
