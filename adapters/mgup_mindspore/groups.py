@@ -37,7 +37,7 @@ _BETA = re.compile(r"b(\d)")
 
 
 def rule_defaults(rule_class: type[Rule]) -> Group:
-    """A rule's hyperparameters under MindSpore's names: b1, b2, … are ``beta1, beta2``, …"""
+    """A rule's hyperparameters under MindSpore's names: b1, b2, … are ``beta1, beta2, …``."""
     rule = rule_class()
     return {_BETA.sub(r"beta\1", f.name): getattr(rule, f.name) for f in fields(rule)}
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import array_api_compat.numpy as numpy_xp
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from mgup_core import Policy, Rule, update_array
-from mgup_core.scalars import host_correction, traced_correction
+from mgup_core import Backend, NumPyBackend, Policy, Rule, update_array
+from mgup_core.scalars import traced_correction
 
 from .backend import Beta, MindSporeBackend, compute_dtype
 from .namespace import assign
@@ -49,6 +50,10 @@ def fresh_state(rule: Rule, p: Parameter, dtype: Any) -> dict[str, Parameter]:
 class ParameterStep(nn.Cell):
     """One step of one parameter and its state, in place.
 
+    A graph takes in :meth:`construct`; PyNative calls :meth:`__call__`. Where tensors lie in host
+    memory that is the core on NumPy views of them, which saves the dispatch of some sixty
+    operations; elsewhere it is the recorded program, operation by operation.
+
     Args:
         state: by the rule's names.
         lr_dtype: of the learning rate and the decay that the step is given.
@@ -64,54 +69,85 @@ class ParameterStep(nn.Cell):
         betas: list[Beta],
     ) -> None:
         super().__init__(auto_prefix=False)
-        # Plain tuples: the parameters are the network's and the optimizer's, not this cell's.
+        self.settings, self.names = settings, tuple(state)
+        # A plain tuple: the parameters are the network's and the optimizer's, not this cell's.
         self.slots = (p, *state.values())
-        self.stores = nn.CellList([Store(x.dtype) for x in self.slots], auto_prefix=False)
         xp = Recorder()
         be = MindSporeBackend(xp, compute_dtype(p.dtype), betas)
         w, *arrays = (xp.symbol(f"slots[{i}]", x.shape, x.dtype) for i, x in enumerate(self.slots))
-        g = be.cast(xp.symbol("g", p.shape, p.dtype), be.dtype)
-        if settings.scale != 1.0:
-            g = be.mul(g, be.scalar(1.0 / settings.scale))
-        update = update_array(
-            be,
-            settings.rule,
-            settings.policy,
-            w,
-            g,
-            dict(zip(state, arrays, strict=True)),
-            xp.symbol("t", (), ms.int32),
-            lr=xp.symbol("lr", (), lr_dtype),
-            weight_decay=xp.symbol("decay", (), lr_dtype) if settings.decays else 0.0,
-            stacked_dims=settings.stacked_dims,
+        g, t = xp.symbol("g", p.shape, p.dtype), xp.symbol("t", (), ms.int32)
+        lr, decay = (xp.symbol(name, (), lr_dtype) for name in ("lr", "decay"))
+        self.program = xp.cell(
+            "slots, g, t, lr, decay, corrections",
+            _step(be, settings, w, g, arrays, t, lr, decay, state),
         )
-        moved = be.cast(be.cast(w, be.dtype) - update.delta, p.dtype)
-        new = [moved, *(update.state[name] for name in state)]
-        self.program = xp.cell("slots, g, t, lr, decay, corrections", new)
 
     def construct(
         self, g: Tensor, t: Tensor, lr: Tensor, decay: Tensor, corrections: Sequence[Tensor]
     ) -> None:
         new = self.program(self.slots, g, t, lr, decay, corrections)
-        for i in range(len(self.stores)):
-            self.stores[i](self.slots[i], new[i])
+        for i in range(len(self.slots)):
+            assign(self.slots[i], new[i])
+
+    def __call__(
+        self, g: Tensor, t: Tensor, lr: Tensor, decay: Tensor, corrections: Sequence[Tensor]
+    ) -> None:
+        if not on_host():
+            self.construct(g, t, lr, decay, corrections)
+            return
+        dtype = NUMPY[compute_dtype(self.slots[0].dtype)]
+        be = NumPyBackend(numpy_xp, dtype)
+        w, *arrays = (host_view(x) for x in self.slots)
+        rates = (float(x.asnumpy()) for x in (lr, decay))
+        with np.errstate(all="ignore"):
+            new = _step(
+                be, self.settings, w, host_view(g), arrays, int(t.asnumpy()), *rates, self.names
+            )
+        for p, value in zip(self.slots, new, strict=True):
+            store(p, value)
 
 
-class Store(nn.Cell):
-    """Puts a tensor into a parameter of its dtype."""
+def _step(
+    be: Backend,
+    settings: Settings,
+    w: Any,
+    g: Any,
+    arrays: Sequence[Any],
+    t: Any,
+    lr: Any,
+    decay: Any,
+    names: Iterable[str],
+) -> list[Any]:
+    """The parameter and its state after one step, each in the dtype it had."""
+    if settings.scale != 1.0:
+        g = be.mul(be.cast(g, be.dtype), be.scalar(1.0 / settings.scale))
+    update = update_array(
+        be,
+        settings.rule,
+        settings.policy,
+        w,
+        g,
+        dict(zip(names, arrays, strict=True)),
+        t,
+        lr=lr,
+        weight_decay=decay if settings.decays else 0.0,
+        stacked_dims=settings.stacked_dims,
+    )
+    moved = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
+    return [moved, *(update.state[name] for name in names)]
 
-    def __init__(self, dtype: Any) -> None:
-        super().__init__(auto_prefix=False)
-        self.narrow = dtype == ms.bfloat16
 
-    def __call__(self, p: Parameter, value: Tensor) -> None:
-        if self.narrow and on_host():  # no kernel of the CPU assigns bfloat16
-            p.set_data(value)
-        else:
-            assign(p, value)
+def host_view(x: Tensor) -> Any:
+    """A tensor in host memory as NumPy sees it; bfloat16, which it does not know, as float32."""
+    return (x.astype(ms.float32) if x.dtype == ms.bfloat16 else x).asnumpy()
 
-    def construct(self, p: Parameter, value: Tensor) -> None:
-        assign(p, value)
+
+def store(p: Parameter, value: Any) -> None:
+    """Put an array into a parameter in host memory, rounded to bfloat16 if it is of that."""
+    if p.dtype == ms.bfloat16:  # which no kernel of the CPU assigns
+        p.set_data(Tensor.from_numpy(value).astype(ms.bfloat16))
+    else:
+        assign(p, Tensor.from_numpy(np.ascontiguousarray(value)))
 
 
 class Corrections(nn.Cell):
@@ -122,19 +158,14 @@ class Corrections(nn.Cell):
 
     def __init__(self, betas: Sequence[Beta]) -> None:
         super().__init__(auto_prefix=False)
-        self.betas = tuple(betas)
         xp = Recorder()
         t = xp.symbol("t", (), ms.int32)
         recorded = [traced_correction(MindSporeBackend(xp, dt), beta, t) for beta, dt in betas]
         self.program = xp.cell("t", recorded)
 
     def __call__(self, t: Tensor) -> tuple[Tensor, ...]:
-        if not on_host():
-            return self.program.compiled(t)  # type: ignore[no-any-return]
-        step = int(t.asnumpy())
-        return tuple(
-            Tensor(host_correction(NUMPY[dtype], beta, step)) for beta, dtype in self.betas
-        )
+        # On the host the core makes its own, from the number t.
+        return () if on_host() else self.program.compiled(t)
 
     def construct(self, t: Tensor) -> tuple[Tensor, ...]:
         return self.program(t)
