@@ -2,6 +2,7 @@
 
     python examples/train_lm.py
     python examples/train_lm.py --optimizers adamw,mgup-adamw --steps 1000 --lr mgup-adamw=2e-3
+    python examples/train_lm.py --backend jax --optimizers adamw,mgup-adamw
 
 The optimizers take turns, step by step, on the same batches from the same initial weights: what
 else the machine does slows all of them alike, and Ctrl-C leaves curves of equal length.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import signal
 import sys
 import time
@@ -27,6 +29,12 @@ from lm.recipes import DEFAULT_NAMES, RECIPES, Recipe
 from lm.report import Curve, align, summaries, table, write_csv, write_summary
 from lm.trainer import Settings, Trainer
 
+BACKENDS = {
+    "numpy": ("lm.numpy_trainer", "NumPyTrainer"),
+    "torch": ("lm.torch_trainer", "TorchTrainer"),
+    "jax": ("lm.jax_trainer", "JaxTrainer"),
+    "mindspore": ("lm.mindspore_trainer", "MindSporeTrainer"),
+}
 HELD_OUT_BATCHES = 16
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 
@@ -37,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         curves, interrupted = run(args, console)
-    except (ValueError, OSError) as error:  # What the model, an optimizer or the disk refuses.
+    # What the model, an optimizer or the disk refuses, and a framework that is not installed.
+    except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         curves, interrupted = [], True
@@ -87,9 +96,12 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--warmup", type=int, help="steps of linear warmup (default a tenth)")
     how.add_argument("--batch", type=positive, default=16, help="windows a batch (default 16)")
     how.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
-    how.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default cpu)")
+    how.add_argument(
+        "--backend", choices=BACKENDS, default="torch", help="the framework (default torch)"
+    )
+    how.add_argument("--device", default="cpu", help="torch's: cpu, cuda, mps, ... (default cpu)")
     # A model this small gains little from a second thread, and much from not waiting for one.
-    how.add_argument("--threads", type=positive, default=1, help="on the CPU (default 1)")
+    how.add_argument("--threads", type=positive, default=1, help="torch's, on the CPU (default 1)")
     how.add_argument(
         "--data",
         type=Path,
@@ -182,9 +194,8 @@ def make_settings(args: argparse.Namespace) -> Settings:
 
 def make_trainer(recipe: Recipe, settings: Settings) -> Trainer:
     # Imported here so that --help and wrong arguments need not wait for the framework.
-    from lm.torch_trainer import TorchTrainer
-
-    return TorchTrainer(recipe, settings)
+    module, name = BACKENDS[settings.backend]
+    return getattr(importlib.import_module(module), name)(recipe, settings)
 
 
 def train(

@@ -1,1 +1,1 @@
-"""The parts of the language-model example; only `torch_trainer` knows a framework."""
+"""The parts of the language-model example; only the trainers know a framework."""

@@ -50,9 +50,13 @@ class Curve:
             "held_out_step": held_out_step,
             "milliseconds_per_step": 1e3 * float(np.median([s.seconds for s in timed])),
             "milliseconds_optimizer": 1e3 * float(np.median([s.optimizer_seconds for s in timed])),
-            "mean_multiplier": float(np.mean([s.multiplier for s in self.steps])),
+            "mean_multiplier": self._mean_multiplier(),
             "steps_to_adamw": self._steps_to(target, window),
         }
+
+    def _mean_multiplier(self) -> float | None:
+        known = [step.multiplier for step in self.steps if step.multiplier is not None]
+        return float(np.mean(known)) if known else None
 
     def _steps_to(self, target: float, window: int) -> int | None:
         reached = np.flatnonzero(self.smoothed(window) <= target)
@@ -80,7 +84,7 @@ def table(rows: Sequence[Row], window: int) -> Table:
             f"loss: nats per byte. training: mean of the last {window} batches; held-out: files"
             f" never trained on, at step {rows[0]['held_out_step']}.\n"
             "ms/step: median; in brackets, the optimizer's share of it.\n"
-            "mean multiplier: over all coordinates and steps.\n"
+            "mean multiplier: over all coordinates and steps; – where the framework keeps none.\n"
             f"steps to AdamW: until the mean of the last {window} training losses is no higher than"
             " AdamW's at its end; some batches are easier, so AdamW may have been there before."
         ),
@@ -105,7 +109,7 @@ def table(rows: Sequence[Row], window: int) -> Table:
             f"{row['training_loss']:.3f}",
             f"{row['held_out_loss']:.3f}",
             f"{row['milliseconds_per_step']:.0f} ({row['milliseconds_optimizer']:.1f})",
-            f"{row['mean_multiplier']:.3f}",
+            "–" if row["mean_multiplier"] is None else f"{row['mean_multiplier']:.3f}",
             str(row["steps_to_adamw"] or "never"),
         )
     return result

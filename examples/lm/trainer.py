@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from lm.data import VOCABULARY, Batch
+from lm.recipes import Recipe, schedule
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Settings:
     heads: int
     context: int
     seed: int
+    backend: str
     device: str
     threads: int
     tau: float
@@ -35,7 +39,8 @@ class Step(NamedTuple):
     loss: float
     seconds: float
     optimizer_seconds: float
-    multiplier: float
+    multiplier: float | None
+    """Mean over all coordinates of the model; None where the framework's optimizer keeps none."""
 
 
 class Trainer(Protocol):
@@ -44,6 +49,32 @@ class Trainer(Protocol):
     def step(self, batch: Batch) -> Step: ...
 
     def evaluate(self, batches: Sequence[Batch]) -> float: ...
+
+
+class TwoPartTrainer(ABC):
+    """The clock around a step, for frameworks in which it is two calls."""
+
+    @abstractmethod
+    def differentiate(self, batch: Batch) -> tuple[float, Any]:
+        """The loss, and the gradients in whatever form `update` takes them."""
+
+    @abstractmethod
+    def update(self, gradients: Any) -> float | None:
+        """Move the weights; the mean multiplier if it is known."""
+
+    def step(self, batch: Batch) -> Step:
+        started = time.perf_counter()
+        loss, gradients = self.differentiate(batch)
+        differentiated = time.perf_counter()
+        multiplier = self.update(gradients)
+        finished = time.perf_counter()
+        return Step(loss, finished - started, finished - differentiated, multiplier)
+
+
+def rates(recipe: Recipe, settings: Settings) -> list[float]:
+    """The learning rate of every step."""
+    factors = (schedule(i, settings.steps, settings.warmup) for i in range(settings.steps))
+    return [recipe.lr * factor for factor in factors]
 
 
 def initial_weights(settings: Settings) -> dict[str, np.ndarray]:
