@@ -33,13 +33,11 @@ class JaxBackend(Backend):
     Args:
         dtype: the compute dtype, float32 or float64.
         selection: see :func:`mgup_jax.selection.select`.
-        strict: whether products, quotients and roots are fenced against XLA's rewriting, so that
-            the bits are the reference's (N5).
     """
 
-    def __init__(self, dtype: Any, selection: str = "auto", strict: bool = True) -> None:
+    def __init__(self, dtype: Any, selection: str = "auto") -> None:
         super().__init__(jnp, jnp.dtype(dtype))
-        self.selection, self.strict = selection, strict
+        self.selection = selection
         self._corrections: dict[float, tuple[Any, Any]] = {}
 
     def scalar(self, value: Any) -> Any:
@@ -55,7 +53,7 @@ class JaxBackend(Backend):
         Without it, x contracts with a sum that it enters (N5). Barriers do not help: XLA drops
         them before LLVM makes the fused multiply-add.
         """
-        if not self.strict or not is_traced(x):
+        if not is_traced(x):
             return x
         return jnp.where(x == x, x, self.host_dtype(np.nan))
 
@@ -68,12 +66,12 @@ class JaxBackend(Backend):
             with np.errstate(all="ignore"):
                 return a / b
         shape = np.broadcast_shapes(np.shape(a), np.shape(b))
-        if self.strict and (shape == () or np.shape(b) != shape):
+        if shape == () or np.shape(b) != shape:
             # XLA divides by one number for all by multiplying with its reciprocal. It does not
             # look behind a barrier.
             b = jnp.broadcast_to(b, shape)
             b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
-        return self._fence(a / b)
+        return a / b
 
     def sqrt(self, x: Any) -> Any:
         return self._fence(jnp.sqrt(x))  # x / sqrt(y) would become x * rsqrt(y)

@@ -54,7 +54,6 @@ class Settings:
     tau_min: float = 0.01
     stacked_dims: Any = 0
     selection: str = "auto"
-    strict: bool = True
 
     @property
     def decays(self) -> bool:
@@ -117,7 +116,7 @@ class Settings:
 
     def backend(self, dtype: Any) -> JaxBackend:
         """The core's operations in a compute dtype."""
-        return JaxBackend(dtype, self.selection, self.strict)
+        return JaxBackend(dtype, self.selection)
 
 
 def known(name: str, value: Any) -> Any:

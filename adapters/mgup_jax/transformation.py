@@ -17,6 +17,7 @@ from mgup_core import Rule, update_array
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Settings
+from .sharding import automatic
 from .state import MGUPState, by_leaf, by_name, initial
 
 
@@ -74,7 +75,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         kept = by_name(list(states), state.moments, treedef)
         return treedef.unflatten(deltas), MGUPState(count, kept)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, automatic(update))
 
 
 def transformation(

@@ -15,6 +15,7 @@ from mgup_core.update import apply_split
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Scheduled, Settings
+from .sharding import automatic
 from .state import MGUPState
 
 _PROBES = 3  # a warmup may begin at a rate of 0
@@ -42,7 +43,6 @@ def mgup(
     tau_min: float = 0.01,
     stacked_dims: Any = 0,
     selection: str = "auto",
-    strict: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """Rescale the updates of an optimizer that knows nothing of MGUP.
 
@@ -84,7 +84,6 @@ def mgup(
         tau_min=tau_min,
         stacked_dims=stacked_dims,
         selection=selection,
-        strict=strict,
     )
     inner = optax.with_extra_args_support(inner)
 
@@ -133,7 +132,7 @@ def mgup(
         deltas = treedef.unflatten(rescale(*job) for job in jobs)
         return deltas, MGUPWrapperState(optax.safe_increment(state.count), inner_state)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, automatic(update))
 
 
 def _refuse_twice(inner_state: Any) -> None:
