@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("mindspore", reason="mgup_mindspore needs MindSpore")
 
-import mgup_mindspore  # noqa: E402, F401  (its warm-up comes before any operation)
+import mgup_mindspore  # noqa: F401  (its warm-up comes before any operation)
 
 
 @pytest.fixture(autouse=True)

@@ -49,9 +49,7 @@ class Beside:
 
     def gradients(self) -> list[np.ndarray]:
         wide = np.float64 if self.expected[0].dtype == np.float64 else np.float32
-        return [
-            chaotic(self.rng.standard_normal(w.shape).astype(wide), w) for w in self.expected
-        ]
+        return [chaotic(self.rng.standard_normal(w.shape).astype(wide), w) for w in self.expected]
 
     def step(self, grads=None, lr=None) -> None:
         grads = self.gradients() if grads is None else grads
@@ -61,7 +59,7 @@ class Beside:
         self.check()
 
     def check(self) -> None:
-        held = {name: 0 for name in ("exp_avg", "exp_avg_sq", "momentum_buffer")}
+        held = dict.fromkeys(("exp_avg", "exp_avg_sq", "momentum_buffer"), 0)
         for i, (w, p) in enumerate(zip(self.expected, self.params, strict=True)):
             for name, value in self.state.arrays[i].items():
                 actual = to_numpy(getattr(self.optimizer, name)[held[name]])
