@@ -94,16 +94,17 @@ def pytest_collection_modifyitems(
         return
     from .backends import load
 
-    made: list[CaseItem] = []
+    made: list[Any] = []
     for name in dict.fromkeys(names):
         try:
             backend = load(name)
         except (ImportError, ValueError) as error:
             raise pytest.UsageError(f"--mgup-backend {name}: {error}") from error
         node = f"mgup::{backend.name}"
-        made += BackendCases.from_parent(
+        collector = BackendCases.from_parent(
             session, name=backend.name, nodeid=node, backend=backend, fast=fast
-        ).collect()
+        )
+        made += session.genitems(collector)
     if file := config.getoption("mgup_xfails"):
         _expect_failures(file, made)
     items.extend(made)

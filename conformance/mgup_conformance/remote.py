@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .protocol import Array, PolicySpec, RunSpec
 from .wire import receive, send
@@ -38,6 +38,12 @@ def _shipment() -> str:
     return folder.name
 
 
+def _end(process: subprocess.Popen[bytes], words: IO[bytes]) -> None:
+    process.kill()
+    process.communicate()  # closes the pipes, and takes note of the end
+    words.close()
+
+
 class Remote:
     """A backend of any name, run by another Python.
 
@@ -61,8 +67,9 @@ class Remote:
                 start_new_session=True,  # Ctrl-C is for this side, which closes the other
             )  # fmt: skip
         except OSError as error:
+            self._words.close()
             raise ValueError(f"--python {python}: {error}") from error
-        weakref.finalize(self, self._process.kill)
+        weakref.finalize(self, _end, self._process, self._words)
         try:
             inner, self._versions, self._capabilities = self.call("hello")
         except RemoteError as error:
@@ -81,7 +88,7 @@ class Remote:
         try:
             send(stdin, message)
             answer = receive(stdout)  # type: ignore[arg-type]
-        except (EOFError, BrokenPipeError):
+        except (EOFError, OSError):
             code = self._process.wait()
             self._words.seek(0)
             last = self._words.read()[-2000:].decode(errors="replace")
@@ -97,7 +104,9 @@ class Remote:
         return dict(self._capabilities)
 
     def multiplier(self, policy: PolicySpec, a: Array, g: Array, stacked_dims: int) -> Array:
-        phi: Array = self.call("multiplier", policy, a, g, stacked_dims)
+        phi: Array
+        phi, *after = self.call("multiplier", policy, a, g, stacked_dims)
+        _mirror((a, g), after)
         return phi
 
     def run(self, spec: RunSpec, params: Sequence[Array]) -> RemoteRun:
@@ -110,6 +119,7 @@ class RemoteRun:
     def __init__(self, owner: Remote, spec: RunSpec, params: Sequence[Array]) -> None:
         self.owner = owner
         self.weights, self.kept = owner.call("run", spec, list(params)), [{} for _ in params]
+        _mirror(params, self.weights)
 
     def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
         self.weights, self.kept = self.owner.call("step", list(grads), lr)
@@ -119,6 +129,12 @@ class RemoteRun:
 
     def state(self) -> list[dict[str, Array]]:
         return list(self.kept)
+
+
+def _mirror(given: Sequence[Array], after: Sequence[Array]) -> None:
+    """Do here what was done there to what was sent: a backend is to change nothing of it."""
+    for x, changed in zip(given, after, strict=True):
+        x[...] = changed
 
 
 def _environment(python: str) -> str:

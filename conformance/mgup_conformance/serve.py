@@ -33,12 +33,12 @@ class Server:
         backend = self.backend
         return [backend.name, backend.versions(), plain_capabilities(backend.capabilities())]
 
-    def multiplier(self, *arguments: Any) -> Any:
-        """As in the protocol."""
-        return self.backend.multiplier(*arguments)
+    def multiplier(self, policy: Any, a: Any, g: Any, stacked_dims: int) -> Any:
+        """The multiplier, and what became of the operands."""
+        return [self.backend.multiplier(policy, a, g, stacked_dims), a, g]
 
     def run(self, spec: Any, params: Any) -> Any:
-        """Begin a run. What is sent back shows whether it changed what it was given."""
+        """Begin a run; what became of the parameters that it was given."""
         self.current = self.backend.run(spec, params)
         return params
 

@@ -10,17 +10,10 @@ import sys
 import pytest
 
 from mgup_conformance import golden
+from mgup_conformance.backends import load
 from mgup_conformance.cli import FAILED, OK, USAGE, main
 
-HERE = pathlib.Path(__file__).parent
 QUICK = ["--fast", "--case", "rank/ties/*", "--case", "P3"]
-
-
-@pytest.fixture
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(HERE)
-    yield
-    sys.modules.pop("toy_port", None)
 
 
 def test_list(capsys):
@@ -44,6 +37,7 @@ def test_run_and_report(capsys, tmp_path):
     assert backend["clauses"]["P3"] == {"passed": 1, "failed": 0, "error": 0, "skipped": 0}
     assert backend["clauses"]["R1"] == dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     assert {r["status"] for r in backend["results"]} == {"passed"}
+    assert backend["totals"]["passed"] == len(backend["results"])
     assert main(["report", str(file)]) == OK
     assert "numpy" in capsys.readouterr().out
 
@@ -86,6 +80,9 @@ def test_several_backends_beside_each_other(capsys):
         (["run", "--json", "/no/such/folder/x.json"], "there is no such directory"),
         (["report", "/no/such/file.json"], "No such file"),
         (["run", "--backend", "no_such_module:X"], "No module named 'no_such_module'"),
+        (["run", "--python", "/no/such/python"], "--python /no/such/python: "),
+        (["run", "--jobs", "0"], "--jobs 0 is below 1"),
+        (["run", "--case", "p12"], "matches 'p12'; the nearest is 'P12'"),
     ],
 )
 def test_usage(capsys, arguments, message):
@@ -99,6 +96,74 @@ def test_a_file_that_is_no_report(capsys, tmp_path, text):
     file.write_text(text)
     assert main(["report", str(file)]) == USAGE
     assert "x.json" in capsys.readouterr().err
+
+
+def test_several_processes_find_the_same(capsys, tmp_path, toys):
+    reports = []
+    for jobs in ("1", "2"):
+        file = tmp_path / f"{jobs}.json"
+        arguments = ["--backend", "toy_port:WrongPort", "--backend", "numpy", *QUICK]
+        run = ["run", *arguments, "--case", "run/adamw/mgup/*", "--jobs", jobs]
+        assert main([*run, "--json", str(file)]) == FAILED
+        reports.append(json.loads(file.read_text()))
+    for plain in reports:
+        for backend in plain["backends"]:
+            backend["results"].sort(key=lambda result: result["case"])
+            for result in backend["results"]:
+                del result["seconds"]
+    assert reports[0] == reports[1]
+
+
+def test_another_python(capsys, tmp_path):
+    """--python is for the backends that name none of their own."""
+    file = tmp_path / "report.json"
+    backends = ["--backend", "numpy", "--backend", f"array_api_strict@{sys.executable}"]
+    arguments = ["run", *backends, "--python", sys.executable, *QUICK, "--json", str(file)]
+    assert main(arguments) == OK
+    environment = pathlib.Path(sys.executable).parent.parent.name
+    names = [backend["name"] for backend in json.loads(file.read_text())["backends"]]
+    assert names == [f"numpy@{environment}", f"array_api_strict@{environment}"]
+
+
+def test_entry_points(capsys, tmp_path, monkeypatch, toys):
+    """An installed package names backends of its own; a name of ours stays ours."""
+    installed = tmp_path / "stranger-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    points = "[mgup_conformance.backends]\nstranger = toy_port:Port\nnumpy = toy_port:Port\n"
+    (installed / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load("stranger").name == "toy"
+    assert load("numpy").name == "numpy"
+    assert main(["list", "--case", "P3"]) == OK
+    assert "stranger" in capsys.readouterr().out
+
+
+def test_reports_become_one_matrix(capsys, tmp_path, toys):
+    """Merged from several runs; skipped with reasons; failed in bold; nothing is markup."""
+    files = []
+    for name in ("numpy", "toy_port:WrongPort"):
+        files.append(tmp_path / f"{len(files)}.json")
+        cases = ["--case", "run/adamw/mgup/*", "--case", "run/lion/large/*", "--case", "P3"]
+        main(["run", "--fast", "--backend", name, *cases, "--json", str(files[-1])])
+    markdown, html, merged = (tmp_path / name for name in ("x.md", "x.html", "x.json"))
+    outputs = ["--markdown", str(markdown), "--html", str(html), "--json", str(merged)]
+    assert main(["report", *map(str, files), *outputs]) == FAILED
+    text = markdown.read_text()
+    assert "| clause | what it says | numpy | wrong_toy |" in text
+    assert "| P3 | K = floor(tau * d) in exact decimal arithmetic | 1 | 1 |" in text
+    assert "**FAILED 1**" in text
+    assert "lion (not yet ported)" in text
+    assert "  at step 1, parameter 0" in text
+    page = html.read_text()
+    assert page.startswith("<!doctype html>")
+    assert "<strong>FAILED 1</strong>" in page
+    assert "1[s &gt; 0]" in page
+    plain = json.loads(merged.read_text())
+    assert [backend["name"] for backend in plain["backends"]] == ["numpy", "wrong_toy"]
+    assert {r["status"] for b in plain["backends"] for r in b["results"]} == {"failed", "skipped"}
+    assert main(["report", str(merged), "--markdown", str(tmp_path / "again.md")]) == FAILED
+    assert (tmp_path / "again.md").read_text() == text
 
 
 def test_as_a_module():

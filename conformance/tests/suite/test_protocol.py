@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -15,14 +14,6 @@ from mgup_conformance.protocol import POLICIES, RULES, STATE, Backend
 from mgup_conformance.runner import select
 
 HERE = pathlib.Path(__file__).parent
-
-
-@pytest.fixture
-def toys(monkeypatch):
-    """The stranger's module on the path, as an installed package would be."""
-    monkeypatch.syspath_prepend(HERE)
-    yield
-    sys.modules.pop("toy_port", None)
 
 
 def test_the_port_is_short_and_imports_nothing_of_ours():

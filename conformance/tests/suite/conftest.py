@@ -1,0 +1,21 @@
+"""What several tests of the suite use."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """The stranger's module on the path, as an installed package would be."""
+    here = str(pathlib.Path(__file__).parent)
+    monkeypatch.syspath_prepend(here)
+    # For other interpreters, too.
+    inherited = [p for p in sys.path if p]
+    monkeypatch.setenv("PYTHONPATH", ":".join([here, *inherited]))
+    yield
+    for name in ("toy_port", "toy_faults"):
+        sys.modules.pop(name, None)
