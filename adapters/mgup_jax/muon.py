@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -78,7 +79,17 @@ def mgup_muon(
     adam_b2: float = 0.95,
     adam_eps: float = 1e-8,
     adam_weight_decay: Scheduled = None,
-    **mgup: Any,
+    mask: Any = None,
+    mu_dtype: Any = None,
+    state_dtype: Any = None,
+    tau: float = 0.5,
+    alpha: Scheduled = None,
+    gamma: Scheduled = None,
+    mode: str = "rank",
+    ties: str = "damped",
+    tau_min: float = 0.01,
+    stacked_dims: Any = 0,
+    selection: str = "auto",
 ) -> optax.GradientTransformationExtraArgs:
     """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -104,8 +115,19 @@ def mgup_muon(
     Raises:
         ValueError, TypeError: naming the argument.
     """
-    if unknown := mgup.keys() - Settings.defaults().keys():
-        raise TypeError(f"mgup_muon got unexpected arguments {sorted(unknown)}.")
+    mgup: dict[str, Any] = {
+        "mask": mask,
+        "mu_dtype": mu_dtype,
+        "state_dtype": state_dtype,
+        "tau": tau,
+        "alpha": alpha,
+        "gamma": gamma,
+        "mode": mode,
+        "ties": ties,
+        "tau_min": tau_min,
+        "stacked_dims": stacked_dims,
+        "selection": selection,
+    }
     muon = {
         "momentum": momentum,
         "nesterov": nesterov,
@@ -148,10 +170,11 @@ def mgup_muon(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-mgup_muon.static_args = (  # type: ignore[attr-defined]
-    "momentum", "nesterov", "scale", "ns_coefficients", "ns_steps", "eps", "ns_dtype",
-    "muon_weight_dimension_numbers", "exceptions", "adam_b1", "adam_b2", "adam_eps",
-)  # fmt: skip
+mgup_muon.static_args = tuple(  # type: ignore[attr-defined]
+    name
+    for name in inspect.signature(mgup_muon).parameters
+    if name.removeprefix("adam_") not in Settings.SCHEDULED
+)
 
 _ADAM = ((), ())
 

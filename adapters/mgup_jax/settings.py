@@ -119,12 +119,20 @@ class Settings:
         return JaxBackend(dtype, self.selection)
 
 
+def check_params(w: Any) -> None:
+    """Refuse a decay of parameters that were not passed."""
+    if w is None:
+        raise ValueError(
+            "weight_decay needs the parameters: call update(updates, state, params) with params."
+        )
+
+
 def known(name: str, value: Any) -> Any:
     """A number wherever the value is known, so that its range can be checked."""
     if isinstance(value, (jax.Array, np.ndarray)):
         if value.shape != ():
             raise ValueError(f"{name} has shape {value.shape}: it must be a single number.")
-        return value if is_traced(value) else np.asarray(value)[()]
+        return value if is_traced(value) else np.asarray(value).item()
     return value
 
 

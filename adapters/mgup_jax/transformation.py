@@ -16,7 +16,7 @@ from mgup_core import Rule, update_array
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import Settings
+from .settings import Settings, check_params
 from .sharding import automatic
 from .state import MGUPState, by_leaf, by_name, initial
 
@@ -51,10 +51,10 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
                 return None if w is None else jnp.zeros_like(w), own
             be = backends(compute_dtype((g if w is None else w).dtype))
             decay = step.weight_decay if decays else 0.0
-            if w is None:
-                if settings.decays and decays:
-                    raise ValueError(optax.NO_PARAMS_MSG)  # type: ignore[attr-defined]
-                w = jax.ShapeDtypeStruct(g.shape, be.dtype)  # no rule can read a value from it
+            if decays and settings.decays:
+                check_params(w)
+            if w is None:  # no rule can read a value from this
+                w = jax.ShapeDtypeStruct(g.shape, be.dtype)
             done = update_array(
                 be,
                 rule,

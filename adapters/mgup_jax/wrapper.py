@@ -14,7 +14,7 @@ from mgup_core.update import apply_split
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import Scheduled, Settings
+from .settings import Scheduled, Settings, check_params
 from .sharding import automatic
 from .state import MGUPState
 
@@ -122,8 +122,7 @@ def mgup(
                 split = step.policy.decide(be, rows)
             delta = apply_split(be, split, be.scalar(1.0), moved)
             if settings.decays and decays:
-                if w is None:
-                    raise ValueError(optax.NO_PARAMS_MSG)  # type: ignore[attr-defined]
+                check_params(w)
                 rate = be.mul(be.scalar(step.learning_rate), be.scalar(step.weight_decay))
                 delta = delta + be.mul(rate, be.cast(w, be.dtype))
             return -delta

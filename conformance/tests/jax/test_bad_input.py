@@ -1,0 +1,143 @@
+"""Bad input: a clear error that names the argument, before anything is computed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.experimental import checkify
+
+from mgup_jax import mgup, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd
+
+NAN, INF = float("nan"), float("inf")
+EVERY = [mgup_adamw, mgup_lion, mgup_sgd, mgup_muon]
+PARAMS = {"a": jnp.ones((3, 4)), "b": jnp.ones(5)}
+
+ARGUMENTS = [
+    ("tau", 1.5), ("tau", NAN), ("tau", "0.5"), ("alpha", 0.5), ("alpha", INF), ("alpha", "2"),
+    ("gamma", 0.0), ("gamma", 1.5), ("gamma", NAN), ("learning_rate", -0.1),
+    ("learning_rate", NAN), ("learning_rate", "0.1"), ("learning_rate", jnp.ones(2)),
+    ("learning_rate", jnp.asarray(-1.0)), ("weight_decay", -0.1), ("weight_decay", INF),
+    ("mode", "best"), ("ties", "up"), ("tau_min", 0.0), ("selection", "host"),
+    ("state_dtype", "int32"), ("mu_dtype", "complex64"),
+]  # fmt: skip
+OWN = [
+    (mgup_adamw, "b1", 1.0), (mgup_adamw, "b2", NAN), (mgup_adamw, "eps", -1.0),
+    (mgup_adamw, "form", "mine"), (mgup_lion, "b2", 1.5), (mgup_sgd, "momentum", 1.0),
+    (mgup_sgd, "dampening", 2.0), (mgup_muon, "ns_steps", 0), (mgup_muon, "adam_b1", 1.0),
+    (mgup_muon, "scale", "mine"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), ARGUMENTS, ids=str)
+@pytest.mark.parametrize("make", EVERY)
+def test_arguments(make, name, value):
+    """P7 and the rest: the message names the argument."""
+    with pytest.raises((ValueError, TypeError), match=name):
+        make(**{"learning_rate": 1e-3, name: value})
+
+
+@pytest.mark.parametrize(("make", "name", "value"), OWN, ids=str)
+def test_own_arguments(make, name, value):
+    with pytest.raises((ValueError, TypeError), match=name.removeprefix("adam_")):
+        make(1e-3, **{name: value})
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_unknown_arguments(make):
+    with pytest.raises(TypeError, match="momentun"):
+        make(1e-3, momentun=0.9)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"a": PARAMS["a"]},
+        {**PARAMS, "c": PARAMS["b"]},
+        [PARAMS["a"], PARAMS["b"]],
+        {"a": {"b": PARAMS["a"]}, "b": PARAMS["b"]},
+    ],
+    ids=["fewer", "more", "list", "deeper"],
+)
+@pytest.mark.parametrize("make", [*EVERY[:3], lambda lr: mgup(optax.sgd(lr))])
+def test_structures(make, bad):
+    """A gradient tree that init did not see."""
+    optimizer = make(1e-3)
+    state = optimizer.init(PARAMS)
+    for update in (optimizer.update, jax.jit(optimizer.update)):
+        with pytest.raises(ValueError, match="updates"):
+            update(bad, state, PARAMS)
+
+
+def test_shapes():
+    """A gradient, or a checkpoint, of another shape."""
+    optimizer = mgup_adamw(1e-3)
+    state = optimizer.init(PARAMS)
+    with pytest.raises(ValueError, match=r"\['a'\].*\(4, 3\).*\(3, 4\)"):
+        optimizer.update({**PARAMS, "a": jnp.ones((4, 3))}, state, PARAMS)
+    other = optimizer.init({**PARAMS, "a": jnp.ones((4, 3))})
+    with pytest.raises(ValueError, match="exp_avg"):
+        optimizer.update(PARAMS, other, PARAMS)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "complex64", "bool"])
+def test_dtypes(dtype):
+    """R6: the message names the leaf and the remedy."""
+    bad = {**PARAMS, "b": jnp.ones(5, dtype)}
+    with pytest.raises(TypeError, match=rf"\['b'\].*{dtype}.*optax\.masked"):
+        mgup_adamw(1e-3).init(bad)
+    optimizer = mgup_adamw(1e-3)
+    with pytest.raises(TypeError, match=rf"updates\['b'\].*{dtype}"):
+        optimizer.update(bad, optimizer.init(PARAMS), PARAMS)
+
+
+def test_parameters_not_passed():
+    """Where decay needs them; elsewhere they may be left out, with the same result."""
+    optimizer = mgup_adamw(1e-3, weight_decay=0.1)
+    with pytest.raises(ValueError, match="params"):
+        optimizer.update(PARAMS, optimizer.init(PARAMS))
+    plain = mgup_adamw(1e-3, weight_decay=0.0)
+    state = plain.init(PARAMS)
+    with_params, without = plain.update(PARAMS, state, PARAMS)[0], plain.update(PARAMS, state)[0]
+    assert all(map(np.array_equal, *map(jax.tree.leaves, (with_params, without))))
+
+
+@pytest.mark.parametrize("stacked", [3, -1, 1.0, {"a": 1}, {"a": 1, "c": 1}])
+def test_stacked_dims(stacked):
+    """P5: named, with the shape it does not fit."""
+    with pytest.raises((ValueError, TypeError), match="stacked_dims"):
+        mgup_adamw(1e-3, stacked_dims=stacked).init(PARAMS)
+
+
+def test_a_schedule_that_returns_nan():
+    """Eager: an error before anything is computed. In a program: under checkify."""
+    optimizer = mgup_adamw(lambda count: jnp.where(count < 1, 1e-3, jnp.nan))
+    state = optimizer.init(PARAMS)
+    _, state = optimizer.update(PARAMS, state, PARAMS)
+    with pytest.raises(ValueError, match="learning_rate=nan"):
+        optimizer.update(PARAMS, state, PARAMS)
+    checked = jax.jit(checkify.checkify(optimizer.update))
+    error, _ = checked(PARAMS, state, PARAMS)
+    with pytest.raises(checkify.JaxRuntimeError, match="learning_rate=nan"):
+        error.throw()
+    error, _ = checked(PARAMS, optimizer.init(PARAMS), PARAMS)
+    assert error.get() is None
+
+
+def test_a_slice_of_one_is_told():
+    """P3: K = 0 damps all of it, which init says once, with the remedy."""
+    with pytest.warns(UserWarning, match=r"\['b'\].*none is selected.*mode='off'"):
+        mgup_adamw(1e-3).init({"b": jnp.ones(1)})
+
+
+@pytest.mark.parametrize("absent", ["jax", "optax"])
+def test_a_missing_framework(absent):
+    """The message names the extra."""
+    code = f"import sys; sys.modules[{absent!r}] = None; import mgup_jax"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'mgup[jax]'" in found.stderr
