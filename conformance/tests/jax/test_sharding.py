@@ -47,7 +47,7 @@ for case in json.loads(sys.argv[2]):
     shape, spec, options, local = case
     check(tuple(shape), P(*[tuple(x) if isinstance(x, list) else x for x in spec]), options, local)
 print("ok")
-'''
+"""
 ROWS = [(1024, 96), ["x"], {}, True]
 CASES = {
     "Auto": [

@@ -1,0 +1,104 @@
+"""The time of a jitted, donated step on the CPU, beside optax.adamw, with and without fences.
+
+    python conformance/benchmarks/jax_cpu.py [--size 10000000] [--repeats 9] [--json FILE]
+
+All rows are timed in turn, round after round, in one process, and the medians of the ratios are
+shown: a machine's speed drifts, a ratio in one round less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+from unittest import mock
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+from rich.table import Table
+
+from mgup_jax import mgup_adamw, mgup_lion
+from mgup_jax.backend import JaxBackend
+
+PEER = "optax.adamw"
+OPTIMIZERS: dict[str, tuple[optax.GradientTransformation, bool]] = {
+    PEER: (optax.adamw(1e-3), True),
+    "mgup_adamw, off": (mgup_adamw(1e-3, mode="off"), True),
+    "mgup_adamw, off, no fences": (mgup_adamw(1e-3, mode="off"), False),
+    "mgup_adamw, callback": (mgup_adamw(1e-3, selection="callback"), True),
+    "mgup_adamw, callback, no fences": (mgup_adamw(1e-3, selection="callback"), False),
+    "mgup_adamw, graph": (mgup_adamw(1e-3, selection="graph"), True),
+    "mgup_adamw, graph, no fences": (mgup_adamw(1e-3, selection="graph"), False),
+    "mgup_adamw, sign": (mgup_adamw(1e-3, mode="sign"), True),
+    "mgup_adamw, adaptive": (mgup_adamw(1e-3, mode="adaptive"), True),
+    "optax.lion": (optax.lion(1e-4), True),
+    "mgup_lion": (mgup_lion(1e-4), True),
+}
+"""Name -> (optimizer, whether its products are fenced)."""
+
+
+def prepared(optimizer: optax.GradientTransformation, size: int) -> Callable[[], float]:
+    """A function that takes one step and says how many seconds it took."""
+    rng = np.random.default_rng(0)
+    params, grads = (jnp.asarray(rng.standard_normal(size, np.float32)) for _ in range(2))
+
+    def step(params: Any, state: Any, grads: Any) -> Any:
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    advance = jax.jit(step, donate_argnums=(0, 1))
+    held = [advance(params, optimizer.init(params), grads)]
+
+    def seconds() -> float:
+        jax.block_until_ready(held[0])
+        start = time.perf_counter()
+        held[0] = jax.block_until_ready(advance(*held[0], grads))
+        return time.perf_counter() - start
+
+    seconds()
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=10_000_000, help="parameters, in one array")
+    parser.add_argument("--repeats", type=int, default=9, help="rounds; medians are shown")
+    parser.add_argument("--json", help="where to write the figures")
+    args = parser.parse_args()
+    steps = {}
+    for name, (optimizer, fenced) in OPTIMIZERS.items():
+        plain = {"_fence": lambda self, x: x, "div": lambda self, a, b: a / b}
+        with mock.patch.multiple(JaxBackend, **({} if fenced else plain)):
+            steps[name] = prepared(optimizer, args.size)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(args.repeats):
+        for name, seconds in steps.items():
+            times[name].append(seconds())
+    table = Table(title=f"{args.size:,} parameters, float32, JAX {jax.__version__}")
+    for heading in ("optimizer", "ms", f"× {PEER}"):
+        table.add_column(heading, justify="left" if heading == "optimizer" else "right")
+    report = {}
+    for name, taken in times.items():
+        ratio = statistics.median(x / y for x, y in zip(taken, times[PEER], strict=True))
+        report[name] = {"ms": 1e3 * statistics.median(taken), "ratio": ratio}
+        table.add_row(name, f"{report[name]['ms']:.1f}", f"{ratio:.2f}")
+    Console().print(table)
+    if args.json:
+        about = {"date": date.today().isoformat(), "jax": jax.__version__, "size": args.size}
+        with open(args.json, "w") as file:
+            json.dump({**about, "rows": report}, file, indent=1)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main()
