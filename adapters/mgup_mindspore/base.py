@@ -73,6 +73,7 @@ class RuleOptimizer(nn.Optimizer):
         self.decays = nn.CellList(decays, auto_prefix=False)
         self.steps = nn.CellList(steps, auto_prefix=False)
         self.trained = tuple(trained)
+        self.parameter_names = tuple(p.name for p in self._parameters)
         self.corrections = Corrections(betas)
         self.one = held([(1.0, self._rate_dtype)])
 
@@ -118,7 +119,7 @@ class RuleOptimizer(nn.Optimizer):
             ValueError, TypeError: for gradients that do not fit, before anything changes.
         """
         gradients = self.flatten_gradients(gradients)
-        check_gradients(self._parameters, gradients)
+        check_gradients(self.parameter_names, self._parameters, gradients)
         lr = self.get_lr()
         rates = ()
         decays = ()
@@ -136,19 +137,19 @@ class RuleOptimizer(nn.Optimizer):
         return True
 
 
-def check_gradients(parameters: Any, gradients: Any) -> None:
+def check_gradients(names: Any, parameters: Any, gradients: Any) -> None:
     """Refuse gradients that do not fit their parameters; part of the graph, so plainly written."""
     if len(gradients) != len(parameters):
         raise ValueError(f"{len(gradients)} gradients were given for {len(parameters)} parameters.")
     for i in range(len(parameters)):
         if gradients[i].shape != parameters[i].shape:
             raise ValueError(
-                f"the gradient of parameter {parameters[i].name} has shape {gradients[i].shape}, "
+                f"the gradient of parameter {names[i]} has shape {gradients[i].shape}, "
                 f"but the parameter has {parameters[i].shape}: they must agree."
             )
         if gradients[i].dtype != parameters[i].dtype:
             raise TypeError(
-                f"the gradient of parameter {parameters[i].name} is {gradients[i].dtype}, but the "
+                f"the gradient of parameter {names[i]} is {gradients[i].dtype}, but the "
                 f"parameter is {parameters[i].dtype}: they must agree."
             )
 

@@ -14,7 +14,7 @@ import mindspore as ms
 from mindspore import ops
 
 add, subtract, multiply, divide = ops.add, ops.sub, ops.mul, ops.div
-floor_divide, remainder = ops.FloorDiv(), ops.FloorMod()
+bitwise_and, bitwise_right_shift = ops.bitwise_and, ops.bitwise_right_shift
 less, less_equal, greater, greater_equal = ops.less, ops.le, ops.gt, ops.ge
 equal, not_equal = ops.eq, ops.ne
 logical_and, logical_or, logical_not = ops.logical_and, ops.logical_or, ops.logical_not
@@ -36,5 +36,7 @@ bool_, int32, int64 = ms.bool_, ms.int32, ms.int64
 float16, bfloat16, float32, float64 = ms.float16, ms.bfloat16, ms.float32, ms.float64
 
 OPERATIONS: dict[str, Any] = {
-    name: value for name, value in list(globals().items()) if name[0] != "_" and callable(value)
+    name: value
+    for name, value in list(globals().items())
+    if name[0] != "_" and name != "Any" and callable(value)
 }

@@ -60,6 +60,16 @@ class Symbol:
     def __invert__(self) -> Symbol:
         return self.program.elementwise("logical_not", self)
 
+    def __floordiv__(self, divisor: int) -> Symbol:
+        # MindSpore's CPU divides int64 as float64, which holds 53 of its bits; a shift is exact.
+        bits = divisor.bit_length() - 1
+        assert divisor == 1 << bits, "only powers of two divide exactly on every device"
+        return self.program.elementwise("bitwise_right_shift", self, bits)
+
+    def __mod__(self, divisor: int) -> Symbol:
+        assert divisor & (divisor - 1) == 0, "only powers of two divide exactly on every device"
+        return self.program.elementwise("bitwise_and", self, divisor - 1)
+
     def __neg__(self) -> Symbol:
         return self.program.elementwise("negative", self)
 
@@ -74,7 +84,7 @@ def _binary(operation: str, swapped: bool, dtype: Any) -> Callable[[Symbol, Any]
 
 for _name, _operation in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
-    "floordiv": "floor_divide", "mod": "remainder", "and": "logical_and", "or": "logical_or",
+      "and": "logical_and", "or": "logical_or",
 }.items():  # fmt: skip
     setattr(Symbol, f"__{_name}__", _binary(_operation, False, None))
     setattr(Symbol, f"__r{_name}__", _binary(_operation, True, None))

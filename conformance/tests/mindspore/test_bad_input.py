@@ -40,7 +40,7 @@ def test_numbers_out_of_range(kwargs, message):
 
 
 def test_unknown_arguments():
-    with pytest.raises(TypeError, match="MGUPAdamW.*betas"):
+    with pytest.raises(TypeError, match=r"MGUPAdamW.*betas"):
         MGUPAdamW(parameters(arrays()), betas=(0.9, 0.99))
     with pytest.raises(TypeError, match="taus"):
         MGUPMuon(parameters(arrays()), taus=0.5)
@@ -94,7 +94,7 @@ def test_a_checkpoint_of_another_shape(tmp_path):
     ms.save_checkpoint(MGUPAdamW(parameters(arrays(((3, 4),)))), path)
     made = MGUPAdamW(parameters(arrays(((5, 4),))))
     before = to_numpy(made.parameters[0])
-    with pytest.raises(RuntimeError, match="layer0.weight"):
+    with pytest.raises(RuntimeError, match=r"layer0\.weight"):
         ms.load_param_into_net(made, ms.load_checkpoint(path))
     assert to_numpy(made.parameters[0]).tobytes() == before.tobytes()
 

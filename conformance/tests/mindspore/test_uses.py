@@ -235,9 +235,8 @@ def test_low_precision_with_float32_state(dtype):
 
 def test_muon_sends_each_parameter_by_shape_and_name():
     names = ["blocks.0.weight", "blocks.0.bias", "lm_head.weight", "embed.embedding_table"]
-    params = [
-        Parameter(Tensor(w), name=n) for n, w in zip(names, arrays(((4, 5), (4,), (6, 4), (9, 4))))
-    ]
+    values = arrays(((4, 5), (4,), (6, 4), (9, 4)))
+    params = [Parameter(Tensor(w), name=n) for n, w in zip(names, values, strict=True)]
     made = MGUPMuon(params, 1e-2, adamw_learning_rate=3e-3)
     assert [p.name for p in made.parameters] == names
     assert [p.name for p in made.momentum_buffer] == ["momentum_buffer.blocks.0.weight"]
