@@ -66,7 +66,7 @@ OPTIONS: dict[str, str] = {
 Capabilities = Mapping[str, Any]
 """``{"dtypes": …, "rules": …, "policies": …, "options": …}``, each a collection of the names above,
 and optionally ``"reasons": {name: why it is missing}``, and ``"compiles": True`` for a backend that
-takes so long to compile that the fast set should be a few cases only."""
+takes so long to compile, or to begin a run, that it should get few cases unless all are asked."""
 
 
 class RunSpec(TypedDict):

@@ -247,5 +247,10 @@ class MatrixCase(RunCase):
                 u = (w - moved - decay * w) / rate
                 aw, amoved = wide64(actual_before[what, i]), wide64(actual[what, i])
                 au = (aw - amoved - decay * aw) / rate
-                check_close("direction / multiplier", u, au, step=t, parameter=i)
+                try:
+                    check_close("direction / multiplier", u, au, step=t, parameter=i)
+                except Mismatch as mismatch:  # a flipped mask is its likeliest cause
+                    if at := mismatch.coordinate:
+                        mismatch.near = _near(reference.run, i, self.shapes[i], at)
+                    raise
         check_untouched(given, start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mgup_conformance import all_cases, run_case
@@ -72,6 +74,25 @@ def test_a_mutant_is_caught(mutant):
     result = run_case(mutant.backend(), case, fast=True)
     assert result.status == "failed", f"{mutant.mistake} {result.message}"
     assert case.id in result.message
+
+
+NAMES_ITS_PLACE = [
+    "ties_reversed", "phi_on_decay", "muon_late", "overflow", "rounded_twice", "sgd_nesterov",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES_ITS_PLACE)
+def test_the_message_says_where_and_what(name):
+    """Clause, first differing step, coordinate, both values in hex, and the threshold."""
+    (mutant,) = (one for one in MUTANTS if one.name == name)
+    case = CASES[CAUGHT_BY[name]]
+    message = run_case(mutant.backend(), case, fast=True).message
+    assert message.startswith(f"{case.id} ({', '.join(case.clauses)})\n")
+    assert "coordinate [" in message
+    assert "step " in message or "scores (" in message
+    assert re.search(r"expected -?(0x|inf|nan)[^\n]*\n  got      -?(0x|inf|nan)", message)
+    if "\nstate " not in message:
+        assert "threshold" in message or "its score is NaN" in message
 
 
 @pytest.mark.parametrize("case_id", sorted(set(CAUGHT_BY.values())))
