@@ -82,7 +82,7 @@ def per_leaf(name: str, value: Any, tree: Any, treedef: Any) -> list[Any]:
 def check_slices(rule: Rule | None, settings: Settings, params: Any) -> None:
     """Refuse shapes that the rule or ``stacked_dims`` does not fit; warn where K = 0 (P3)."""
     stacks = per_leaf("stacked_dims", settings.stacked_dims, params, jax.tree.structure(params))
-    policy = settings.at(0).policy
+    policy = settings.policy_of(settings.mode, 1.0, 1.0)  # the factors do not matter here
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for (path, w), stacked in zip(leaves, stacks, strict=True):
         name = f"params{jax.tree_util.keystr(path)}"

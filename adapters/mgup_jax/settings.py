@@ -81,7 +81,7 @@ class Settings:
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, constant[name])
         for mode in MODES:  # whatever the mode is now
-            self._policy(mode, constant["alpha"], constant["gamma"])
+            self.policy_of(mode, constant["alpha"], constant["gamma"])
 
     @staticmethod
     def check_static(values: dict[str, Any]) -> None:
@@ -100,10 +100,11 @@ class Settings:
         values = {n: known(n, v(count) if callable(v) else v) for n, v in values.items()}
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, values[name])
-        policy = self._policy(self.mode, values["alpha"], values["gamma"])
+        policy = self.policy_of(self.mode, values["alpha"], values["gamma"])
         return Step(values["learning_rate"], values["weight_decay"], policy)
 
-    def _policy(self, mode: str, alpha: Any, gamma: Any) -> Policy | None:
+    def policy_of(self, mode: str, alpha: Any, gamma: Any) -> Policy | None:
+        """The policy of a mode with these factors; raises ValueError if they make none."""
         if mode == "rank":
             return MGUP(self.tau, alpha, gamma)
         if mode == "sign":
