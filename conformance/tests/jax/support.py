@@ -14,7 +14,7 @@ from mgup_conformance.compare import check_identical
 from mgup_conformance.data import chaotic, generator, tiny_gradients
 from mgup_jax import mgup_adamw, mgup_lion, mgup_sgd
 
-SHAPES = {"a": (33, 7), "b": {"c": (64,), "d": (4, 3, 2, 2)}}
+SHAPES = {"a": (33, 7), "b": {"c": (64,)}}
 MAKERS = {"adamw": mgup_adamw, "lion": mgup_lion, "sgd": mgup_sgd}
 RULES = {"adamw": core.AdamW, "lion": core.Lion, "sgd": core.SGD}
 RATES = {"learning_rate": 1e-2, "weight_decay": 0.1}

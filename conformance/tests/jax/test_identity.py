@@ -157,7 +157,7 @@ def scanned(optimizer, start, grads):
 def test_inside_a_program(program, name, mode):
     """N1, N5: where constants are folded, loops unrolled or scanned."""
     start, (options, policy) = tree(SINGLE), MODES[mode]
-    grads = constant_gradients(SINGLE, 4)
+    grads = constant_gradients(SINGLE, 3)
     optimizer = MAKERS[name](**RATES, **options)
     params, state = program(optimizer, jax.tree.map(jnp.asarray, start), grads)
     reference = Reference(start, RULES[name](), policy, lr=1e-2, weight_decay=0.1)
@@ -299,7 +299,7 @@ def test_stacked_layers(stacked):
     follow(optimizer, reference, jax.tree.map(jnp.asarray, start), 4, jit=True)
 
 
-@pytest.mark.parametrize("shape", [(5000,), (300_000,)])
+@pytest.mark.parametrize("shape", [(300_000,)])
 @pytest.mark.parametrize("selection", ["callback", "graph"])
 def test_selections_agree(shape, selection):
     """P4: by callback and by graph, beyond the sample's size."""

@@ -53,7 +53,6 @@ CASES = {
     "Auto": [
         ROWS,
         [(1024, 96), [["x", "y"]], {}, True],
-        [(96_000,), ["x"], {}, True],
         [(1024, 96), ["x"], {"mode": "adaptive"}, True],
         [(8, 64, 192), ["x", "y"], {"stacked_dims": 1}, True],
         [(1024, 96), [None, "x"], {}, False],
