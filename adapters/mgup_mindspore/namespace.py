@@ -30,7 +30,6 @@ astype, gather, cumsum, matmul, permute = (
 )
 total, total_keeping = ops.ReduceSum(), ops.ReduceSum(keep_dims=True)
 assign = ops.Assign()
-stop_gradient = ops.stop_gradient
 
 bool_, int32, int64 = ms.bool_, ms.int32, ms.int64
 float16, bfloat16, float32, float64 = ms.float16, ms.bfloat16, ms.float32, ms.float64

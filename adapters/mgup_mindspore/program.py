@@ -13,6 +13,7 @@ so no checkpoint holds it. As constants of the graph they would be folded, ``(x*
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
@@ -57,21 +58,29 @@ class Symbol:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __bool__(self) -> bool:
+        raise TypeError("a rule asked for the value of an array: its step cannot be recorded.")
+
     def __invert__(self) -> Symbol:
         return self.program.elementwise("logical_not", self)
 
     def __floordiv__(self, divisor: int) -> Symbol:
         # MindSpore's CPU divides int64 as float64, which holds 53 of its bits; a shift is exact.
-        bits = divisor.bit_length() - 1
-        assert divisor == 1 << bits, "only powers of two divide exactly on every device"
+        bits = _exponent(divisor)
         return self.program.elementwise("bitwise_right_shift", self, bits)
 
     def __mod__(self, divisor: int) -> Symbol:
-        assert divisor & (divisor - 1) == 0, "only powers of two divide exactly on every device"
+        _exponent(divisor)
         return self.program.elementwise("bitwise_and", self, divisor - 1)
 
     def __neg__(self) -> Symbol:
         return self.program.elementwise("negative", self)
+
+
+def _exponent(divisor: int) -> int:
+    if divisor < 1 or divisor & (divisor - 1):
+        raise ValueError(f"divisor {divisor}: only powers of two divide exactly on every device.")
+    return divisor.bit_length() - 1
 
 
 def _binary(operation: str, swapped: bool, dtype: Any) -> Callable[[Symbol, Any], Symbol]:
@@ -286,6 +295,7 @@ def _load(source: str) -> Callable[..., Any]:
     """
     if not _folder:
         _folder.append(tempfile.TemporaryDirectory(prefix="mgup_mindspore_"))
+        atexit.register(_folder[0].cleanup)
     path = Path(_folder[0].name, f"program_{next(_numbers)}.py")
     path.write_text(source, encoding="utf-8")
     names: dict[str, Any] = {}
