@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import types
 
+import array_api_compat.numpy
 import array_api_compat.torch as torch_xp
 import array_api_strict as xps
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from mgup_core import counting_mask
+from mgup_conformance.data import SCORES, generator
+from mgup_core import NumPyBackend, counting, counting_mask
 
 from .support import oracle_mask, score_rows, strictly
 
@@ -157,3 +159,28 @@ def test_a_loop_of_the_caller():
     scores = np.array([[1.0, 3.0, 2.0]])
     assert counting_mask(np, scores, 1, loop=loop).tolist() == [[False, True, False]]
     assert turns == [65]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pattern", SCORES)
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_guesses_change_no_mask(pattern, dtype, monkeypatch):
+    """P4: with a while loop, from a sample and by interpolation, in bounded turns."""
+    monkeypatch.setattr(counting, "SAMPLE", 32)
+    turns = []
+
+    def while_loop(condition, body, carry):
+        turns.append(0)
+        while condition(carry):
+            carry, turns[-1] = body(carry), turns[-1] + 1
+        return carry
+
+    be = NumPyBackend(array_api_compat.numpy, dtype)
+    for d in (1, 2, 17, 500):
+        scores = SCORES[pattern](generator(pattern, d), d, dtype is np.float64).astype(dtype)
+        scores = be.flush(scores[None], be.tiny_score)
+        for k in {0, 1, d // 2, d - 1, d}:
+            with np.errstate(all="ignore"):
+                mask = counting_mask(np, scores, k, while_loop=while_loop)
+            np.testing.assert_array_equal(mask, oracle_mask(scores, k))
+    assert max(turns) <= 3 * (33 if dtype is np.float32 else 65)
