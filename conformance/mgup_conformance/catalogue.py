@@ -318,20 +318,21 @@ MAIN = (
     "tiny_gradients/adamw/float32", "nonfinite/adamw/float32", "overflow/sgd/float32",
     "absent/adamw/float32", "stacked/adamw/float32", "limit/lion/mgup",
 )  # fmt: skip
-"""What a backend that compiles for long is asked unless all is asked for: each rule and form, each
+"""What a backend that is slow is asked unless all is asked for: each rule and form, each
 policy, each kind of numbers, and each shape, but not each with each."""
 
 
 def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[Case]:
-    """The cases to run on a backend, few if it takes long to compile.
+    """The cases to run on a backend, few if it takes long.
 
     Args:
-        backend: as it says itself, by ``"compiles"`` among its capabilities.
+        backend: as it says itself, by ``"compiles"`` or ``"slow"`` among its capabilities.
         cases: to choose from.
         set_of: ``"fast"``, ``"standard"`` or ``"exhaustive"``, which is all for every backend.
     """
-    if set_of == "exhaustive" or not backend.capabilities().get("compiles", False):
-        return list(cases)
-    if set_of == "fast":
+    offered = backend.capabilities()
+    if set_of == "fast" and offered.get("compiles"):
         return [case for case in cases if case.compact]
-    return [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]
+    if set_of == "standard" and (offered.get("compiles") or offered.get("slow")):
+        return [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]
+    return list(cases)

@@ -65,8 +65,9 @@ OPTIONS: dict[str, str] = {
 
 Capabilities = Mapping[str, Any]
 """``{"dtypes": …, "rules": …, "policies": …, "options": …}``, each a collection of the names above,
-and optionally ``"reasons": {name: why it is missing}``, and ``"compiles": True`` for a backend that
-takes so long to compile, or to begin a run, that it should get few cases unless all are asked."""
+and optionally ``"reasons": {name: why it is missing}``. A backend with ``"compiles": True``, which
+takes long to begin a run, gets few cases unless all are asked for; one with ``"slow": True``, which
+takes long for each step, in the fast set all of them, since steps are few there."""
 
 
 class RunSpec(TypedDict):

@@ -150,7 +150,8 @@ class Strict(NumPy):
     def capabilities(self) -> dict[str, Any]:
         absent = "not in the array API standard"
         reasons = {"float16": absent, "bfloat16": absent}
-        return super().capabilities() | {"reasons": reasons}
+        # Slow: each operation is held against the standard before it is done.
+        return super().capabilities() | {"reasons": reasons, "slow": True}
 
     def inside(self, x: Array) -> Any:
         return self.xp.asarray(x, copy=True)
