@@ -14,6 +14,7 @@ from mgup_core.crew import uninterrupted
 
 from .backend import DTYPES, TorchBackend, compute_dtype
 from .checkpoint import Checkpoint, check_checkpoint
+from .fusion import Fusion
 from .groups import (
     MGUP_DEFAULTS,
     TWIN_DEFAULTS,
@@ -31,6 +32,7 @@ from .jobs import (
     check_gradient,
     move_in_blocks,
     move_whole,
+    next_step,
     parameter_name,
     warn_all_damped,
 )
@@ -48,6 +50,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._measure = statistics
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
+        self._fusion = Fusion()
         super().__init__(params, {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **defaults})
 
     def _rule(self, group: Group) -> Rule:
@@ -89,6 +92,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self.__dict__.setdefault("_measured", {})
         self.__dict__.setdefault("_warned", set())
+        self.__dict__.setdefault("_fusion", Fusion())
         for group in self.param_groups:
             for name, value in {**self._known_defaults(), **self.defaults}.items():
                 group.setdefault(name, value)
@@ -156,8 +160,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         return loss
 
     def _step_eager(self) -> None:
+        if self._fusion.step.repeat(self.state):
+            return
         jobs = self._gather()
         self._measured.clear()
+        fused, jobs = self._fusion.divide(jobs, measure=self._measure)
         spare = max(int(_SPARE * self._bytes()), 1 << 20)
         backends: dict[Any, TorchBackend] = {}
         done: list[str] = []
@@ -185,6 +192,10 @@ class RuleOptimizer(torch.optim.Optimizer):
         for job in jobs:
             if job.param.device.type != "cpu":  # here, where the caller's stream is current
                 self._run(job, done, move)
+        if fused:
+            self._run_fused(fused, done)
+            if len(fused) == len(done):
+                self._fusion.step.remember(self.param_groups, fused)
 
     def _run(self, job: Job, done: list[str], move: Callable[[Job], Statistics | None]) -> None:
         try:
@@ -201,6 +212,18 @@ class RuleOptimizer(torch.optim.Optimizer):
             self._measured[job.param] = measured
         done.append(job.name)
 
+    def _run_fused(self, jobs: list[Job], done: list[str]) -> None:
+        try:
+            self._fusion.step.run(jobs)
+        except Exception as error:
+            raise RuntimeError(
+                f"the fused step of {len(jobs)} parameters failed ({error!r}) and may have moved "
+                f"some of them. {_progress(done)}"
+            ) from error
+        for job in jobs:
+            self.state[job.param] = job.state
+            done.append(job.name)
+
     def _gather(self) -> list[Job]:
         """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
@@ -215,7 +238,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 t: Any = 2 if self.state.get(p) else 1
                 if rule.counts_steps:
                     step = state["step"]
-                    t = int(step) + 1 if step.device.type == "cpu" else step.to(torch.int64) + 1
+                    t = int(step) + 1 if step.device.type == "cpu" else step
                 # Autograd's symbolic zeros have no storage to read.
                 grad = torch.zeros_like(p) if p.grad._is_zerotensor() else p.grad
                 jobs.append(Job(name, p, grad, state, t, rule, policy, group))
@@ -241,12 +264,16 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:
         """The jobs with every scalar that changes as a tensor, so that no step recompiles.
 
-        Runs outside the graph, where the count of steps advances.
+        Runs outside the graph, where the count of steps advances, and where parameters that may
+        be fused take their step: a graph has nothing to add to that.
         """
         jobs, rates = [], []
+        if self._fusion.wanted(self.param_groups):
+            self._step_eager()
+            return jobs, rates
         for job in self._gather():
             if job.rule.counts_steps:
-                job = job._replace(t=torch.as_tensor(job.t))
+                job = job._replace(t=torch.as_tensor(next_step(job.t)))
                 job.state["step"] += 1
             self.state[job.param] = job.state
             jobs.append(job)

@@ -13,6 +13,8 @@ from mgup_core.checks import check_beta, check_rate
 
 Group = dict[str, Any]
 
+IMPLEMENTATIONS = ("auto", "fused", "reference")
+
 MODES = ("rank", "sign", "adaptive", "cautious", "off")
 
 MGUP_DEFAULTS: Group = {
@@ -24,6 +26,7 @@ MGUP_DEFAULTS: Group = {
     "tau_min": 0.01,
     "stacked_dims": 0,
     "state_dtype": None,
+    "implementation": "auto",
 }
 """What MGUP adds to a group."""
 
@@ -35,7 +38,7 @@ TWIN_DEFAULTS: Group = {
     "fused": None,
 }
 """What every optimizer of torch.optim has. foreach and fused choose an implementation there; here
-the implementation is chosen by itself, and never changes the result."""
+``implementation`` says it, and never changes the result."""
 
 _BETA = re.compile(r"b\d")
 
@@ -112,6 +115,11 @@ def check_group(group: Group) -> None:
     for name in ("amsgrad", "differentiable"):
         if group.get(name):
             raise ValueError(f"{name}=True is not available: there is no MGUP rule of it.")
+    if group["implementation"] not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"implementation={group['implementation']!r} is none of "
+            f"{', '.join(map(repr, IMPLEMENTATIONS))}."
+        )
     if not isinstance(group["stacked_dims"], int) or group["stacked_dims"] < 0:
         raise ValueError(f"stacked_dims={group['stacked_dims']!r} must be an int >= 0.")
     if group["state_dtype"] not in (None, torch.float32, torch.float64, torch.bfloat16):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -9,13 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mgup_core import Policy, Rule, Statistics, update_array
+from mgup_core import MGUP, Policy, Rule, Statistics, update_array
 from mgup_core.blocks import BlockStep
+from mgup_core.rank import top_count
 
 from .backend import TorchBackend, cells, compute_dtype, host_backend
 from .groups import Group
 from .statistics import combine
 
+_top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
 _MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
 
 
@@ -27,6 +30,8 @@ class Job(NamedTuple):
     grad: Tensor
     state: dict[str, Tensor]
     t: Any
+    """The step, from 1, as an int or a 0-d integer tensor; or how many steps have been taken, as
+    the floating tensor on the device that only it can read."""
     rule: Rule
     policy: Policy | None
     group: Group
@@ -35,6 +40,11 @@ class Job(NamedTuple):
     def arrays(self) -> dict[str, Tensor]:
         """The rule's state, without the count of steps."""
         return {name: value for name, value in self.state.items() if name != "step"}
+
+
+def next_step(t: Any) -> Any:
+    """:attr:`Job.t` as a rule wants it."""
+    return t.to(torch.int64) + 1 if isinstance(t, Tensor) and t.is_floating_point() else t
 
 
 def parameter_name(group: Group, i: int) -> str:
@@ -61,7 +71,7 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
 def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
     """Whether K = 0, so that the whole of a slice gets gamma, as published (P3)."""
     size = _slice_length(p, group)
-    return policy is not None and policy.ranks and size > 0 and policy.top(size) == 0
+    return isinstance(policy, MGUP) and size > 0 and _top_count(policy.tau, size) == 0
 
 
 def warn_all_damped(name: str, p: Tensor, group: Group, *, stacklevel: int) -> None:
@@ -127,7 +137,7 @@ def move_whole(job: Job, be: TorchBackend, lr: Any, *, measure: bool) -> Statist
         p,
         -g if group["maximize"] else g,
         job.arrays,
-        job.t,
+        next_step(job.t),
         lr=lr,
         weight_decay=group["weight_decay"],
         stacked_dims=group["stacked_dims"],

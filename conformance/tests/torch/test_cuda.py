@@ -117,21 +117,24 @@ def test_scaler_skips_found_infs():
         assert same(params, plain)
 
 
+@pytest.mark.parametrize("implementation", ["fused", "reference"])
 @pytest.mark.parametrize("capturable", [False, True])
-def test_capturable_decides_where_the_step_lives(capturable):
-    """On the GPU with capturable=True, as in torch; the bits are the same."""
+def test_where_the_step_is_counted(capturable, implementation):
+    """On the GPU with capturable=True, as in torch, or when fused; the bits are the same."""
     params = parameters(device="cuda")
-    optimizer = MGUPAdamW(params, lr=0.02, capturable=capturable)
+    optimizer = MGUPAdamW(params, lr=0.02, capturable=capturable, implementation=implementation)
     compare(optimizer, params, Reference(params, core.AdamW(), core.MGUP(), lr=0.02), steps=20)
-    assert {optimizer.state[p]["step"].is_cuda for p in params} == {capturable}
+    on_device = capturable or implementation == "fused"
+    assert {optimizer.state[p]["step"].is_cuda for p in params} == {on_device}
     assert {int(optimizer.state[p]["step"]) for p in params} == {20}
 
 
 @pytest.mark.parametrize("capturable", [False, True])
-def test_steps_do_not_wait_for_the_gpu(capturable):
-    """No synchronisation within a step, statistics included."""
+@pytest.mark.parametrize("statistics", [False, True])
+def test_steps_do_not_wait_for_the_gpu(capturable, statistics):
+    """No synchronisation within a step, fused or with statistics."""
     params = parameters(device="cuda")
-    optimizer = MGUPAdamW(params, lr=0.02, capturable=capturable, statistics=True)
+    optimizer = MGUPAdamW(params, lr=0.02, capturable=capturable, statistics=statistics)
     advance(optimizer, params, 2)
     give(params, gradients(params, 2))
     with warnings.catch_warnings():
@@ -139,7 +142,7 @@ def test_steps_do_not_wait_for_the_gpu(capturable):
         torch.cuda.set_sync_debug_mode("error")
     try:
         optimizer.step()
-        measured = optimizer.statistics()
+        measured = optimizer.statistics() if statistics else []
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert all(value.is_cuda for s in measured for value in s)

@@ -1,0 +1,68 @@
+"""Which parameters take the fused step (:mod:`mgup_torch.kernels`), and which the reference's."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+
+from .groups import Group
+from .jobs import Job
+from .kernels import FusedStep, refusal, unavailable
+
+
+@functools.cache
+def _warn_unavailable(reason: str) -> None:
+    warnings.warn(
+        f"CUDA parameters take the reference step, which gives the same result more slowly: "
+        f"{reason}. implementation='reference' says so without this warning.",
+        stacklevel=6,
+    )
+
+
+class Fusion:
+    """What one optimizer fuses."""
+
+    def __init__(self) -> None:
+        self.step = FusedStep()
+
+    def __deepcopy__(self, memo: object) -> Fusion:
+        return Fusion()  # plans hold addresses
+
+    def __reduce__(self) -> tuple[type[Fusion], tuple[()]]:
+        return Fusion, ()
+
+    @staticmethod
+    def wanted(groups: Sequence[Group]) -> bool:
+        """Whether any parameter may be fused: a compiled graph leaves its step out then."""
+        return any(
+            p.device.type == "cuda"
+            for group in groups
+            if group["implementation"] != "reference"
+            for p in group["params"]
+        )
+
+    def divide(self, jobs: Sequence[Job], *, measure: bool) -> tuple[list[Job], list[Job]]:
+        """(those to fuse, the others).
+
+        Raises:
+            ValueError: for a parameter with ``implementation="fused"`` that cannot be.
+        """
+        fused: list[Job] = []
+        others: list[Job] = []
+        for job in jobs:
+            how = job.group["implementation"]
+            reason = "statistics are measured" if measure else None
+            if how == "reference" or (how == "auto" and job.param.device.type != "cuda"):
+                others.append(job)
+                continue
+            reason = reason or refusal(job)
+            if how == "fused" and reason is not None:
+                raise ValueError(
+                    f"implementation='fused' cannot step parameter {job.name}: {reason}. "
+                    "implementation='auto' steps it by the reference."
+                )
+            if reason is not None and (missing := unavailable(job.param.device)):
+                _warn_unavailable(missing)
+            (fused if reason is None else others).append(job)
+        return fused, others

@@ -1,0 +1,332 @@
+"""From the jobs of a step to plans, kept from step to step."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgup_core import Policy
+
+from . import table
+
+if TYPE_CHECKING:
+    from ..groups import Group
+    from ..jobs import Job
+    from .plan import Plan
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_KEPT = 16  # plans; another one is made when other parameters have gradients
+
+
+@functools.cache
+def unavailable(device: torch.device) -> str | None:
+    """Why nothing can be fused on a device, or ``None``."""
+    if device.type != "cuda":
+        return f"it is on {device.type}, and the kernels are for CUDA"
+    if torch.version.hip is not None:
+        return "the kernels have been checked on NVIDIA GPUs only"
+    if torch.cuda.get_device_capability(device) < (7, 0):
+        return f"{torch.cuda.get_device_name(device)} is older than compute capability 7.0"
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        return f"Triton cannot be imported ({error})"
+    return None
+
+
+def refusal(job: Job) -> str | None:
+    """Why a parameter cannot take the fused step, or ``None``."""
+    p = job.param
+    if reason := unavailable(p.device):
+        return reason
+    if not job.rule.elementwise:
+        return f"{type(job.rule).__name__} is not elementwise"
+    arrays = (p, job.grad, *job.arrays.values())
+    if not all(x.dtype in DTYPES for x in arrays):
+        return "the kernels compute in float32"
+    if not all(x.is_contiguous() for x in arrays):
+        return "it, its gradient or its state is not contiguous"
+    if _slice_size(job) >= 2**31:
+        return "it ranks 2^31 coordinates or more together"
+    return None
+
+
+def _slice_size(job: Job) -> int:
+    return math.prod(job.param.shape[job.group["stacked_dims"] :])
+
+
+class FusedStep:
+    """The fused steps of one optimizer."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[Any, _Table] = OrderedDict()
+        self._used: list[_Table] = []
+        self._last: _Last | None = None
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Step parameters that :func:`refusal` has nothing against; returns before it is done."""
+        self._last = None
+        kinds: dict[Any, list[Job]] = {}
+        for job in jobs:
+            if "step" in job.state and job.state["step"].device != job.param.device:
+                job.state["step"] = job.state["step"].to(job.param.device, torch.float32)
+            if job.param.numel():
+                kinds.setdefault(_kind(job), []).append(job)
+            elif "step" in job.state:
+                job.state["step"] += 1
+        self._used = []
+        for kind, mine in kinds.items():
+            key = kind, tuple((id(job.param), *_ranked(job)) for job in mine)
+            if key not in self._tables:
+                self._tables[key] = _Table(kind, mine)
+                if len(self._tables) > _KEPT:
+                    self._tables.popitem(last=False)
+            self._tables.move_to_end(key)
+            self._used.append(self._tables[key])
+        for one, mine in zip(self._used, kinds.values(), strict=True):
+            one.fill(mine)
+            one.launch()
+
+    def remember(self, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
+        """Let :meth:`repeat` do the next step, if it is like this one."""
+        if all(job.param.numel() for job in jobs):
+            self._last = _Last(groups, jobs, self._used)
+
+    def repeat(self, state: Any) -> bool:
+        """Step as in the last step, with new gradients and learning rates; False if more changed.
+
+        A step of a large model takes the device a millisecond or two, and looking at everything
+        anew would take the host longer.
+        """
+        return self._last is not None and self._last.repeat(state)
+
+    def memory(self) -> int:
+        """Bytes on devices that the plans hold."""
+        return sum(one.plan.memory() for one in self._tables.values())
+
+
+class _Last:
+    """What the last step found, so that the next can tell at a glance whether it still holds."""
+
+    def __init__(self, groups: Sequence[Group], jobs: Sequence[Job], tables: list[_Table]) -> None:
+        self.groups = [(group, list(_settings(group))) for group in groups]
+        stepped = {job.param for job in jobs}
+        self.idle = [p for group in groups for p in group["params"] if p not in stepped]
+        self.tables = tables
+        for one in tables:  # where nothing counts, a rule knows the first step from the others
+            one.plan.rows[:, table.T] = 2
+
+    def repeat(self, state: Any) -> bool:
+        for group, settings in self.groups:
+            now = list(_settings(group))
+            if len(now) != len(settings):
+                return False
+            for old, new in zip(settings, now, strict=True):
+                if old is not new:
+                    return False
+        for p in self.idle:
+            if p.grad is not None:
+                return False
+        found = [one.addresses(state) for one in self.tables]
+        if any(addresses is None for addresses in found):
+            return False
+        for one, addresses in zip(self.tables, found, strict=True):
+            one.refill(addresses)
+            one.launch()
+        return True
+
+
+def _settings(group: Group) -> Iterator[Any]:
+    """Everything in a group but the learning rate; its parameters one by one."""
+    for name, value in group.items():
+        if name == "params":
+            yield from value
+        elif name != "lr":
+            yield value
+
+
+def _ranked(job: Job) -> tuple[Any, ...]:
+    """What decides the slices of a parameter, and how many of each are selected."""
+    tau = getattr(job.policy, "tau", None)
+    return tuple(job.param.shape), job.group["stacked_dims"], tau
+
+
+def _kind(job: Job) -> tuple[Any, ...]:
+    """Jobs of a kind take their steps in the same launches."""
+    p, arrays = job.param, job.arrays
+    every = (p, job.grad, *arrays.values())
+    aligned = _slice_size(job) % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in every)
+    decays = job.group["weight_decay"] != 0
+    dtypes = tuple(x.dtype for x in arrays.values())
+    itemsize = tuple(x.element_size() for x in every)
+    policy, maximize = _static(job.policy), job.group["maximize"]
+    return p.device, job.rule, policy, decays, maximize, p.dtype, dtypes, aligned, itemsize
+
+
+@functools.lru_cache
+def _plain(policy_class: type[Policy], ties: str | None) -> Policy:
+    return policy_class() if ties is None else policy_class(ties=ties)  # type: ignore[call-arg]
+
+
+def _static(policy: Policy | None) -> Policy | None:
+    """A policy without what the tables say of it: tau, as counts, and alpha and gamma."""
+    if policy is None or not hasattr(policy, "alpha"):
+        return policy
+    return _plain(type(policy), getattr(policy, "ties", None))
+
+
+class _Table:
+    """A plan, and what fills its tables."""
+
+    def __init__(self, kind: tuple[Any, ...], jobs: Sequence[Job]) -> None:
+        from . import plan, source
+
+        device, rule, policy, decays, maximize, dtype, dtypes, aligned, itemsize = kind
+        functions = source.functions(
+            source.Kind(rule, policy, decays, maximize, dtype, dtypes, aligned)
+        )
+        sizes = [_slice_size(job) for job in jobs]
+        counts = [job.param.numel() // size for job, size in zip(jobs, sizes, strict=True)]
+        self.device, self.aligned = device, aligned
+        self.owner = np.repeat(np.arange(len(jobs)), counts)
+        within = np.concatenate([np.arange(count) for count in counts])
+        self.offsets = (within * np.array(sizes)[self.owner])[:, None] * np.array(itemsize)
+        ranks = policy is not None and policy.ranks
+        slices = [
+            plan.Slice(sizes[i], jobs[i].policy.top(sizes[i]) if ranks else 0) for i in self.owner
+        ]
+        self.plan: Plan = plan.Plan(
+            slices, functions, len(itemsize), device, ranks=ranks, aligned=aligned
+        )
+        self.plan.rows[:, table.LEADS] = within == 0
+        self.jobs: Sequence[Job] = ()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.launches = 0
+        self.uploads: list[Tensor] = []
+
+    # -- what the tables say ----------------------------------------------------------------------
+
+    def fill(self, jobs: Sequence[Job]) -> None:
+        """Everything that a step needs to know."""
+        self.jobs = jobs
+        self.params = [job.param for job in jobs]
+        self.states = [job.state for job in jobs]
+        self.arrays = {name: [kept[name] for kept in self.states] for name in self.states[0]}
+        self.dtypes = [p.dtype for p in self.params]
+        self.shapes = [p.shape for p in self.params]
+        self.devices = [p.device for p in self.params]
+        groups = {id(job.group): job for job in jobs}
+        first = list(groups.values())  # of each group
+        self.groups = [job.group for job in first]
+        self.grouped = np.array([list(groups).index(id(job.group)) for job in jobs])[self.owner]
+        self.late = [
+            *self._set(table.WEIGHT_DECAY, [job.group["weight_decay"] for job in first]),
+            *self._set(table.ALPHA, [getattr(job.policy, "alpha", 1.0) for job in first]),
+            *self._set(table.GAMMA, [getattr(job.policy, "gamma", 1.0) for job in first]),
+        ]
+        counters = [job.state.get("step") for job in jobs]
+        counted = [0 if counter is None else counter.data_ptr() for counter in counters]
+        self.plan.rows[:, table.STEP] = np.array(counted)[self.owner]
+        steps = [job.t if isinstance(job.t, int) else 1 for job in jobs]
+        self.plan.rows[:, table.T] = np.array(steps)[self.owner]
+        every = [(job.param, job.grad, *job.arrays.values()) for job in jobs]
+        self.refill(np.array([[x.data_ptr() for x in arrays] for arrays in every]))
+
+    def addresses(self, state: Any) -> Any:
+        """Of parameters, gradients and state arrays, (jobs, arrays), as int64.
+
+        ``None`` if anything but the addresses is not as it was: this runs at every step, so each
+        question is asked of all tensors in one go.
+        """
+        params = self.params
+        grads = [p.grad for p in params]
+        if any(g is None for g in grads):
+            return None
+        same = (
+            all(map(operator.is_, map(state.get, params), self.states))
+            and all(map(operator.is_, [g.dtype for g in grads], self.dtypes))
+            and all(g.layout is torch.strided for g in grads)
+            and all(map(Tensor.is_contiguous, grads))
+            and all(map(Tensor.is_contiguous, params))
+            and list(map(Tensor.size, grads)) == self.shapes
+            and [g.device for g in grads] == self.devices
+        )
+        if not same:
+            return None
+        columns = [params, grads]
+        for name, arrays in self.arrays.items():
+            if not all(map(operator.is_, [kept.get(name) for kept in self.states], arrays)):
+                return None
+            if name != "step":
+                columns.append(arrays)
+        found = np.array([list(map(Tensor.data_ptr, column)) for column in columns]).T
+        return None if self.aligned and (found & 15).any() else found
+
+    def refill(self, addresses: Any) -> None:
+        """New addresses and learning rates."""
+        rows = self.plan.rows
+        rows[:, table.POINTERS :] = addresses[self.owner] + self.offsets
+        late = self.late + self._set(table.LR, [group["lr"] for group in self.groups])
+        # From PyTorch's cache of pinned memory, which knows what a copy is still reading.
+        host = torch.empty(rows.shape, dtype=torch.int64, pin_memory=True)
+        host.numpy()[:] = rows
+        if torch.cuda.is_current_stream_capturing():
+            self.uploads.append(host)  # the graph reads it again at every replay
+        self.plan.tables.copy_(host, non_blocking=True)
+        for column, first, last, value in late:
+            scalars = self.plan.tables.view(torch.float64)
+            scalars[first:last, column] = value.reshape(()).double()
+
+    def _set(self, column: int, values: list[Any]) -> list[tuple[int, int, int, Tensor]]:
+        """Scalars of each group; those that only the device knows are returned, with their rows."""
+        late = []
+        for i, value in enumerate(values):
+            if _on_device(value):
+                first, last = np.searchsorted(self.grouped, [i, i + 1])
+                late.append((column, int(first), int(last), value))
+        numbers = [0.0 if _on_device(value) else float(value) for value in values]
+        self.plan.rows.view(np.float64)[:, column] = np.array(numbers)[self.grouped]
+        return late
+
+    # -- launches ---------------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Rank and step; returns before it is done."""
+        with torch.cuda.device(self.device):
+            if torch.cuda.is_current_stream_capturing():
+                self.plan.launch()
+                return
+            self.launches += 1
+            if self.launches == 2:  # the first compiled and loaded the kernels
+                self.graph = _captured(self.plan)
+            if self.graph is None:
+                self.plan.launch()
+            else:
+                self.graph.replay()
+
+
+def _on_device(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type != "cpu"
+
+
+def _captured(plan: Plan) -> torch.cuda.CUDAGraph:
+    """The launches as one: they read everything that changes from the tables."""
+    graph = torch.cuda.CUDAGraph()
+    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    aside.wait_stream(current)
+    with torch.cuda.stream(aside):
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            plan.launch()
+        finally:
+            graph.capture_end()
+    current.wait_stream(aside)
+    return graph

@@ -1,0 +1,229 @@
+"""Slices that take their step together: the tables that describe them, and the launches."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import rank, step, table
+from .source import Functions
+
+BLOCK, WARPS = 512, 4  # four coordinates a thread: more of them would spill registers
+GROUP = 128  # blocks, and
+WIDTH = 64  # slices a program, where one program has several
+SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 16
+DEVIATIONS = 4.0
+ROOM = 1.25  # for copies, beyond the expected share of the bracket
+DIVISOR = 8  # of the sizes of aligned slices, so that loads are sixteen bytes wide
+LEAST, PARTS = 9 << 22, 8  # a batch has an eighth of all coordinates, or this many
+LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
+
+
+class Slice(NamedTuple):
+    """A contiguous run of coordinates that are ranked together: a tensor, or a part of one."""
+
+    size: int
+    top: int
+    """How many are selected, in rank mode."""
+
+
+class _Batch(NamedTuple):
+    """Slices and blocks that are ranked together."""
+
+    first_slice: int
+    slices: int
+    first_block: int
+    blocks: int
+
+
+class _Lane:
+    """The memory of one batch at work, and the stream that it runs on."""
+
+    def __init__(self, blocks: int, copies: int, device: torch.device, *, aside: bool) -> None:
+        self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
+        self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
+        self.candidates = torch.empty(copies, dtype=torch.int32, device=device)
+        self.flags = torch.zeros(2, dtype=torch.int32, device=device)
+        self.stream = torch.cuda.Stream(device) if aside else None
+
+    def fork(self) -> None:
+        """What is launched here comes after what the current stream has been told so far."""
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
+
+    def here(self) -> contextlib.AbstractContextManager[Any]:
+        """Where launches go to this lane."""
+        return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+
+    def join(self) -> None:
+        """What the current stream is told from now on comes after what was launched here."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+
+
+class Plan:
+    """The step of some slices of one kind on one device, with all memory that it needs.
+
+    Args:
+        slices: at least one, none empty.
+        addresses: how many arrays each has.
+        ranks: whether there is a threshold to find.
+        aligned: whether all addresses are multiples of 16 and all sizes of 8.
+    """
+
+    def __init__(
+        self,
+        slices: Sequence[Slice],
+        functions: Functions,
+        addresses: int,
+        device: torch.device,
+        *,
+        ranks: bool,
+        aligned: bool,
+    ) -> None:
+        self.functions, self.ranks = functions, ranks
+        n = len(slices)
+        sizes = np.array([s.size for s in slices], np.int64)
+        blocks = -(-sizes // BLOCK)
+        first = np.cumsum(blocks) - blocks
+        self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
+        self.rows[:, table.D] = sizes
+        self.rows[:, table.FIRST_BLOCK] = first
+        self.batches = _batches(sizes, blocks) if ranks else [_Batch(0, n, 0, int(blocks.sum()))]
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        self.tables = zeros(*self.rows.shape)
+        self.records = zeros(n, table.RECORD)
+        self.positives = zeros(n)
+        self.uniforms = zeros(n, max(functions.uniforms, 1), dtype=torch.float32)
+        numbers = np.repeat(np.arange(n, dtype=np.int32), blocks)
+        self.block_slice = torch.from_numpy(numbers).to(device)
+        self.lanes = [_Lane(1, 0, device, aside=False)]
+        if ranks:
+            top = np.array([s.top for s in slices], np.int64)
+            capacity = np.minimum(sizes, np.ceil(sizes * _width(top / sizes)).astype(np.int64))
+            self.rows[:, table.K] = top
+            self.rows[:, table.CAPACITY] = capacity
+            needed = 0
+            for batch in self.batches:
+                mine = slice(batch.first_slice, batch.first_slice + batch.slices)
+                self.rows[mine, table.CANDIDATES] = np.cumsum(capacity[mine]) - capacity[mine]
+                needed = max(needed, int(capacity[mine].sum()))
+            most = max(batch.blocks for batch in self.batches)
+            count = min(LANES, len(self.batches))
+            self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
+            self.digits = zeros(n, 1 << rank.DIGIT_BITS.value, dtype=torch.int32)
+        self.shape = self.tables.stride(0), self.uniforms.stride(0)
+        self.blocked = {
+            "BLOCK": BLOCK,
+            "DIVISOR": DIVISOR if aligned else 1,
+            "num_warps": WARPS,
+            "enable_fp_fusion": False,
+        }
+
+    def launch(self) -> None:
+        """Rank and step, from what the tables on the device say; returns before it is done."""
+        f = self.functions
+        self._settle(f.before)
+        if self.ranks:
+            rank.bracket[(len(self.rows),)](
+                self.tables, self.records, self.uniforms, *self.shape, SEEN=f.seen, SAMPLE=SAMPLE,
+                CHUNK=CHUNK, DEVIATIONS=DEVIATIONS, num_warps=SAMPLE_WARPS, enable_fp_fusion=False,
+            )  # fmt: skip
+        elif f.seen is not None:
+            self._count_positive()
+        for lane in self.lanes:
+            lane.fork()
+        for lane, batch in zip(itertools.cycle(self.lanes), self.batches, strict=False):
+            with lane.here():
+                if self.ranks:
+                    self._rank(batch, lane)
+                step.step[(batch.blocks,)](
+                    self.tables, self.records, self.uniforms, *self.shape, self.block_slice,
+                    batch.first_block, lane.tallies, UPDATE=f.update, **self.blocked,
+                )  # fmt: skip
+        for lane in self.lanes:
+            lane.join()
+        n = len(self.rows)
+        step.advance[(-(-n // WIDTH),)](self.tables, self.shape[0], n, WIDTH=WIDTH, num_warps=2)
+
+    def memory(self) -> int:
+        """Bytes on the device."""
+        members = (self, *self.lanes)
+        tensors = (x for one in members for x in vars(one).values() if isinstance(x, Tensor))
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+    def _settle(self, function: Callable[..., Any]) -> None:
+        n = len(self.rows)
+        step.settle[(-(-n // WIDTH),)](
+            self.tables, self.positives, self.uniforms, *self.shape, n,
+            SETTLE=function, WIDTH=WIDTH, num_warps=2, enable_fp_fusion=False,
+        )  # fmt: skip
+
+    def _count_positive(self) -> None:
+        self.positives.zero_()
+        for batch in self.batches:
+            step.count_positive[(batch.blocks,)](
+                self.tables, self.positives, self.uniforms, *self.shape, self.block_slice,
+                batch.first_block, SEEN=self.functions.seen, **self.blocked,
+            )  # fmt: skip
+        self._settle(self.functions.after)
+
+    def _rank(self, batch: _Batch, lane: _Lane) -> None:
+        columns, seen = self.shape[0], self.functions.seen
+        whole = self.tables, self.records, self.uniforms, *self.shape
+        lane.flags.zero_()
+        rank.count[(batch.blocks,)](
+            *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
+            lane.candidates, SEEN=seen, **self.blocked,
+        )  # fmt: skip
+        rank.begin[(batch.slices,)](
+            self.tables, self.records, columns, batch.first_slice, lane.flags, num_warps=1
+        )
+        for turn in range(4):  # digits of eight bits
+            rank.refine[(batch.slices, 128)](
+                *whole, batch.first_slice, self.block_slice, batch.first_block, batch.blocks,
+                lane.candidates, self.digits, lane.flags, SEEN=seen, COPIES=1024,
+                FIRST=turn == 0, **self.blocked,
+            )  # fmt: skip
+            rank.pick[(batch.slices,)](
+                self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
+            )
+        rank.count_ties[(-(-batch.blocks // GROUP),)](
+            *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies, lane.starts,
+            lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
+        )  # fmt: skip
+        rank.sum_ties[(batch.slices,)](
+            self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
+            lane.flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
+        )  # fmt: skip
+
+
+def _width(shares: Any) -> Any:
+    """The share of a slice to keep room for: its bracket's, of both sides, and some more."""
+    return ROOM * 2 * DEVIATIONS * np.sqrt(np.maximum(shares * (1 - shares), 0.01) / SAMPLE)
+
+
+def _batches(sizes: Any, blocks: Any) -> list[_Batch]:
+    """Consecutive slices, so few coordinates at a time that the memory for copies stays small."""
+    most = max(LEAST, math.ceil(int(sizes.sum()) / PARTS))
+    starts, filled = [0], 0
+    for i, size in enumerate(sizes):
+        if filled and filled + size > most:
+            starts.append(i)
+            filled = 0
+        filled += int(size)
+    ends = [*starts[1:], len(sizes)]
+    return [
+        _Batch(a, z - a, int(blocks[:a].sum()), int(blocks[a:z].sum()))
+        for a, z in zip(starts, ends, strict=True)
+    ]

@@ -1,0 +1,337 @@
+"""The exact threshold of every slice at once (P4), by counts; nothing waits for the host.
+
+1. :func:`bracket` guesses, from a sample of each slice, two scores that likely enclose the
+   threshold.
+2. :func:`count` reads all scores once: how many lie above the bracket, and a copy of the few in it.
+3. :func:`begin` checks the guess; :func:`refine` and :func:`pick` descend by digits among those
+   few. Where the threshold is not in the bracket, or the copies did not fit, they descend over all
+   scores instead, four more reads; so the guess decides the time, never the result.
+4. Ties at the threshold go to the lowest indices: :func:`count_ties` and :func:`sum_ties` tell each
+   block how many lie before it.
+
+Blocks and slices are numbered over a whole plan; ``first_block`` and ``first_slice`` are the first
+of the batch that a launch is for.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from . import table
+from .keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, ordered
+
+D = tl.constexpr(table.D)
+K = tl.constexpr(table.K)
+FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
+CANDIDATES = tl.constexpr(table.CANDIDATES)
+CAPACITY = tl.constexpr(table.CAPACITY)
+
+BASE = tl.constexpr(table.BASE)
+TOP = tl.constexpr(table.TOP)
+SHIFT = tl.constexpr(table.SHIFT)
+RANK = tl.constexpr(table.RANK)
+STATUS = tl.constexpr(table.STATUS)
+COUNTED = tl.constexpr(table.COUNTED)
+THRESHOLD = tl.constexpr(table.THRESHOLD)
+QUOTA = tl.constexpr(table.QUOTA)
+TIES = tl.constexpr(table.TIES)
+RECORD = tl.constexpr(table.RECORD)
+
+AMONG_CANDIDATES = tl.constexpr(0)  # where the threshold is sought,
+AMONG_ALL = tl.constexpr(1)
+FOUND = tl.constexpr(2)  # and this much more once it is found
+
+DIGIT_BITS = tl.constexpr(8)
+DIGITS = tl.constexpr(256)
+WHOLE_RANGE = tl.constexpr(24)  # the shift that leaves eight of 32 bits
+
+UNFINISHED = tl.constexpr(0)  # flags: slices that must be searched over all scores,
+UNEVEN = tl.constexpr(1)  # and slices of whose ties only some are selected
+
+
+@triton.jit
+def _nth_largest(keys, first, second):
+    """The keys of two ranks, from 1, among int32 keys; bit by bit from the highest."""
+    lifted = keys.to(tl.uint32, bitcast=True) ^ 0x80000000
+    a = tl.full([], 0, tl.uint32)
+    b = tl.full([], 0, tl.uint32)
+    for i in range(32):
+        bit = tl.full([], 1, tl.uint32) << (31 - i)
+        # Both counts in one sum: a sample is smaller than 2^15.
+        both = (lifted >= (a | bit)).to(tl.int32) + ((lifted >= (b | bit)).to(tl.int32) << 16)
+        counts = tl.sum(both, 0)
+        a = tl.where((counts & 0xFFFF) >= first, a | bit, a)
+        b = tl.where((counts >> 16) >= second, b | bit, b)
+    flip = tl.full([], 0x80000000, tl.uint32)
+    return (a ^ flip).to(tl.int32, bitcast=True), (b ^ flip).to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def bracket(
+    tables, records, uniforms, columns, scalars,
+    SEEN: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DEVIATIONS: tl.constexpr,
+):  # fmt: skip
+    """One program a slice: a bracket (low, high] from a sample, exact where it is the whole."""
+    i = tl.program_id(0)
+    row = tables + i * columns
+    record = records + i * RECORD
+    d = tl.load(row + D)
+    k = tl.load(row + K)
+    j = tl.arange(0, SAMPLE)
+    inside = j < d
+    places = j.to(tl.int64)
+    if d > SAMPLE:
+        # A chunk from each stratum, at a hashed place: no period of the data can hide.
+        chunk = (j // CHUNK).to(tl.int64)
+        stratum = d // (SAMPLE // CHUNK)
+        hashed = ((chunk.to(tl.uint32) + 1) * 2654435761) >> 8
+        places = chunk * stratum + hashed.to(tl.int64) % (stratum - CHUNK + 1) + j % CHUNK
+    keys = ordered(SEEN(row, uniforms + i * scalars, places, inside))
+    keys = tl.where(inside, keys, LOWEST)
+
+    n = tl.minimum(d, SAMPLE).to(tl.float32)
+    share = k.to(tl.float32) / tl.maximum(d, 1).to(tl.float32)
+    middle = tl.minimum(k, SAMPLE).to(tl.int32)
+    margin = tl.full([], 0, tl.int32)
+    if d > SAMPLE:
+        middle = (n * share).to(tl.int32)
+        margin = (DEVIATIONS * tl.sqrt(n * share * (1 - share))).to(tl.int32) + 2
+    size = tl.minimum(d, SAMPLE).to(tl.int32)
+    above, below = middle - margin, middle + margin
+    high, low = _nth_largest(keys, tl.maximum(above, 1), tl.minimum(below, size))
+    high = tl.where(above < 1, HIGHEST, high)
+    low = tl.where(below > size, NEGATIVE_INFINITY, tl.maximum(low, NEGATIVE_INFINITY))
+    high = tl.maximum(high, low).to(tl.int64)
+    low = low.to(tl.int64)
+    # Where both agree the threshold is among ties. Otherwise leave both out: each may be a crowd.
+    single = high - low <= 1
+    top = tl.where(single, high, high - 1)
+    bottom = tl.where(single, high - 1, low)
+    shift = tl.full([], 0, tl.int64)
+    for s in range(WHOLE_RANGE):
+        shift += (((top - bottom - 1) >> (s + DIGIT_BITS)) > 0).to(tl.int64)
+    tl.store(record + BASE, bottom + 1)
+    tl.store(record + TOP, top)
+    tl.store(record + SHIFT, shift)
+    tl.store(record + COUNTED, 0)
+    tl.store(record + STATUS, AMONG_CANDIDATES)
+
+
+@triton.jit(do_not_specialize=["first_block"])
+def count(
+    tables, records, uniforms, columns, scalars, block_slice, first_block,
+    tallies, starts, candidates,
+    SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr,
+):  # fmt: skip
+    """One program a block: counts against the bracket, and copies of the keys in it.
+
+    Args:
+        tallies: for each block of the batch, how many of its keys are in the bracket.
+        starts: for each, where its copies begin.
+    """
+    local = tl.program_id(0)
+    b = first_block + local
+    i = tl.load(block_slice + b).to(tl.int64)
+    row = tables + i * columns
+    record = records + i * RECORD
+    places = (b - tl.load(row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < tl.multiple_of(tl.load(row + D), DIVISOR)
+    keys = ordered(SEEN(row, uniforms + i * scalars, places, inside))
+    top = tl.load(record + TOP).to(tl.int32)
+    base = tl.load(record + BASE).to(tl.int32)
+    above = inside & (keys > top)
+    among = inside & (keys >= base) & (keys <= top)
+    both = tl.sum(above.to(tl.int32) + (among.to(tl.int32) << 16), 0)
+    here = both >> 16
+    added = ((both & 0xFFFF).to(tl.int64) << 32) | here.to(tl.int64)
+    begin = tl.atomic_add(record + COUNTED, added, sem="relaxed") & 0xFFFFFFFF
+    tl.store(tallies + local, here)
+    if base < top:
+        tl.store(starts + local, begin.to(tl.int32))
+        at = begin + tl.cumsum(among.to(tl.int32), 0) - 1
+        fits = among & (at < tl.load(row + CAPACITY))
+        tl.store(candidates + tl.load(row + CANDIDATES) + at, keys, mask=fits)
+
+
+@triton.jit
+def _settle(record, flags, threshold, quota, ties):
+    tl.store(record + THRESHOLD, threshold)
+    tl.store(record + QUOTA, quota)
+    tl.store(record + TIES, ties)
+    tl.store(record + STATUS, tl.load(record + STATUS) + FOUND)
+    if quota != ties:
+        tl.atomic_add(flags + UNEVEN, 1, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["first_slice"])
+def begin(tables, records, columns, first_slice, flags):
+    """One program a slice: whether the bracket holds the threshold, and where to go on if not."""
+    i = first_slice + tl.program_id(0)
+    row = tables + i * columns
+    record = records + i * RECORD
+    k = tl.load(row + K)
+    counted = tl.load(record + COUNTED)
+    above, among = counted >> 32, counted & 0xFFFFFFFF
+    rank = k - above
+    top = tl.load(record + TOP)
+    enclosed = (rank > 0) & (rank <= among)
+    if k <= 0:
+        _settle(record, flags, HIGHEST, 0, 0)
+    elif enclosed & (tl.load(record + BASE) == top):
+        _settle(record, flags, top, rank, among)
+    elif enclosed & (among <= tl.load(row + CAPACITY)):
+        tl.store(record + RANK, rank)
+    else:
+        tl.store(record + BASE, NEGATIVE_INFINITY + 1)
+        tl.store(record + TOP, HIGHEST)
+        tl.store(record + SHIFT, WHOLE_RANGE)
+        tl.store(record + RANK, k)
+        tl.store(record + STATUS, AMONG_ALL)
+        tl.atomic_add(flags + UNFINISHED, 1, sem="relaxed")
+
+
+@triton.jit
+def _digits(keys, inside, record):
+    """(in the range that is searched, which digit there)."""
+    base = tl.load(record + BASE).to(tl.int32)
+    top = tl.load(record + TOP).to(tl.int32)
+    among = inside & (keys >= base) & (keys <= top)
+    shift = tl.load(record + SHIFT).to(tl.uint32)
+    digit = ((keys - base).to(tl.uint32, bitcast=True) >> shift).to(tl.int32, bitcast=True)
+    return among, tl.where(among, digit, 0)
+
+
+@triton.jit(do_not_specialize=["first_slice", "first_block", "blocks"])
+def refine(
+    tables, records, uniforms, columns, scalars, first_slice, block_slice, first_block, blocks,
+    candidates, digits, flags,
+    SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, COPIES: tl.constexpr,
+    FIRST: tl.constexpr,
+):  # fmt: skip
+    """Several programs a slice: count the next digit, of the copies or else of all scores."""
+    i = first_slice + tl.program_id(0)
+    row = tables + i * columns
+    record = records + i * RECORD
+    j = tl.arange(0, DIGITS)
+    if tl.load(record + STATUS) == AMONG_CANDIDATES:
+        n = tl.load(record + COUNTED) & 0xFFFFFFFF
+        mine = candidates + tl.load(row + CANDIDATES)
+        counts = tl.zeros([DIGITS], tl.int32)
+        for start in range(tl.program_id(1) * COPIES, n, tl.num_programs(1) * COPIES):
+            at = start + tl.arange(0, COPIES)
+            keys = tl.load(mine + at, mask=at < n, other=0)
+            among, digit = _digits(keys, at < n, record)
+            if FIRST:
+                counts += tl.histogram(digit, DIGITS, mask=among)
+            else:  # few are left
+                tl.atomic_add(digits + i * DIGITS + digit, 1, mask=among, sem="relaxed")
+        if FIRST:
+            tl.atomic_add(digits + i * DIGITS + j, counts, mask=counts > 0, sem="relaxed")
+    if tl.load(flags + UNFINISHED) > 0:
+        programs = tl.num_programs(0) * tl.num_programs(1)
+        program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        for b in range(first_block + program, first_block + blocks, programs):
+            other = tl.load(block_slice + b).to(tl.int64)
+            its_row = tables + other * columns
+            its_record = records + other * RECORD
+            if tl.load(its_record + STATUS) == AMONG_ALL:
+                places = (b - tl.load(its_row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
+                inside = places < tl.multiple_of(tl.load(its_row + D), DIVISOR)
+                all_keys = ordered(SEEN(its_row, uniforms + other * scalars, places, inside))
+                in_range, its_digit = _digits(all_keys, inside, its_record)
+                found = tl.histogram(its_digit, DIGITS, mask=in_range)
+                tl.atomic_add(digits + other * DIGITS + j, found, mask=found > 0, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["first_slice"])
+def pick(records, first_slice, digits, flags):
+    """One program a slice: into the digit that holds the threshold; clear the counts."""
+    i = first_slice + tl.program_id(0)
+    record = records + i * RECORD
+    mine = digits + i * DIGITS
+    if tl.load(record + STATUS) < FOUND:
+        j = tl.arange(0, DIGITS)
+        counts = tl.load(mine + j)
+        rank = tl.load(record + RANK)
+        digit = tl.sum((tl.cumsum(counts, 0, reverse=True) >= rank).to(tl.int32), 0) - 1
+        if digit < 0:  # fewer numbers than are to be selected: all of them are
+            _settle(record, flags, NEGATIVE_INFINITY, 0, 0)
+        else:
+            rank -= tl.sum(tl.where(j > digit, counts, 0), 0)
+            shift = tl.load(record + SHIFT)
+            base = tl.load(record + BASE) + (digit.to(tl.int64) << shift)
+            if shift == 0:
+                ties = tl.sum(tl.where(j == digit, counts, 0), 0).to(tl.int64)
+                _settle(record, flags, base, rank, ties)
+            else:
+                tl.store(record + BASE, base)
+                tl.store(record + TOP, base + (tl.full([], 1, tl.int64) << shift) - 1)
+                tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
+                tl.store(record + RANK, rank)
+        tl.store(mine + j, tl.zeros([DIGITS], tl.int32))
+
+
+@triton.jit(do_not_specialize=["first_block", "blocks"])
+def count_ties(
+    tables, records, uniforms, columns, scalars, block_slice, first_block, blocks,
+    tallies, starts, candidates, flags,
+    SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """One program for GROUP blocks: how many scores equal the threshold, where that matters."""
+    if tl.load(flags + UNEVEN) > 0:
+        local = tl.program_id(0) * GROUP + tl.arange(0, GROUP)
+        exists = local < blocks
+        i = tl.load(block_slice + first_block + local, mask=exists, other=0).to(tl.int64)
+        record = records + i * RECORD
+        uneven = exists & (tl.load(record + QUOTA) != tl.load(record + TIES))
+        status = tl.load(record + STATUS)
+        # A bracket of a single value has no copies: its tally counts ties already.
+        copied = (status == FOUND + AMONG_CANDIDATES) & (
+            tl.load(record + BASE) < tl.load(record + TOP)
+        )
+        if tl.sum((uneven & copied).to(tl.int32), 0) > 0:
+            length = tl.load(tallies + local, mask=uneven & copied, other=0)
+            start = tl.load(starts + local, mask=uneven & copied, other=0)
+            copies = candidates + tl.load(tables + i * columns + CANDIDATES) + start
+            threshold = tl.load(record + THRESHOLD).to(tl.int32)
+            ties = tl.zeros([GROUP], tl.int32)
+            for j in range(tl.max(length, 0)):
+                keys = tl.load(copies + j, mask=j < length, other=0)
+                ties += ((j < length) & (keys == threshold)).to(tl.int32)
+            tl.store(tallies + local, ties, mask=uneven & copied)
+        searched = uneven & (status == FOUND + AMONG_ALL)
+        if tl.sum(searched.to(tl.int32), 0) > 0:
+            for k in range(GROUP):
+                one = tl.program_id(0) * GROUP + k
+                if tl.sum((searched & (local == one)).to(tl.int32), 0) > 0:
+                    b = first_block + one
+                    slice_number = tl.load(block_slice + b).to(tl.int64)
+                    row = tables + slice_number * columns
+                    places = (b - tl.load(row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
+                    inside = places < tl.multiple_of(tl.load(row + D), DIVISOR)
+                    scores = SEEN(row, uniforms + slice_number * scalars, places, inside)
+                    its = tl.load(records + slice_number * RECORD + THRESHOLD).to(tl.int32)
+                    equal = inside & (ordered(scores) == its)
+                    tl.store(tallies + one, tl.sum(equal.to(tl.int32), 0))
+
+
+@triton.jit(do_not_specialize=["first_slice", "first_block"])
+def sum_ties(
+    tables, records, columns, first_slice, first_block, tallies, flags,
+    BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One program a slice: tallies become the number of ties in all earlier blocks."""
+    i = first_slice + tl.program_id(0)
+    row = tables + i * columns
+    record = records + i * RECORD
+    uneven = tl.load(record + QUOTA) != tl.load(record + TIES)
+    if uneven & (tl.load(flags + UNEVEN) > 0):
+        mine = tallies + tl.load(row + FIRST_BLOCK) - first_block
+        n = (tl.load(row + D) + BLOCK - 1) // BLOCK
+        earlier = tl.full([], 0, tl.int32)
+        for start in range(0, n, WIDTH):
+            j = start + tl.arange(0, WIDTH)
+            ties = tl.load(mine + j, mask=j < n, other=0)
+            tl.store(mine + j, earlier + tl.cumsum(ties, 0) - ties, mask=j < n)
+            earlier += tl.sum(ties, 0)

@@ -1,0 +1,240 @@
+"""A recorded program (:mod:`mgup_core.program`) as Triton functions.
+
+The same operations in the same order: division and root correctly rounded (N4), and launched with
+``enable_fp_fusion=False``, no product contracted with a sum (N5).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from mgup_core import Policy, Rule
+from mgup_core.program import Program, Symbol, frontier, needed, record
+
+from . import table
+from .keys import chosen
+from .step import current_step
+
+_SPELLED = {
+    "add": "{} + {}",
+    "sub": "{} - {}",
+    "mul": "{} * {}",
+    "div": "tl.div_rn({}, {})",
+    "neg": "-{}",
+    "sqrt": "tl.sqrt_rn({})",
+    "abs": "tl.abs({})",
+    "sign": "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))",
+    "isfinite": "tl.abs({}) < float('inf')",
+    "maximum": "tl.maximum({}, {})",
+    "where": "tl.where({}, {}, {})",
+    "floordiv": "{} // {}",
+    "mod": "{} % {}",
+    "lt": "{} < {}",
+    "gt": "{} > {}",
+    "ge": "{} >= {}",
+    "eq": "{} == {}",
+    "and": "{} & {}",
+    "or": "{} | {}",
+    "invert": "~{}",
+    "selected": "chosen({}, inside, record, earlier)",
+}
+_TYPES = {
+    torch.float32: "tl.float32",
+    torch.bfloat16: "tl.bfloat16",
+    torch.float16: "tl.float16",
+}
+_SCALARS = {
+    "d": table.D,
+    "lr": table.LR,
+    "weight_decay": table.WEIGHT_DECAY,
+    "alpha": table.ALPHA,
+    "gamma": table.GAMMA,
+}
+
+_numbers = itertools.count()
+
+
+class Kind(NamedTuple):
+    """What decides the text of the functions."""
+
+    rule: Rule
+    policy: Policy | None
+    decays: bool
+    maximize: bool
+    dtype: torch.dtype
+    """Of the parameter and its gradient."""
+    state_dtypes: tuple[torch.dtype, ...]
+    aligned: bool
+    """Whether all pointers are multiples of 16 bytes."""
+
+
+class Functions(NamedTuple):
+    """The Triton functions of one kind."""
+
+    before: Any
+    """Scalars of each slice that need no count, into ``uniforms``."""
+    after: Any
+    """Those that need the count of positive scores; ``None`` if there are none."""
+    seen: Any
+    """The score of coordinates, or whether it counts; ``None`` if the whole slice needs no look."""
+    update: Any
+    """Steps coordinates: loads, computes, stores."""
+    uniforms: int
+    """How many scalars each slice has."""
+
+
+class _Writer:
+    """Lines of one function, and the name of each symbol that has one."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.names: dict[Symbol, str] = {}
+
+    def name(self, symbol: Symbol, text: str) -> str:
+        self.names[symbol] = f"x{len(self.names)}"
+        self.lines.append(f"{self.names[symbol]} = {text}")
+        return self.names[symbol]
+
+    def write(self, symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> None:
+        """The lines that compute symbols whose inputs are named."""
+        for symbol in needed(symbols, known):
+            if symbol in self.names:
+                continue
+            if symbol.op == "const":
+                self.name(symbol, _literal(symbol))
+            elif symbol.op == "cast":
+                self.name(symbol, f"{self.names[symbol.args[0]]}.to(tl.{symbol.dtype})")
+            else:
+                args = (self.names[arg] for arg in symbol.args)
+                self.name(symbol, _SPELLED[symbol.op].format(*args))
+
+    def function(self, signature: str, result: str = "") -> str:
+        body = [*self.lines, f"return {result}" if result else "pass"]
+        return "\n    ".join([f"@triton.jit\ndef {signature}:", *body]) + "\n"
+
+
+def _literal(symbol: Symbol) -> str:
+    number = symbol.args[0]
+    if symbol.dtype == "int64":
+        return repr(int(number))
+    return f"tl.full([], {float(number)!r}, tl.float32)".replace("inf", "float('inf')")
+
+
+def _inputs(symbols: Iterable[Symbol], *, uniform: bool) -> list[Symbol]:
+    return [s for s in needed(symbols) if s.op == "input" and s.uniform == uniform]
+
+
+def _settle(name: str, program: Program, layout: dict[Symbol, int], chosen: list[Symbol]) -> str:
+    """A function that computes some scalars for a block of slices."""
+    writer = _Writer()
+    for symbol in _inputs(chosen, uniform=True):
+        what = symbol.args[0]
+        if what == "positive":
+            text = "tl.load(positive, mask=inside, other=0)"
+        elif what == "t":
+            text = "current_step(row, inside)"
+        else:
+            text = f"tl.load(row + {_SCALARS[what]}, mask=inside, other=0)"
+            if symbol.dtype == "float32":  # the table holds the bits of a float64
+                text += ".to(tl.float64, bitcast=True).to(tl.float32)"
+        writer.name(symbol, text)
+    writer.write(chosen)
+    for symbol in chosen:
+        value = f"{writer.names[symbol]}.to(tl.float32)"
+        writer.lines.append(f"tl.store(uniforms + {layout[symbol]}, {value}, mask=inside)")
+    return writer.function(f"{name}(row, positive, uniforms, inside)")
+
+
+def _arrays(writer: _Writer, program: Program, kind: Kind, wanted: list[Symbol]) -> None:
+    """Loads of the arrays that are wanted, and their scalars."""
+    for symbol in _inputs(wanted, uniform=False):
+        name = symbol.args[0]
+        dtype = _dtype_of(name, program, kind)
+        text = f"tl.load({_pointer(name, dtype, program, kind)} + places, mask=inside, other=0)"
+        writer.name(symbol, f"{text}.to(tl.float32)")
+
+
+def _dtype_of(name: str, program: Program, kind: Kind) -> torch.dtype:
+    if name in program.states:
+        return kind.state_dtypes[program.states.index(name)]
+    return kind.dtype
+
+
+def _pointer(name: str, dtype: torch.dtype, program: Program, kind: Kind) -> str:
+    column = table.POINTERS + ("w", "g", *program.states).index(name)
+    address = f"tl.load(row + {column})"
+    if kind.aligned:
+        address = f"tl.multiple_of({address}, 16)"
+    return f"{address}.to(tl.pointer_type({_TYPES[dtype]}))"
+
+
+def _scalars(writer: _Writer, layout: dict[Symbol, int], wanted: list[Symbol]) -> list[Symbol]:
+    used = [s for s in frontier(wanted) if s in layout]
+    for symbol in used:
+        text = f"tl.load(uniforms + {layout[symbol]})"
+        writer.name(symbol, f"{text} != 0" if symbol.dtype == "bool" else text)
+    return used
+
+
+def _source(program: Program, kind: Kind) -> tuple[str, int]:
+    outputs = list(program.outputs.values())
+    seen = [] if program.seen is None else [program.seen]
+    layout = {symbol: i for i, symbol in enumerate(frontier([*seen, *outputs]))}
+    late = [
+        symbol
+        for symbol in layout
+        if any(s.op == "input" and s.args[0] == "positive" for s in needed([symbol]))
+    ]
+    early = [symbol for symbol in layout if symbol not in dict.fromkeys(late)]
+    text = _settle("before", program, layout, early)
+    if late:
+        text += _settle("after", program, layout, late)
+    if seen:
+        writer = _Writer()
+        _arrays(writer, program, kind, seen)
+        writer.write(seen, _scalars(writer, layout, seen))
+        text += writer.function("seen(row, uniforms, places, inside)", writer.names[seen[0]])
+    writer = _Writer()
+    _arrays(writer, program, kind, outputs)
+    writer.write(outputs, _scalars(writer, layout, outputs))
+    for name, symbol in program.outputs.items():
+        dtype = _dtype_of(name, program, kind)
+        target = _pointer(name, dtype, program, kind)
+        value = writer.names[symbol]
+        writer.lines.append(
+            f"tl.store({target} + places, {value}.to({_TYPES[dtype]}), mask=inside)"
+        )
+    text += writer.function("update(row, uniforms, places, inside, record, earlier)")
+    return text, len(layout)
+
+
+@functools.lru_cache(maxsize=64)
+def functions(kind: Kind) -> Functions:
+    """The functions of a kind, made once.
+
+    Raises:
+        TypeError, AttributeError: for a rule that cannot be recorded.
+    """
+    program = record(kind.rule, kind.policy, decays=kind.decays, maximize=kind.maximize)
+    text, uniforms = _source(program, kind)
+    # Triton reads the source of what it compiles; linecache is where Python looks for text that
+    # is in no file.
+    filename = f"<mgup kernel {next(_numbers)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    scope: dict[str, Any] = {
+        "tl": tl,
+        "triton": triton,
+        "chosen": chosen,
+        "current_step": current_step,
+        "__name__": __name__,
+    }
+    exec(compile(text, filename, "exec"), scope)
+    return Functions(*(scope.get(name) for name in ("before", "after", "seen", "update")), uniforms)
