@@ -45,3 +45,11 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 def test_links_lead_to_files(page):
     links = LINK.findall(read(page))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_support_matrix_is_made_from_its_report():
+    """``mgup-conformance report docs/conformance.json --markdown docs/conformance.md``."""
+    from mgup_conformance import matrix, report
+
+    plain = report.load(ROOT / "docs" / "conformance.json")
+    assert read(ROOT / "docs" / "conformance.md") == matrix.markdown(plain)
