@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def test_the_port_is_short_and_imports_nothing_of_ours():
-    text = (HERE / "toy_port.py").read_text()
+    text, _, _ = (HERE / "toy_port.py").read_text().partition("class WrongPort")
     modules = {
         name.name
         for node in ast.walk(ast.parse(text))
@@ -25,7 +25,7 @@ def test_the_port_is_short_and_imports_nothing_of_ours():
         for name in node.names
     }
     assert modules == {"numpy"}
-    body = text[text.index("import numpy") : text.index("class WrongPort")]
+    body = text[text.index("import numpy") :]
     assert sum(1 for line in body.splitlines() if line.strip()) <= 70
 
 

@@ -86,20 +86,20 @@ def test_a_wrong_port_is_told_the_same(toys):
 
 def test_what_it_raises_is_an_error_with_its_traceback(toys):
     (case,) = select(all_cases(), ["count/decimals"])
-    result = run_case(load(f"toy_faults:Crashing@{sys.executable}"), case, fast=True)
+    result = run_case(load(f"toy_port:Crashing@{sys.executable}"), case, fast=True)
     assert result.status == "error"
     assert "NotImplementedError: later" in result.message
 
 
 def test_an_interpreter_that_ends_is_an_error_with_its_last_words(toys):
-    backend = Remote("toy_faults:Dying", sys.executable)
+    backend = Remote("toy_port:Dying", sys.executable)
     with pytest.raises(RemoteError, match=r"ended with status 3.\nfarewell"):
         backend.run({}, [])
 
 
 def test_writing_into_what_is_given_is_caught_there_too(toys):
     (case,) = select(all_cases(), ["run/adamw/mgup/float32"])
-    result = run_case(load(f"toy_faults:Meddling@{sys.executable}"), case, fast=True)
+    result = run_case(load(f"toy_port:Meddling@{sys.executable}"), case, fast=True)
     assert result.status == "failed"
     assert "not to be changed" in result.message
 
