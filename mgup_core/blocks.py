@@ -10,20 +10,33 @@ moments again.
 from __future__ import annotations
 
 import math
+import threading
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .backend import Array, Backend, NumPyBackend
+from .backend import Array, NumPyBackend
 from .crew import each
 from .policy import Policy
+from .program import record_proposal
+from .replay import Replay
 from .rules.base import Rule, State
-from .threshold import SAMPLE, Cut, Scan, exact_cut, guess, mask_of, resolve, scan, ties_in
+from .threshold import (
+    Cut,
+    Scan,
+    exact_cut,
+    guess,
+    mask_of,
+    resolve,
+    sample_stride,
+    scan,
+    ties_in,
+)
 
-LIVE_ARRAYS = 6
-"""About how many arrays as long as a block one thread holds at a time."""
-_SMALLEST, _LARGEST = 1 << 13, 3 << 15
+_FINISHING = 2  # arrays as long as a block that moving it takes besides, about
+_SMALLEST, _LARGEST = 1 << 15, 1 << 17
 
 
 class Cells(Protocol):
@@ -48,38 +61,31 @@ class Tally(NamedTuple):
     """The multiplier of the rest."""
 
 
-class _Block(NumPyBackend):
-    """A backend for one look at one block, with the scalars of the whole step."""
-
-    def __init__(self, whole: NumPyBackend) -> None:
-        super().__init__(whole.xp, whole.dtype)
-        self._scalars = whole._scalars
-
-
-class _Watching(_Block):
-    """Notes whether anything was ever flushed."""
-
-    flushed = False
-
-    def flush(self, x: Array, below: float | None = None) -> Array:
-        result = super().flush(x, below)
-        self.flushed |= result is not x
-        return result
-
-
-class _Clean(_Block):
-    """For a second look at a block in which the first look flushed nothing."""
-
-    def flush(self, x: Array, below: float | None = None) -> Array:
-        return x
-
-
 class _Proposal(NamedTuple):
     """A block's direction and score, and the moments if they were not written back."""
 
     u: Array
     scores: Array
     state: State | None
+
+
+class _Look(NamedTuple):
+    """One way to look at a block: what is computed of it, with the scalars of this step."""
+
+    replay: Replay
+    scalars: dict[Any, Any]
+
+
+@lru_cache(maxsize=256)
+def _replay(rule: Rule, dtype: str, coupled: bool, accumulate: bool, in_place: bool) -> Replay:
+    proposal = record_proposal(rule, dtype, coupled=coupled, accumulate=accumulate)
+    outputs = [proposal.u, proposal.scores, *proposal.state.values()]
+    return Replay(outputs, proposal.state if in_place else None)
+
+
+@lru_cache(maxsize=1024)
+def _scalars(replay: Replay, dtype: Any, t: int, decay: float) -> dict[Any, Any]:
+    return replay.scalars(dtype, t=t, weight_decay=decay)
 
 
 class BlockStep:
@@ -114,57 +120,79 @@ class BlockStep:
         threads: int = 1,
         measure: bool = False,
     ) -> None:
-        self.measure = measure
+        self.measure, self.weight_decay = measure, weight_decay
+        self._mine = threading.local()
         self.be, self.rule, self.policy = be, rule, policy
         self.w, self.g, self.state, self.t = w, g, state, t
         self.exact_state, self.threads = exact_state, threads
+        self.coupled = bool(rule.couples_decay and weight_decay)
+        self.sampling, self.first, self.second = (
+            self._look(*how)
+            for how in ((True, False), (True, exact_state), (not exact_state, False))
+        )
         rate, decay_rate = rule.rates(be, be.scalar(lr), t)
         self.rate = rate
-        self.coupled = be.scalar(weight_decay) if rule.couples_decay and weight_decay else None
         self.decay = None
         if weight_decay and not rule.couples_decay:
             self.decay = be.mul(decay_rate, be.scalar(weight_decay))
         itemsize = np.dtype(be.host_dtype).itemsize
-        # State that is not exact is kept beside what is read and converted.
-        live = LIVE_ARRAYS + (0 if exact_state else 1 + len(state))
+        live = _FINISHING + max(look.replay.buffers + 1 for look in (self.first, self.second))
+        live += 0 if exact_state else len(state)  # read and converted
         block = min(max(spare // (live * itemsize * threads), _SMALLEST), _LARGEST)
-        size = len(w)
+        size, self.block = len(w), block
         self.spans = [slice(i, min(i + block, size)) for i in range(0, size, block)]
         arrays_kept = 2 if exact_state else 2 + len(state)
         working = live * itemsize * threads * block
         self.keep = max(spare - working, 0) // (arrays_kept * itemsize * block)
         self.kept: dict[int, _Proposal] = {}
-        self.clean = [False] * len(self.spans)
+        self.clean = [False] * len(self.spans)  # whether the first look flushed nothing
+
+    def _look(self, accumulate: bool, in_place: bool) -> _Look:
+        dtype = self.be.host_dtype
+        name, coupled = np.dtype(dtype).name, self.coupled
+        replay = _replay(self.rule, name, coupled, accumulate, in_place)
+        return _Look(replay, _scalars(replay, dtype, self.t, self.weight_decay if coupled else 0.0))
 
     # -- one block ---------------------------------------------------------------------------
 
     def _read(self, cells: Cells, span: slice) -> Array:
         return np.asarray(cells[span], dtype=self.be.host_dtype)
 
-    def _gradients(self, be: Backend, w: Array, span: slice) -> tuple[Array, Array]:
-        """(the raw gradient, the one that the moments take in)."""
-        raw = be.flush(self._read(self.g, span))
-        return raw, raw if self.coupled is None else raw + be.mul(self.coupled, w)
+    def _propose(
+        self, look: _Look, span: slice, *, keep: bool, clean: bool = False
+    ) -> tuple[_Proposal, bool]:
+        """(the proposal of a block, whether nothing was flushed).
 
-    def _propose(self, be: Backend, span: slice, *, accumulate: bool) -> _Proposal:
-        w = self._read(self.w, span)
-        raw, g = self._gradients(be, w, span)
-        state = {name: self._read(cells, span) for name, cells in self.state.items()}
-        if accumulate:
-            state = self.rule.accumulate(be, g, w, state, self.t)
-        u, a = self.rule.direction(be, g, w, state, self.t)
-        return _Proposal(u, be.flush(be.mul(a, raw), be.tiny_score), state)
+        Unless it is to be kept, a proposal is valid until this thread's next.
+        """
+        arrays = {name: self._read(cells, span) for name, cells in self.state.items()}
+        arrays |= {"w": self._read(self.w, span), "g": self._read(self.g, span)}
+        length = len(arrays["w"])
+        count = look.replay.buffers + 1
+        if keep:
+            buffers = [np.empty(length, self.be.host_dtype) for _ in range(count)]
+        else:
+            buffers = [buffer[:length] for buffer in self._buffers(count)]
+        found, clean = look.replay.run(arrays, look.scalars, buffers, clean=clean)
+        u, scores, *moments = found
+        return _Proposal(u, scores, dict(zip(self.state, moments, strict=True))), clean
+
+    def _buffers(self, count: int) -> list[Array]:
+        """This thread's, as long as a block."""
+        mine: list[Array] = self._mine.__dict__.setdefault("buffers", [])
+        while len(mine) < count:
+            mine.append(np.empty(self.block, self.be.host_dtype))
+        return mine
 
     def _first(self, i: int) -> _Proposal:
         """Propose for block i, gradient taken into its moments; keep what there is room for."""
-        watching = _Watching(self.be)
-        proposal = self._propose(watching, self.spans[i], accumulate=True)
-        self.clean[i] = not watching.flushed
+        keep = i < self.keep
+        proposal, self.clean[i] = self._propose(self.first, self.spans[i], keep=keep)
         if self.exact_state:
             assert proposal.state is not None
             self._store(proposal.state, self.spans[i])
             proposal = proposal._replace(state=None)
-        if i < self.keep:
+        if keep:
             self.kept[i] = proposal
         return proposal
 
@@ -172,12 +200,13 @@ class BlockStep:
         """The proposal of block i once more."""
         if i in self.kept:
             return self.kept.pop(i)
-        be = _Clean(self.be) if self.clean[i] else self.be
-        return self._propose(be, self.spans[i], accumulate=not self.exact_state)
+        return self._propose(self.second, self.spans[i], keep=False, clean=self.clean[i])[0]
 
     def _store(self, state: State, span: slice) -> None:
         for name, value in state.items():
-            self.state[name][span] = value
+            cells = self.state[name]
+            if not np.may_share_memory(value, self._read(cells, span)):
+                cells[span] = value
 
     def _finish(self, i: int, proposal: _Proposal, mask: Array | None, high: Any, low: Any) -> int:
         """Move block i; how many coordinates got the high rate."""
@@ -187,7 +216,9 @@ class BlockStep:
         if state is None:
             state = {name: self._read(cells, span) for name, cells in self.state.items()}
         if type(self.rule).finish is not Rule.finish:
-            _, g = self._gradients(be, w, span)
+            g = be.flush(self._read(self.g, span))
+            if self.coupled:
+                g = g + be.mul(be.scalar(self.weight_decay), w)
             state = self.rule.finish(be, g, w, state, self.t)
             self._store(state, span)
         elif proposal.state is not None:
@@ -304,7 +335,6 @@ class BlockStep:
 
     def _guess(self, k: int) -> tuple[float, float]:
         size = len(self.w)
-        # An odd stride, so that it does not walk along one column of a matrix.
-        stride = max(size // SAMPLE, 1) | 1
-        sample = self._propose(self.be, slice(0, size, stride), accumulate=True).scores
+        stride = sample_stride(size)
+        sample = self._propose(self.sampling, slice(0, size, stride), keep=True)[0].scores
         return guess(sample, k / size)

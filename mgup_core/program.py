@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,10 +39,11 @@ class Symbol:
 
     Args:
         op: ``"input"``, ``"const"``, or an operation: add, sub, mul, div, neg, sqrt, abs, sign,
-            isfinite, maximum, where, cast, floordiv, mod, lt, gt, ge, eq, and, or, invert, and
-            ``selected`` (the rank mask of a score).
+            isfinite, maximum, where, cast, floordiv, mod, lt, gt, ge, eq, and, or, invert, or
+            another elementwise function of the array API; ``flush`` (to 0 below a bound, N6),
+            ``correction`` (of a step and a beta, N3), and ``selected`` (the rank mask of a score).
         args: symbols; for an input its name, for a constant its number.
-        dtype: ``"float32"``, ``"int64"`` or ``"bool"``.
+        dtype: ``"float32"``, ``"float64"``, ``"int64"`` or ``"bool"``.
         uniform: whether it is the same for all coordinates of a slice (0-d).
     """
 
@@ -136,19 +138,18 @@ class _Namespace:
         return _node("isfinite", x, dtype="bool")
 
     def zeros_like(self, x: Symbol, dtype: str) -> Symbol:
-        return _constant(np.float32(0), dtype)
+        return _constant(0.0, dtype)
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        if name in ("abs", "sign", "sqrt", "maximum"):
-            return lambda *args: _node(name, *args)
-        raise AttributeError(f"{name} is not among what a recorded rule may call")
+        return lambda *args: _node(name, *args)
 
 
 class _Recorder(Backend):
     """Hands out symbols in place of arrays, and notes what the policy looks at."""
 
-    def __init__(self) -> None:
-        super().__init__(_Namespace(), "float32")
+    def __init__(self, dtype: str = "float32", *, expand: bool = False) -> None:
+        super().__init__(_Namespace(), dtype)
+        self.expand = expand
         self.seen: Symbol | None = None
 
     def scalar(self, value: Any) -> Symbol:
@@ -156,7 +157,15 @@ class _Recorder(Backend):
             return self.cast(value, self.dtype)  # type: ignore[no-any-return]
         if isinstance(value, _Length):
             return self.scalar(_input("d", "int64"))
-        return _constant(np.float32(value), "float32")
+        return _constant(self.host_dtype(value), self.dtype)
+
+    def flush(self, x: Symbol, below: float | None = None) -> Symbol:
+        return _node("flush", x, self.host_dtype(self.tiny_moment if below is None else below))
+
+    def correction(self, beta: float, t: Symbol) -> Symbol:
+        if self.expand:
+            return super().correction(beta, t)  # type: ignore[no-any-return]
+        return Symbol("correction", (t, _constant(beta, "float64")), self.dtype, uniform=True)
 
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
         self.seen = scores
@@ -169,6 +178,37 @@ class _Recorder(Backend):
 
 def _input(name: str, dtype: str = "float32", *, uniform: bool = True) -> Symbol:
     return Symbol("input", (name,), dtype, uniform)
+
+
+class Proposal(NamedTuple):
+    """What a step would do to one parameter, before anything is selected."""
+
+    u: Symbol
+    scores: Symbol
+    state: dict[str, Symbol]
+
+
+@lru_cache(maxsize=256)
+def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) -> Proposal:
+    """The direction and the canonical score of a rule, from ``w``, ``g``, ``t`` and its state.
+
+    Args:
+        dtype: the compute dtype, ``"float32"`` or ``"float64"``.
+        coupled: whether ``weight_decay`` enters the moments' gradient.
+        accumulate: whether the moments are yet to take in the gradient.
+    """
+    be = _Recorder(dtype)
+
+    def array(name: str) -> Symbol:
+        return _input(name, dtype, uniform=False)
+
+    w, raw, t = array("w"), be.flush(array("g")), _input("t", "int64")
+    g = raw + be.mul(_input("weight_decay", dtype), w) if coupled else raw
+    state = {name: array(name) for name in rule.init(be, w)}
+    if accumulate:
+        state = rule.accumulate(be, g, w, state, t)
+    u, a = rule.direction(be, g, w, state, t)
+    return Proposal(u, be.flush(be.mul(a, raw), be.tiny_score), state)
 
 
 class Program(NamedTuple):
@@ -197,7 +237,7 @@ def record(rule: Rule, policy: Policy | None, *, decays: bool, maximize: bool = 
     """
     if not rule.elementwise:
         raise TypeError(f"{type(rule).__name__} is not elementwise: it has no such program.")
-    be = _Recorder()
+    be = _Recorder(expand=True)  # in a kernel N3 is its additions and products
     w, g = _input("w", uniform=False), _input("g", uniform=False)
     states = tuple(rule.init(be, w))
     if isinstance(policy, (MGUP, SignMGUP)):

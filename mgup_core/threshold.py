@@ -14,7 +14,7 @@ import numpy as np
 
 Array = Any
 
-SAMPLE = 3 << 14
+_FEWEST, _MOST = 1 << 12, 3 << 14
 _DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
 
 
@@ -46,6 +46,15 @@ def exact_cut(scores: Array, k: int) -> Cut:
     top = eligible[n - k :]
     threshold = top[0]
     return Cut(float(threshold), k - int(np.count_nonzero(top > threshold)))
+
+
+def sample_stride(size: int) -> int:
+    """How far apart the sampled scores are: reaching each costs what hundreds in a row do.
+
+    Odd, so that the sample does not walk along one column of a matrix.
+    """
+    wanted = min(max(size >> 7, _FEWEST), _MOST)
+    return max(size // wanted, 1) | 1
 
 
 def guess(sample: Array, share: float) -> tuple[float, float]:
@@ -89,6 +98,8 @@ def resolve(scans: list[Scan], k: int, low: float, high: float) -> Cut | None:
     between = np.concatenate([s.between for s in scans])
     if between.size == 0:
         return Cut(high, k - above_high)
+    if k == above_low:
+        return Cut(low, 0)
     return exact_cut(between, k - above_high)
 
 

@@ -12,12 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import AdamW, Backend, Direction, Muon
+from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
 
 from .settings import Scheduled, Settings
 from .transformation import rule_transformation
-
-EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
-"""Words in a parameter's path that send it to AdamW though it is a matrix."""
 
 
 class MuonDimensionNumbers(NamedTuple):
@@ -194,7 +192,7 @@ def _axes(tree: Any, numbers: Any, exceptions: tuple[str, ...]) -> Any:
     """For each parameter its (reduction, output) axes, or ``_ADAM``."""
     numbers = numbers(tree) if callable(numbers) else numbers
     if numbers is None:
-        words = (exceptions,) if isinstance(exceptions, str) else tuple(exceptions)
+        words = check_words(exceptions)
         return jax.tree_util.tree_map_with_path(
             lambda path, w: ((0,), (1,)) if _is_hidden_matrix(path, w, words) else _ADAM, tree
         )
@@ -222,6 +220,5 @@ def _normal(numbers: Any, w: Any) -> Any:
 
 
 def _is_hidden_matrix(path: Any, w: Any, exceptions: tuple[str, ...]) -> bool:
-    name = jax.tree_util.keystr(path, simple=True, separator=".").lower()
-    words = f".{name.replace('_', '.')}."
-    return w.ndim == 2 and not any(f".{e.lower().replace('_', '.')}." in words for e in exceptions)
+    name = jax.tree_util.keystr(path, simple=True, separator=".")
+    return w.ndim == 2 and not names_one_of(name, exceptions)

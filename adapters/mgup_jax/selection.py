@@ -12,7 +12,7 @@ from jax import lax
 
 from mgup_core import counting_mask
 from mgup_core.partition import partition_mask
-from mgup_core.threshold import SAMPLE, exact_cut, guess, resolve, scan
+from mgup_core.threshold import exact_cut, guess, resolve, sample_stride, scan
 
 SELECTIONS = ("auto", "callback", "graph")
 _BLOCK = 1 << 16
@@ -61,12 +61,10 @@ def _cut(row: Any, k: int) -> tuple[float, int]:
     """One pass over blocks that fit the cache, against a bracket guessed from a sample."""
     spans = [slice(i, i + _BLOCK) for i in range(0, row.size, _BLOCK)]
     found = None
-    if row.size > 2 * SAMPLE:
-        low, high = guess(row[:: row.size // SAMPLE | 1], k / row.size)
+    if len(spans) > 1:
+        low, high = guess(row[:: sample_stride(row.size)], k / row.size)
         found = resolve([scan(row[span], low, high) for span in spans], k, low, high)
     threshold, need = found or exact_cut(row, k)
-    if found:
-        threshold = max(threshold, low)  # below it, when exactly k scores are above low
     for span in spans if need else ():
         ties = np.flatnonzero(row[span] == threshold)
         if need <= ties.size:

@@ -10,13 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
-from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP
+from mgup_core import Policy, modes
 from mgup_core.checks import check_rate
 
 from .backend import JaxBackend, is_traced
 from .selection import check_selection
-
-MODES = ("rank", "sign", "adaptive", "cautious", "off")
 
 Scheduled = Any
 """A number, a 0-d array, or a function of the step count, from 0, that gives either."""
@@ -74,13 +72,11 @@ class Settings:
             given = getattr(self, name)
             if given is not None and not jnp.issubdtype(jnp.dtype(given), jnp.floating):
                 raise ValueError(f"{name}={given!r} is not a real floating dtype.")
-        if self.mode not in MODES:
-            raise ValueError(f"mode={self.mode!r} is none of {', '.join(map(repr, MODES))}.")
         constant = {n: getattr(self, n) for n in self.SCHEDULED}
         constant = {n: None if callable(v) else known(n, v) for n, v in constant.items()}
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, constant[name])
-        for mode in MODES:  # whatever the mode is now
+        for mode in (self.mode, *modes.MODES):  # whatever the mode is now
             self.policy_of(mode, constant["alpha"], constant["gamma"])
 
     @staticmethod
@@ -105,15 +101,8 @@ class Settings:
 
     def policy_of(self, mode: str, alpha: Any, gamma: Any) -> Policy | None:
         """The policy of a mode with these factors; raises ValueError if they make none."""
-        if mode == "rank":
-            return MGUP(self.tau, alpha, gamma)
-        if mode == "sign":
-            # As in rank mode, alpha = 1/tau and gamma = tau unless they are given.
-            like = MGUP(self.tau, alpha, gamma)
-            return SignMGUP(like.alpha, like.gamma, self.ties)
-        if mode == "adaptive":
-            return AdaptiveSignMGUP(self.tau_min)
-        return Cautious() if mode == "cautious" else None
+        given = {"tau": self.tau, "ties": self.ties, "tau_min": self.tau_min}
+        return modes.policy_of(mode, alpha=alpha, gamma=gamma, **given)
 
     def backend(self, dtype: Any) -> JaxBackend:
         """The core's operations in a compute dtype."""

@@ -127,7 +127,7 @@ class RuleOptimizer(nn.Optimizer):
             # Times 1: MindSpore 2.10 keeps a parameter as float32 that a graph with loops uses
             # twice, and a float64 learning rate would lose its digits.
             rates += (multiply(lr[i] if self.is_group_lr else lr, self.one[0]),)
-            decays += (self.decays[i](self.global_step).reshape(()),)
+            decays += (multiply(self.decays[i](self.global_step).reshape(()), self.one[0]),)
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         t = self.global_step.reshape(())
         corrections = self.corrections(t)

@@ -11,12 +11,10 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, nn
 
-from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, Rule, SignMGUP
+from mgup_core import Policy, Rule, modes
 from mgup_core.checks import check_rate
 
 Group = dict[str, Any]
-
-MODES = ("rank", "sign", "adaptive", "cautious", "off")
 
 MGUP_DEFAULTS: Group = {
     "tau": 0.5,
@@ -53,20 +51,8 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
 
 def policy_of(group: Group) -> Policy | None:
     """The policy that a group describes; raises ValueError if its values make none."""
-    mode = group["mode"]
-    if mode == "rank":
-        return MGUP(group["tau"], group["alpha"], group["gamma"])
-    if mode == "sign":
-        # As in rank mode, alpha = 1/tau and gamma = tau unless they are given.
-        like = MGUP(group["tau"], group["alpha"], group["gamma"])
-        return SignMGUP(like.alpha, like.gamma, group["ties"])
-    if mode == "adaptive":
-        return AdaptiveSignMGUP(group["tau_min"])
-    if mode == "cautious":
-        return Cautious()
-    if mode == "off":
-        return None
-    raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
+    names = ("mode", "tau", "alpha", "gamma", "ties", "tau_min")
+    return modes.policy_of(**{name: group[name] for name in names})
 
 
 def check_group(group: Group) -> None:

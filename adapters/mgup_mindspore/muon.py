@@ -8,13 +8,11 @@ from typing import Any
 from mindspore import Parameter
 
 from mgup_core import AdamW, Muon, Rule
+from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, Group
 from .selection import on_host
-
-EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
-"""Words in a parameter's name that send it to AdamW though it is a matrix."""
 
 
 class MGUPMuon(RuleOptimizer):
@@ -74,7 +72,7 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps": ns_steps,
             "scale": scale,
             "ns_dtype": ns_dtype,
-            "exceptions": _words(exceptions),
+            "exceptions": check_words(exceptions),
             "adamw_learning_rate": adamw_learning_rate,
             "adamw_beta1": adamw_beta1,
             "adamw_beta2": adamw_beta2,
@@ -112,7 +110,7 @@ def _split(params: list[Any], settings: Group) -> Iterable[Any]:
         if "use_muon" in group:
             yield {**group, "params": members}
             continue
-        exceptions = _words(group.get("exceptions", settings["exceptions"]))
+        exceptions = check_words(group.get("exceptions", settings["exceptions"]))
         lr = group.get("adamw_learning_rate", settings["adamw_learning_rate"])
         for use_muon in (True, False):
             kind = [p for p in members if _is_hidden_matrix(p, exceptions) == use_muon]
@@ -124,17 +122,7 @@ def _split(params: list[Any], settings: Group) -> Iterable[Any]:
     yield {"order_params": order if given is None else given}
 
 
-def _words(exceptions: Any) -> tuple[str, ...]:
-    words = (exceptions,) if isinstance(exceptions, str) else tuple(exceptions)
-    if not all(isinstance(word, str) for word in words):
-        raise TypeError(f"exceptions={exceptions!r} must be words.")
-    return words
-
-
 def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:
     if not isinstance(param, Parameter):
         return True  # refused by nn.Optimizer, which says what it is
-    words = f".{param.name.replace('_', '.')}."
-    return param.ndim == 2 and not any(
-        f".{exception.replace('_', '.')}." in words for exception in exceptions
-    )
+    return param.ndim == 2 and not names_one_of(param.name, exceptions)

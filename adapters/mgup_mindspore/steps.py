@@ -75,6 +75,10 @@ class ParameterStep(nn.Cell):
         xp = Recorder()
         be = MindSporeBackend(xp, compute_dtype(p.dtype), betas)
         w, *arrays = (xp.symbol(f"slots[{i}]", x.shape, x.dtype) for i, x in enumerate(self.slots))
+        if p.dtype == ms.float64:
+            # Times 1: MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the
+            # graph and after it, as coupled decay uses the weights.
+            w = w * 1.0
         g, t = xp.symbol("g", p.shape, p.dtype), xp.symbol("t", (), ms.int32)
         lr, decay = (xp.symbol(name, (), lr_dtype) for name in ("lr", "decay"))
         self.program = xp.cell(

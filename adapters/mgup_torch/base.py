@@ -37,6 +37,7 @@ from .jobs import (
     warn_all_damped,
 )
 
+_LEAST_SPARE = 1 << 22
 _SPARE = 0.06  # of the parameters' bytes: what a step may use besides them, the blocks included
 
 
@@ -165,7 +166,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         jobs = self._gather()
         self._measured.clear()
         fused, jobs = self._fusion.divide(jobs, measure=self._measure)
-        spare = max(int(_SPARE * self._bytes()), 1 << 20)
+        spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
         backends: dict[Any, TorchBackend] = {}
         done: list[str] = []
 

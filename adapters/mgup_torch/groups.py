@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from mgup_core import MGUP, AdaptiveSignMGUP, Cautious, Policy, Rule, SignMGUP
+from mgup_core import Policy, Rule, modes
 from mgup_core.checks import check_beta, check_rate
 
 Group = dict[str, Any]
 
 IMPLEMENTATIONS = ("auto", "fused", "reference")
-
-MODES = ("rank", "sign", "adaptive", "cautious", "off")
 
 MGUP_DEFAULTS: Group = {
     "tau": 0.5,
@@ -70,25 +68,13 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
 
 def policy_of(group: Group) -> Policy | None:
     """The policy that a group describes; raises ValueError if its values make none."""
-    mode = group["mode"]
     # Factors in host memory become numbers; those on a device stay there, unread.
     alpha, gamma = (
         _number(name, group[name]) if _on_host(group[name]) else group[name]
         for name in ("alpha", "gamma")
     )
-    if mode == "rank":
-        return MGUP(group["tau"], alpha, gamma)
-    if mode == "sign":
-        # As in rank mode, alpha = 1/tau and gamma = tau unless they are given.
-        like = MGUP(group["tau"], alpha, gamma)
-        return SignMGUP(like.alpha, like.gamma, group["ties"])
-    if mode == "adaptive":
-        return AdaptiveSignMGUP(group["tau_min"])
-    if mode == "cautious":
-        return Cautious()
-    if mode == "off":
-        return None
-    raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
+    given = {name: group[name] for name in ("tau", "ties", "tau_min")}
+    return modes.policy_of(group["mode"], alpha=alpha, gamma=gamma, **given)
 
 
 def _on_host(value: Any) -> bool:

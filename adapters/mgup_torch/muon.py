@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from mgup_core import AdamW, Muon, Rule
+from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
 from mgup_core.rules.muon import SCALES
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_of
-
-EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
-"""Words in a parameter's name that send it to AdamW though it is a matrix."""
 
 
 class MGUPMuon(RuleOptimizer):
@@ -77,7 +75,7 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps": ns_steps,
             "adjust_lr_fn": adjust_lr_fn,
             "ns_dtype": ns_dtype,
-            "exceptions": _words(exceptions),
+            "exceptions": check_words(exceptions),
             "adamw_lr": adamw_lr,
             "adamw_betas": adamw_betas,
             "adamw_eps": adamw_eps,
@@ -116,7 +114,7 @@ class MGUPMuon(RuleOptimizer):
         group = dict(param_group)
         params = group.pop("params")
         params = [params] if isinstance(params, Tensor) else list(params)
-        exceptions = _words(group.get("exceptions", self.defaults["exceptions"]))
+        exceptions = check_words(group.get("exceptions", self.defaults["exceptions"]))
         kinds: dict[bool, list[Any]] = {True: [], False: []}
         for param in params:
             kinds[_is_hidden_matrix(param, exceptions)].append(param)
@@ -140,18 +138,8 @@ class MGUPMuon(RuleOptimizer):
             raise
 
 
-def _words(exceptions: Any) -> tuple[str, ...]:
-    words = (exceptions,) if isinstance(exceptions, str) else tuple(exceptions)
-    if not all(isinstance(word, str) for word in words):
-        raise TypeError(f"exceptions={exceptions!r} must be words.")
-    return words
-
-
 def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:
     name, tensor = param if isinstance(param, tuple) else ("", param)
     if not isinstance(tensor, torch.Tensor):
         return True  # refused by torch, which says what it is
-    words = f".{name.replace('_', '.')}."
-    return tensor.ndim == 2 and not any(
-        f".{exception.replace('_', '.')}." in words for exception in exceptions
-    )
+    return tensor.ndim == 2 and not names_one_of(name, exceptions)

@@ -35,6 +35,7 @@ _SPELLED = {
     "isfinite": "tl.abs({}) < float('inf')",
     "maximum": "tl.maximum({}, {})",
     "where": "tl.where({}, {}, {})",
+    "flush": "tl.where(tl.abs({0}) < {1}, 0.0, {0})",
     "floordiv": "{} // {}",
     "mod": "{} % {}",
     "lt": "{} < {}",

@@ -132,6 +132,7 @@ class MindSpore:
             "policies": POLICIES,
             "options": [name for name in OPTIONS if name != "absent"],
             "reasons": {"absent": "nn.Optimizer takes a gradient for every parameter"},
+            "compiles": True,  # each multiplier is a program of its own
         }
 
     def multiplier(self, policy: PolicySpec, a: Array, g: Array, stacked_dims: int) -> Array:
@@ -159,6 +160,4 @@ class MindSporeGraph(MindSpore):
             dtypes.remove("bfloat16")
             reasons["bfloat16"] = "no kernel of MindSpore's CPU assigns it in a graph"
         options = [name for name in eager["options"] if name != "multiplier"]
-        return eager | {
-            "dtypes": dtypes, "options": options, "reasons": reasons, "compiles": True,
-        }  # fmt: skip
+        return eager | {"dtypes": dtypes, "options": options, "reasons": reasons}

@@ -1,0 +1,150 @@
+"""A recorded program carried out on NumPy arrays, in few buffers.
+
+The operations of :mod:`mgup_core.program` in their order, each into a buffer that is free by then:
+a block of a parameter stays in the processor's cache, and nothing is allocated on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .backend import Array
+from .program import Symbol, frontier, needed
+from .scalars import host_correction
+
+_INTO: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
+    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum,
+    "minimum": np.minimum, "floordiv": np.floor_divide, "mod": np.mod,
+}  # fmt: skip
+"""Operations that write their result where they are told to."""
+
+_OTHERWISE: dict[str, Callable[..., Any]] = {
+    "lt": np.less, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
+    "and": np.logical_and, "or": np.logical_or, "invert": np.logical_not,
+}  # fmt: skip
+
+
+def _compute(symbol: Symbol, args: list[Any]) -> Any:
+    """The value of an operation that is not in a buffer."""
+    if symbol.op == "cast":
+        return np.asarray(args[0]).astype(symbol.dtype)[()]
+    function = _INTO.get(symbol.op) or _OTHERWISE.get(symbol.op) or getattr(np, symbol.op)
+    return function(*args)
+
+
+class Replay:
+    """Some symbols of a program, computed from arrays.
+
+    Args:
+        outputs: in the order in which :meth:`run` returns them.
+        homes: outputs by the name of the input whose array they shall overwrite. Where that input
+            is needed longer, or is the output itself, the output stays where it is.
+    """
+
+    def __init__(
+        self, outputs: Iterable[Symbol], homes: Mapping[str, Symbol] | None = None
+    ) -> None:
+        self.outputs = list(outputs)
+        order = [s for s in needed(self.outputs) if not s.uniform]
+        self.inputs = {s.args[0]: s for s in order if s.op == "input"}
+        self.steps = [s for s in order if s.op != "input"]
+        self.uniform = frontier(self.outputs)
+        self.before = needed(self.uniform)
+        last = {arg: i for i, s in enumerate(self.steps) for arg in s.args}
+        at_home = self._at_home(homes or {}, last)
+        last |= dict.fromkeys(self.outputs, len(self.steps))
+        self.slots: dict[Symbol, int | str] = {}
+        free: list[int] = []
+        self.buffers = 0
+        for i, symbol in enumerate(self.steps):
+            # An argument that is not needed again gives its buffer to the result.
+            for arg in dict.fromkeys(symbol.args):
+                slot = self.slots.get(arg)
+                if isinstance(slot, int) and last[arg] == i:
+                    free.append(slot)
+            if symbol in at_home:
+                self.slots[symbol] = at_home[symbol]
+                continue
+            if not free:
+                free.append(self.buffers)
+                self.buffers += 1
+            self.slots[symbol] = free.pop()
+        self.spare = self.buffers  # one more, for what an operation needs in passing
+
+    def _at_home(self, homes: Mapping[str, Symbol], last: dict[Symbol, int]) -> dict[Symbol, str]:
+        """The steps that write over an input, with its name."""
+        place = {symbol: i for i, symbol in enumerate(self.steps)}
+        found: dict[Symbol, str] = {}
+        for name, output in homes.items():
+            chain = [output]
+            if output.op == "flush" and last.get(output.args[0]) == place[output]:
+                chain.append(output.args[0])  # a flush leaves nearly always what is there
+            first = place.get(chain[-1])
+            if first is not None and last[self.inputs[name]] <= first:
+                found |= dict.fromkeys(chain, name)
+        return found
+
+    def scalars(self, dtype: Any, **known: Any) -> dict[Symbol, Any]:
+        """The scalars that :meth:`run` needs.
+
+        Args:
+            dtype: the compute dtype, as a NumPy scalar type.
+            known: the uniform inputs by name.
+        """
+        values: dict[Symbol, Any] = {}
+        for symbol in self.before:
+            if symbol.op == "const":
+                values[symbol] = symbol.args[0]
+            elif symbol.op == "input":
+                value = known[symbol.args[0]]
+                values[symbol] = value if symbol.dtype == "int64" else dtype(value)
+            elif symbol.op == "correction":
+                t, beta = (values[arg] for arg in symbol.args)
+                values[symbol] = host_correction(dtype, beta, t)
+            else:
+                values[symbol] = _compute(symbol, [values[arg] for arg in symbol.args])
+        return {symbol: values[symbol] for symbol in self.uniform}
+
+    def run(
+        self,
+        arrays: dict[str, Array],
+        scalars: dict[Symbol, Any],
+        buffers: list[Array],
+        *,
+        clean: bool = False,
+    ) -> tuple[list[Array], bool]:
+        """(the outputs, among the buffers or the inputs; whether nothing was flushed).
+
+        Args:
+            arrays: the inputs by name, of one length and dtype.
+            scalars: what :meth:`scalars` returned.
+            buffers: of that length and dtype, ``self.buffers + 1`` of them.
+            clean: whether it is known that there is nothing to flush.
+        """
+        values: dict[Symbol, Any] = dict(scalars)
+        values.update({s: arrays[name] for name, s in self.inputs.items()})
+        spare, clean_so_far = buffers[self.spare], True
+        for symbol in self.steps:
+            args = [a.args[0] if a.op == "const" else values[a] for a in symbol.args]
+            slot = self.slots[symbol]
+            out = arrays[slot] if isinstance(slot, str) else buffers[slot]
+            if symbol.op in _INTO:
+                _INTO[symbol.op](*args, out=out)
+            elif symbol.op == "flush":
+                x, bound = args
+                if clean or np.abs(x, out=spare).min(initial=np.inf) >= bound:
+                    values[symbol] = x
+                    continue
+                clean_so_far = False
+                # NaN * 0 is NaN. Not a selection: a branch that the processor cannot predict
+                # costs ten times as much as this product.
+                np.multiply(x, spare >= bound, out=out)
+                out += 0.0  # -0 + 0 is +0
+            else:
+                np.copyto(out, _compute(symbol, args))
+            values[symbol] = out
+        return [values[output] for output in self.outputs], clean_so_far
