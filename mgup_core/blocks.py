@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ from .threshold import (
     ties_in,
 )
 
-_FINISHING = 2  # arrays as long as a block that moving it takes besides, about
+_MASKS = 2  # as long as a block, a byte a cell
 _SMALLEST, _LARGEST = 1 << 15, 1 << 17
 
 
@@ -67,6 +67,8 @@ class _Proposal(NamedTuple):
     u: Array
     scores: Array
     state: State | None
+    free: list[Array]
+    """Buffers as long as these, for whatever comes next."""
 
 
 class _Look(NamedTuple):
@@ -136,14 +138,15 @@ class BlockStep:
         if weight_decay and not rule.couples_decay:
             self.decay = be.mul(decay_rate, be.scalar(weight_decay))
         itemsize = np.dtype(be.host_dtype).itemsize
-        live = _FINISHING + max(look.replay.buffers + 1 for look in (self.first, self.second))
-        live += 0 if exact_state else len(state)  # read and converted
-        block = min(max(spare // (live * itemsize * threads), _SMALLEST), _LARGEST)
+        live = max(look.replay.buffers + 1 for look in (self.first, self.second))
+        cells = (w, g, *state.values())
+        live += sum(not isinstance(one, np.ndarray) for one in cells)  # read and converted
+        each_cell = live * itemsize + _MASKS
+        block = min(max(spare // (each_cell * threads), _SMALLEST), _LARGEST)
         size, self.block = len(w), block
         self.spans = [slice(i, min(i + block, size)) for i in range(0, size, block)]
         arrays_kept = 2 if exact_state else 2 + len(state)
-        working = live * itemsize * threads * block
-        self.keep = max(spare - working, 0) // (arrays_kept * itemsize * block)
+        self.keep = max(spare - each_cell * threads * block, 0) // (arrays_kept * itemsize * block)
         self.kept: dict[int, _Proposal] = {}
         self.clean = [False] * len(self.spans)  # whether the first look flushed nothing
 
@@ -175,7 +178,8 @@ class BlockStep:
             buffers = [buffer[:length] for buffer in self._buffers(count)]
         found, clean = look.replay.run(arrays, look.scalars, buffers, clean=clean)
         u, scores, *moments = found
-        return _Proposal(u, scores, dict(zip(self.state, moments, strict=True))), clean
+        free = [] if keep else [b for b in buffers if not any(b is taken for taken in found)]
+        return _Proposal(u, scores, dict(zip(self.state, moments, strict=True)), free), clean
 
     def _buffers(self, count: int) -> list[Array]:
         """This thread's, as long as a block."""
@@ -223,20 +227,22 @@ class BlockStep:
             self._store(state, span)
         elif proposal.state is not None:
             self._store(state, span)
+        buffers = chain(proposal.free, (np.empty_like(proposal.u) for _ in range(2)))
+        delta = next(buffers)
         if mask is None:
-            delta = be.mul(self.rate, proposal.u)
+            np.multiply(self.rate, proposal.u, out=delta)
         else:
             high, low = self.rate * high, self.rate * low
             if high > 1.0:  # only then can the product overflow where u did not (P7)
                 mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
             # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
             # as slow.
-            delta = mask.view(np.uint8).astype(be.host_dtype)
+            np.copyto(delta, mask.view(np.uint8))
             delta *= high
             np.maximum(delta, low, out=delta)
             delta *= proposal.u
         if self.decay is not None:
-            delta += self.decay * w
+            delta += np.multiply(self.decay, w, out=next(buffers))
         if isinstance(self.w, np.ndarray) and self.w.dtype == delta.dtype:
             np.subtract(w, delta, out=self.w[span])  # one pass less than through a copy
         else:

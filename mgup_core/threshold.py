@@ -38,11 +38,15 @@ def exact_cut(scores: Array, k: int) -> Cut:
     """The cut for the k largest of canonical scores (d,), NaN and -inf left out (P7)."""
     if k <= 0:
         return Cut(math.inf, 0)
-    eligible = scores[scores > -math.inf]
+    return _cut_of(scores[scores > -math.inf], k)
+
+
+def _cut_of(eligible: Array, k: int) -> Cut:
+    """The same for k >= 1 and scores above -inf, in an array that may be reordered."""
     n = eligible.size
     if n <= k:
         return Cut(-math.inf, 0)
-    eligible.partition(n - k)  # in place: it is a copy already
+    eligible.partition(n - k)
     top = eligible[n - k :]
     threshold = top[0]
     return Cut(float(threshold), k - int(np.count_nonzero(top > threshold)))
@@ -100,7 +104,7 @@ def resolve(scans: list[Scan], k: int, low: float, high: float) -> Cut | None:
         return Cut(high, k - above_high)
     if k == above_low:
         return Cut(low, 0)
-    return exact_cut(between, k - above_high)
+    return _cut_of(between, k - above_high)
 
 
 def ties_in(block: Scan, threshold: float) -> int:

@@ -30,13 +30,15 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
     Args:
         selection: ``"callback"`` asks NumPy for the threshold, the fastest way where one CPU device
             holds the scores. ``"graph"`` counts inside the program, so that it can be exported,
-            sharded and run anywhere. ``"auto"`` is the callback where the program runs on the only
-            CPU device, else the graph.
+            sharded and run anywhere. ``"auto"`` is the callback for float32 where the program runs
+            on the only CPU device, else the graph.
     """
     if scores.size == 0:
         return jnp.zeros(scores.shape, bool)
-    if selection == "auto" and jax.device_count() > 1:
-        selection = "graph"  # the scores may be spread over the devices
+    # The scores may be spread over devices; and a callback runs in a thread to which the context
+    # jax.enable_x64 does not extend.
+    if selection == "auto" and (jax.device_count() > 1 or scores.dtype == jnp.float64):
+        selection = "graph"
     if selection == "graph":
         return graph_mask(scores, k)
     if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":

@@ -37,8 +37,8 @@ from .jobs import (
     warn_all_damped,
 )
 
-_LEAST_SPARE = 1 << 22
-_SPARE = 0.06  # of the parameters' bytes: what a step may use besides them, the blocks included
+_LEAST_SPARE = 1 << 21
+_SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, the blocks included
 
 
 class RuleOptimizer(torch.optim.Optimizer):

@@ -223,6 +223,7 @@ def show(rows: list[Row], console: Console) -> None:
         "AdamW fused",
         "ratio",
         "floor",
+        "host ms",
         "extra MB",
     ):
         table.add_column(heading, justify="left" if heading in ("optimizer", "dtype") else "right")
@@ -236,19 +237,28 @@ def show(rows: list[Row], console: Console) -> None:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """The ratios as bars."""
+    """The ratios as bars, one for each size; normal gradients only."""
     from matplotlib.figure import Figure
 
-    rows = [r for r in rows if r.name != "AdamW fused"]
-    figure = Figure(figsize=(9, 0.34 * len(rows) + 1.4), layout="constrained")
+    shown = [r for r in rows if r.name != "AdamW fused" and "gradients" not in r.name]
+    labels = list(dict.fromkeys(f"{r.name} ({r.dtype})" for r in shown))
+    sizes = list(dict.fromkeys(r.size for r in shown))
+    thick = 0.8 / len(sizes)
+    figure = Figure(figsize=(9, 0.42 * len(labels) + 1.4), layout="constrained")
     axes = figure.add_subplot()
-    labels = [f"{r.name} ({r.size}, {r.dtype})" for r in rows]
-    bars = axes.barh(labels, [r.ratio for r in rows], color="#4c72b0")
-    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    for i, size in enumerate(sizes):
+        mine = [r for r in shown if r.size == size]
+        places = [labels.index(f"{r.name} ({r.dtype})") + (i + 0.5) * thick - 0.4 for r in mine]
+        bars = axes.barh(places, [r.ratio for r in mine], height=thick, label=f"{size} parameters")
+        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=7)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
+    axes.set_xticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.12, y=0.01)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.tick_params(labelsize=8)
+    axes.legend(loc="lower right")
     axes.set_xlabel("time of a step, in steps of AdamW(fused=True) on the same tensors")
     figure.savefig(path, dpi=150)
 

@@ -311,7 +311,7 @@ def all_cases(*, fast: bool = False) -> list[Case]:
 
 MAIN = (
     "rank/*/float32", "*/scores/float32", "count/*", "stacked/scores/*", "compact/*",
-    "run/adamw/mgup/float32", "run/adamw_paper/sign_aligned/float64", "run/sgd/cautious/float32",
+    "run/adamw_paper/sign_aligned/float64", "run/sgd/cautious/float32",
     "run/adamw_published/off/bfloat16_state32", "run/lion/sign/float16",
     "run/sgd_nesterov/mgup_mild/float32", "run/sgd_dampened/adaptive/float64",
     "run/sgd_coupled/mgup/float64", "run/adamw/large/float32", "run/muon_default/mgup/float32",

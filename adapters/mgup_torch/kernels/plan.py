@@ -22,7 +22,7 @@ SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 16
 DEVIATIONS = 4.0
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that loads are sixteen bytes wide
-LEAST, PARTS = 9 << 22, 8  # a batch has an eighth of all coordinates, or this many
+LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 

@@ -266,7 +266,8 @@ def pick(records, first_slice, digits, flags):
                 _settle(record, flags, base, rank, ties)
             else:
                 tl.store(record + BASE, base)
-                tl.store(record + TOP, base + (tl.full([], 1, tl.int64) << shift) - 1)
+                last = base + (tl.full([], 1, tl.int64) << shift) - 1
+                tl.store(record + TOP, tl.minimum(last, HIGHEST))
                 tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
                 tl.store(record + RANK, rank)
         tl.store(mine + j, tl.zeros([DIGITS], tl.int32))
