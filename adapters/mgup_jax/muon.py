@@ -107,8 +107,7 @@ def mgup_muon(
         exceptions: words in paths.
         adam_learning_rate, adam_weight_decay: of AdamW; by default those of Muon.
         adam_b1, adam_b2, adam_eps: of AdamW.
-        mask, mu_dtype, state_dtype, tau, alpha, gamma, mode, ties, tau_min, stacked_dims,
-            selection: as for every function of this package, for both.
+        mask, mu_dtype, tau, alpha, gamma, mode, …: as for every function of this package, for both.
 
     Raises:
         ValueError, TypeError: naming the argument.

@@ -35,14 +35,15 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
     """
     if scores.size == 0:
         return jnp.zeros(scores.shape, bool)
-    # The scores may be spread over devices; and a callback runs in a thread to which the context
-    # jax.enable_x64 does not extend.
-    if selection == "auto" and (jax.device_count() > 1 or scores.dtype == jnp.float64):
-        selection = "graph"
+    if selection == "auto" and jax.device_count() > 1:
+        selection = "graph"  # the scores may be spread over the devices
     if selection == "graph":
         return graph_mask(scores, k)
     if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":
         return jnp.asarray(partition_mask(np.asarray(scores), k))  # nothing to compile
+    if selection == "auto" and scores.dtype == jnp.float64:
+        # A callback runs in a thread to which the context jax.enable_x64 does not extend.
+        return graph_mask(scores, k)
     if selection == "callback":
         return callback_mask(scores, k)
     return lax.platform_dependent(
