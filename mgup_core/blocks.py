@@ -75,7 +75,7 @@ class _Look(NamedTuple):
     """One way to look at a block: what is computed of it, with the scalars of this step."""
 
     replay: Replay
-    scalars: dict[Any, Any]
+    scalars: list[Any]
 
 
 @lru_cache(maxsize=256)
@@ -86,7 +86,7 @@ def _replay(rule: Rule, dtype: str, coupled: bool, accumulate: bool, in_place: b
 
 
 @lru_cache(maxsize=1024)
-def _scalars(replay: Replay, dtype: Any, t: int, decay: float) -> dict[Any, Any]:
+def _scalars(replay: Replay, dtype: Any, t: int, decay: float) -> list[Any]:
     return replay.scalars(dtype, t=t, weight_decay=decay)
 
 

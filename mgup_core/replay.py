@@ -74,6 +74,18 @@ class Replay:
                 self.buffers += 1
             self.slots[symbol] = free.pop()
         self.spare = self.buffers  # one more, for what an operation needs in passing
+        # By number instead of by symbol: this runs for every block, and two threads that meet at
+        # the interpreter's lock wait longer than they work.
+        symbols = [*self.uniform, *order]
+        symbols += [a for s in self.steps for a in s.args if a.op == "const"]
+        numbers = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
+        self._values = [s.args[0] if s.op == "const" else None for s in numbers]
+        self._inputs = [(numbers[symbol], name) for name, symbol in self.inputs.items()]
+        self._outputs = [numbers[symbol] for symbol in self.outputs]
+        self._steps = [
+            (_INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], self.slots[s])
+            for s in self.steps
+        ]
 
     def _at_home(self, homes: Mapping[str, Symbol], last: dict[Symbol, int]) -> dict[Symbol, str]:
         """The steps that write over an input, with its name."""
@@ -88,7 +100,7 @@ class Replay:
                 found |= dict.fromkeys(chain, name)
         return found
 
-    def scalars(self, dtype: Any, **known: Any) -> dict[Symbol, Any]:
+    def scalars(self, dtype: Any, **known: Any) -> list[Any]:
         """The scalars that :meth:`run` needs.
 
         Args:
@@ -107,12 +119,12 @@ class Replay:
                 values[symbol] = host_correction(dtype, beta, t)
             else:
                 values[symbol] = _compute(symbol, [values[arg] for arg in symbol.args])
-        return {symbol: values[symbol] for symbol in self.uniform}
+        return [values[symbol] for symbol in self.uniform]
 
     def run(
         self,
         arrays: dict[str, Array],
-        scalars: dict[Symbol, Any],
+        scalars: list[Any],
         buffers: list[Array],
         *,
         clean: bool = False,
@@ -125,19 +137,18 @@ class Replay:
             buffers: of that length and dtype, ``self.buffers + 1`` of them.
             clean: whether it is known that there is nothing to flush.
         """
-        values: dict[Symbol, Any] = dict(scalars)
-        values.update({s: arrays[name] for name, s in self.inputs.items()})
+        values = [*scalars, *self._values[len(scalars) :]]
+        for i, name in self._inputs:
+            values[i] = arrays[name]
         spare, clean_so_far = buffers[self.spare], True
-        for symbol in self.steps:
-            args = [a.args[0] if a.op == "const" else values[a] for a in symbol.args]
-            slot = self.slots[symbol]
+        for into, symbol, i, operands, slot in self._steps:
             out = arrays[slot] if isinstance(slot, str) else buffers[slot]
-            if symbol.op in _INTO:
-                _INTO[symbol.op](*args, out=out)
+            if into is not None:
+                into(*[values[j] for j in operands], out=out)
             elif symbol.op == "flush":
-                x, bound = args
+                x, bound = values[operands[0]], values[operands[1]]
                 if clean or np.abs(x, out=spare).min(initial=np.inf) >= bound:
-                    values[symbol] = x
+                    values[i] = x
                     continue
                 clean_so_far = False
                 # NaN * 0 is NaN. Not a selection: a branch that the processor cannot predict
@@ -145,6 +156,6 @@ class Replay:
                 np.multiply(x, spare >= bound, out=out)
                 out += 0.0  # -0 + 0 is +0
             else:
-                np.copyto(out, _compute(symbol, args))
-            values[symbol] = out
-        return [values[output] for output in self.outputs], clean_so_far
+                np.copyto(out, _compute(symbol, [values[j] for j in operands]))
+            values[i] = out
+        return [values[i] for i in self._outputs], clean_so_far
