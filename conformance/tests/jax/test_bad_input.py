@@ -42,7 +42,9 @@ def test_arguments(make, name, value):
         make(**{"learning_rate": 1e-3, name: value})
 
 
-@pytest.mark.parametrize(("make", "name", "value"), OWN, ids=lambda x: getattr(x, "__name__", str(x)))
+@pytest.mark.parametrize(
+    ("make", "name", "value"), OWN, ids=lambda x: getattr(x, "__name__", str(x))
+)
 def test_own_arguments(make, name, value):
     with pytest.raises((ValueError, TypeError), match=name.removeprefix("adam_")):
         make(1e-3, **{name: value})
