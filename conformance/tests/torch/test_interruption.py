@@ -108,7 +108,7 @@ class _Interrupted(core.SGD):
     when = 0
     raised = threading.Event()
 
-    def accumulate(self, be, g, w, state, t):
+    def rates(self, be, lr, t):  # what is asked of a rule anew for each parameter
         kind = type(self)
         kind.calls += 1
         if kind.calls == kind.when:
@@ -116,7 +116,7 @@ class _Interrupted(core.SGD):
             while not kind.raised.wait(0.1):  # one that comes just before a wait wakes nobody
                 os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)  # for the main thread to catch what it has just raised
-        return super().accumulate(be, g, w, state, t)
+        return super().rates(be, lr, t)
 
 
 @pytest.mark.parametrize("when", [1, 2, 5])
