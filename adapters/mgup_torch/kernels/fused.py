@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mgup_core import Policy
+from mgup_core import Policy, Rule
+from mgup_core.program import record
 
 from . import table
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..groups import Group
     from ..jobs import Job
     from .plan import Plan
+    from .source import Kind
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _KEPT = 16  # plans; another one is made when other parameters have gradients
@@ -49,6 +51,8 @@ def refusal(job: Job) -> str | None:
         return reason
     if not job.rule.elementwise:
         return f"{type(job.rule).__name__} is not elementwise"
+    if reason := _unspelled(job.rule):
+        return reason
     arrays = (p, job.grad, *job.arrays.values())
     if not all(x.dtype in DTYPES for x in arrays):
         return "the kernels compute in float32"
@@ -56,6 +60,20 @@ def refusal(job: Job) -> str | None:
         return "it, its gradient or its state is not contiguous"
     if _slice_size(job) >= 2**31:
         return "it ranks 2^31 coordinates or more together"
+    return None
+
+
+@functools.lru_cache
+def _unspelled(rule: Rule) -> str | None:
+    """Why the kernels cannot say what a rule computes, or ``None``."""
+    from .source import unspelled
+
+    try:
+        program = record(rule, None, decays=False)
+    except (TypeError, AttributeError) as error:
+        return f"{type(rule).__name__} cannot be recorded ({error})"
+    if unknown := unspelled(program):
+        return f"{type(rule).__name__} calls {', '.join(unknown)}, which the kernels do not have"
     return None
 
 
@@ -74,17 +92,17 @@ class FusedStep:
     def run(self, jobs: Sequence[Job]) -> None:
         """Step parameters that :func:`refusal` has nothing against; returns before it is done."""
         self._last = None
-        kinds: dict[Any, list[Job]] = {}
+        kinds: dict[tuple[torch.device, Kind], list[Job]] = {}
         for job in jobs:
             if "step" in job.state and job.state["step"].device != job.param.device:
                 job.state["step"] = job.state["step"].to(job.param.device, torch.float32)
             if job.param.numel():
-                kinds.setdefault(_kind(job), []).append(job)
+                kinds.setdefault((job.param.device, _kind(job)), []).append(job)
             elif "step" in job.state:
                 job.state["step"] += 1
         self._used = []
-        for kind, mine in kinds.items():
-            key = kind, tuple((id(job.param), *_ranked(job)) for job in mine)
+        for (device, kind), mine in kinds.items():
+            key = device, kind, tuple((id(job.param), *_ranked(job)) for job in mine)
             if key not in self._tables:
                 self._tables[key] = _Table(kind, mine)
                 if len(self._tables) > _KEPT:
@@ -159,16 +177,20 @@ def _ranked(job: Job) -> tuple[Any, ...]:
     return tuple(job.param.shape), job.group["stacked_dims"], tau
 
 
-def _kind(job: Job) -> tuple[Any, ...]:
-    """Jobs of a kind take their steps in the same launches."""
-    p, arrays = job.param, job.arrays
-    every = (p, job.grad, *arrays.values())
-    aligned = _slice_size(job) % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in every)
-    decays = job.group["weight_decay"] != 0
-    dtypes = tuple(x.dtype for x in arrays.values())
-    itemsize = tuple(x.element_size() for x in every)
-    policy, maximize = _static(job.policy), job.group["maximize"]
-    return p.device, job.rule, policy, decays, maximize, p.dtype, dtypes, aligned, itemsize
+def _kind(job: Job) -> Kind:
+    """Jobs of a kind, on one device, take their steps in the same launches."""
+    from .source import Kind
+
+    every = (job.param, job.grad, *job.arrays.values())
+    return Kind(
+        job.rule,
+        _static(job.policy),
+        decays=job.group["weight_decay"] != 0,
+        maximize=job.group["maximize"],
+        dtype=job.param.dtype,
+        state_dtypes=tuple(x.dtype for x in job.arrays.values()),
+        aligned=_slice_size(job) % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in every),
+    )
 
 
 @functools.lru_cache
@@ -186,25 +208,27 @@ def _static(policy: Policy | None) -> Policy | None:
 class _Table:
     """A plan, and what fills its tables."""
 
-    def __init__(self, kind: tuple[Any, ...], jobs: Sequence[Job]) -> None:
+    def __init__(self, kind: Kind, jobs: Sequence[Job]) -> None:
         from . import plan, source
 
-        device, rule, policy, decays, maximize, dtype, dtypes, aligned, itemsize = kind
-        functions = source.functions(
-            source.Kind(rule, policy, decays, maximize, dtype, dtypes, aligned)
-        )
+        itemsize = [dtype.itemsize for dtype in (kind.dtype, kind.dtype, *kind.state_dtypes)]
         sizes = [_slice_size(job) for job in jobs]
         counts = [job.param.numel() // size for job, size in zip(jobs, sizes, strict=True)]
-        self.device, self.aligned = device, aligned
+        self.device, self.dtype, self.aligned = jobs[0].param.device, kind.dtype, kind.aligned
         self.owner = np.repeat(np.arange(len(jobs)), counts)
         within = np.concatenate([np.arange(count) for count in counts])
         self.offsets = (within * np.array(sizes)[self.owner])[:, None] * np.array(itemsize)
-        ranks = policy is not None and policy.ranks
+        ranks = kind.policy is not None and kind.policy.ranks
         slices = [
             plan.Slice(sizes[i], jobs[i].policy.top(sizes[i]) if ranks else 0) for i in self.owner
         ]
         self.plan: Plan = plan.Plan(
-            slices, functions, len(itemsize), device, ranks=ranks, aligned=aligned
+            slices,
+            source.functions(kind),
+            len(itemsize),
+            self.device,
+            ranks=ranks,
+            aligned=kind.aligned,
         )
         self.plan.rows[:, table.LEADS] = within == 0
         self.jobs: Sequence[Job] = ()
@@ -220,9 +244,7 @@ class _Table:
         self.params = [job.param for job in jobs]
         self.states = [job.state for job in jobs]
         self.arrays = {name: [kept[name] for kept in self.states] for name in self.states[0]}
-        self.dtypes = [p.dtype for p in self.params]
         self.shapes = [p.shape for p in self.params]
-        self.devices = [p.device for p in self.params]
         groups = {id(job.group): job for job in jobs}
         first = list(groups.values())  # of each group
         self.groups = [job.group for job in first]
@@ -252,12 +274,11 @@ class _Table:
             return None
         same = (
             all(map(operator.is_, map(state.get, params), self.states))
-            and all(map(operator.is_, [g.dtype for g in grads], self.dtypes))
-            and all(g.layout is torch.strided for g in grads)
+            and all(g.dtype is self.dtype and g.layout is torch.strided for g in grads)
             and all(map(Tensor.is_contiguous, grads))
             and all(map(Tensor.is_contiguous, params))
             and list(map(Tensor.size, grads)) == self.shapes
-            and [g.device for g in grads] == self.devices
+            and all(g.device == self.device for g in grads)
         )
         if not same:
             return None

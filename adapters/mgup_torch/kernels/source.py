@@ -217,6 +217,12 @@ def _source(program: Program, kind: Kind) -> tuple[str, int]:
     return text, len(layout)
 
 
+def unspelled(program: Program) -> list[str]:
+    """The operations of a program that these functions cannot say."""
+    known = {"input", "const", "cast", *_SPELLED}
+    return sorted({s.op for s in needed(program.outputs.values())} - known)
+
+
 @functools.lru_cache(maxsize=64)
 def functions(kind: Kind) -> Functions:
     """The functions of a kind, made once.

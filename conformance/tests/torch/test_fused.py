@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
 import mgup_core as core
+import mgup_torch
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion
 from mgup_torch.groups import policy_of
 
@@ -207,6 +210,27 @@ def test_fused_or_the_reason_why_not():
     optimizer = MGUPAdamW([crossed], lr=0.02)
     compare(optimizer, [crossed], Reference([crossed], core.AdamW(), core.MGUP(), lr=0.02))
     assert fused(optimizer) == 0
+
+
+@dataclass(frozen=True)
+class Bent(core.Rule):
+    """Calls what the kernels cannot say."""
+
+    def direction(self, be, g, w, state, t):
+        return core.Direction(be.xp.tanh(g), a=g)
+
+    def init(self, be, w):
+        return {"m": be.zeros_like(w)}
+
+
+def test_a_rule_that_the_kernels_cannot_say():
+    params = parameters(device="cuda")
+    optimizer = mgup_torch.optimizer(Bent)(params, lr=0.02)
+    advance(optimizer, params, 2)
+    assert fused(optimizer) == 0
+    demanding = mgup_torch.optimizer(Bent)(params, lr=0.02, implementation="fused")
+    with pytest.raises(ValueError, match="Bent calls tanh"):
+        demanding.step()
 
 
 def test_another_stream():
