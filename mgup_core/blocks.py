@@ -34,6 +34,7 @@ from .threshold import (
     scan,
     ties_in,
 )
+from .update import gradients
 
 _MASKS = 2  # as long as a block, a byte a cell
 _SMALLEST, _LARGEST = 1 << 15, 1 << 17
@@ -138,7 +139,7 @@ class BlockStep:
         if weight_decay and not rule.couples_decay:
             self.decay = be.mul(decay_rate, be.scalar(weight_decay))
         itemsize = np.dtype(be.host_dtype).itemsize
-        live = max(look.replay.buffers + 1 for look in (self.first, self.second))
+        live = max(look.replay.buffers for look in (self.first, self.second))
         cells = (w, g, *state.values())
         live += sum(not isinstance(one, np.ndarray) for one in cells)  # read and converted
         each_cell = live * itemsize + _MASKS
@@ -171,7 +172,7 @@ class BlockStep:
         arrays = {name: self._read(cells, span) for name, cells in self.state.items()}
         arrays |= {"w": self._read(self.w, span), "g": self._read(self.g, span)}
         length = len(arrays["w"])
-        count = look.replay.buffers + 1
+        count = look.replay.buffers
         if keep:
             buffers = [np.empty(length, self.be.host_dtype) for _ in range(count)]
         else:
@@ -220,9 +221,8 @@ class BlockStep:
         if state is None:
             state = {name: self._read(cells, span) for name, cells in self.state.items()}
         if type(self.rule).finish is not Rule.finish:
-            g = be.flush(self._read(self.g, span))
-            if self.coupled:
-                g = g + be.mul(be.scalar(self.weight_decay), w)
+            coupled = be.scalar(self.weight_decay) if self.coupled else None
+            _, g = gradients(be, w, self._read(self.g, span), coupled)
             state = self.rule.finish(be, g, w, state, self.t)
             self._store(state, span)
         elif proposal.state is not None:

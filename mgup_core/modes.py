@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, Signature
 from typing import Any
 
 from .policy import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP
 
 MODES = ("rank", "sign", "adaptive", "cautious", "off")
 """The policies, by the argument ``mode``."""
+
+DEFAULTS: dict[str, Any] = {
+    "tau": 0.5,
+    "alpha": None,
+    "gamma": None,
+    "mode": "rank",
+    "ties": "damped",
+    "tau_min": 0.01,
+}
+"""The arguments of :func:`policy_of`, as adapters default them."""
 
 EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
 """Words in a parameter's name that keep it from Muon though it is a matrix (R4)."""
@@ -38,6 +49,24 @@ def policy_of(
     if mode == "off":
         return None
     raise ValueError(f"mode={mode!r} is none of {', '.join(map(repr, MODES))}.")
+
+
+def optimizer_signature(defaults: dict[str, Any], positional: tuple[str, ...]) -> Signature:
+    """The signature of an optimizer class: ``self``, ``params``, and arguments with defaults.
+
+    Args:
+        positional: those that may also be given by position, in order.
+    """
+    named, either = Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD
+    rest = [name for name in defaults if name not in positional]
+    return Signature(
+        [
+            Parameter("self", Parameter.POSITIONAL_ONLY),
+            Parameter("params", either),
+            *(Parameter(n, either, default=defaults[n]) for n in positional),
+            *(Parameter(n, named, default=defaults[n]) for n in rest),
+        ]
+    )
 
 
 def check_words(exceptions: Any) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from .backend import Backend
 from .policy import MGUP, Policy, SignMGUP
 from .rules.base import Rule
-from .update import update_array
+from .update import gradients, update_array
 
 _FOLD: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -188,7 +187,6 @@ class Proposal(NamedTuple):
     state: dict[str, Symbol]
 
 
-@lru_cache(maxsize=256)
 def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) -> Proposal:
     """The direction and the canonical score of a rule, from ``w``, ``g``, ``t`` and its state.
 
@@ -202,8 +200,8 @@ def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) 
     def array(name: str) -> Symbol:
         return _input(name, dtype, uniform=False)
 
-    w, raw, t = array("w"), be.flush(array("g")), _input("t", "int64")
-    g = raw + be.mul(_input("weight_decay", dtype), w) if coupled else raw
+    w, t = array("w"), _input("t", "int64")
+    raw, g = gradients(be, w, array("g"), _input("weight_decay", dtype) if coupled else None)
     state = {name: array(name) for name in rule.init(be, w)}
     if accumulate:
         state = rule.accumulate(be, g, w, state, t)

@@ -57,23 +57,23 @@ class Replay:
         last = {arg: i for i, s in enumerate(self.steps) for arg in s.args}
         at_home = self._at_home(homes or {}, last)
         last |= dict.fromkeys(self.outputs, len(self.steps))
-        self.slots: dict[Symbol, int | str] = {}
+        slots: dict[Symbol, int | str] = {}
         free: list[int] = []
         self.buffers = 0
         for i, symbol in enumerate(self.steps):
             # An argument that is not needed again gives its buffer to the result.
             for arg in dict.fromkeys(symbol.args):
-                slot = self.slots.get(arg)
+                slot = slots.get(arg)
                 if isinstance(slot, int) and last[arg] == i:
                     free.append(slot)
             if symbol in at_home:
-                self.slots[symbol] = at_home[symbol]
+                slots[symbol] = at_home[symbol]
                 continue
             if not free:
                 free.append(self.buffers)
                 self.buffers += 1
-            self.slots[symbol] = free.pop()
-        self.spare = self.buffers  # one more, for what an operation needs in passing
+            slots[symbol] = free.pop()
+        self.buffers += 1  # the last one for what an operation needs in passing
         # By number instead of by symbol: this runs for every block, and two threads that meet at
         # the interpreter's lock wait longer than they work.
         symbols = [*self.uniform, *order]
@@ -83,7 +83,7 @@ class Replay:
         self._inputs = [(numbers[symbol], name) for name, symbol in self.inputs.items()]
         self._outputs = [numbers[symbol] for symbol in self.outputs]
         self._steps = [
-            (_INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], self.slots[s])
+            (_INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], slots[s])
             for s in self.steps
         ]
 
@@ -134,13 +134,13 @@ class Replay:
         Args:
             arrays: the inputs by name, of one length and dtype.
             scalars: what :meth:`scalars` returned.
-            buffers: of that length and dtype, ``self.buffers + 1`` of them.
+            buffers: of that length and dtype, ``self.buffers`` of them or more.
             clean: whether it is known that there is nothing to flush.
         """
         values = [*scalars, *self._values[len(scalars) :]]
         for i, name in self._inputs:
             values[i] = arrays[name]
-        spare, clean_so_far = buffers[self.spare], True
+        spare, clean_so_far = buffers[self.buffers - 1], True
         for into, symbol, i, operands, slot in self._steps:
             out = arrays[slot] if isinstance(slot, str) else buffers[slot]
             if into is not None:

@@ -39,6 +39,17 @@ class Update(NamedTuple):
     statistics: Statistics | None
 
 
+def gradients(be: Backend, w: Array, g: Array, coupled: Array | None) -> tuple[Array, Array]:
+    """(the raw gradient of the score, the one that the moments take in), tiny values as 0 (N6).
+
+    Args:
+        w, g: in the compute dtype.
+        coupled: the decay that enters the moments' gradient (R3), or ``None``.
+    """
+    raw = be.flush(g)
+    return raw, raw if coupled is None else raw + be.mul(coupled, w)
+
+
 def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     """``(rate * phi) * u`` (R0), where no selected step overflows that need not (P7).
 
@@ -104,12 +115,13 @@ def update_array(
         statistics: whether to measure the decision.
     """
     kept = {name: value.dtype for name, value in state.items()}
-    w, raw = be.cast(w, be.dtype), be.flush(be.cast(g, be.dtype))
+    w = be.cast(w, be.dtype)
     state = {name: be.cast(value, be.dtype) for name, value in state.items()}
     decay = None if isinstance(weight_decay, (int, float)) and weight_decay == 0 else weight_decay
-    g = raw
+    coupled = None
     if rule.couples_decay and decay is not None:
-        g, decay = raw + be.mul(be.scalar(decay), w), None
+        coupled, decay = be.scalar(decay), None
+    raw, g = gradients(be, w, be.cast(g, be.dtype), coupled)
 
     state = rule.accumulate(be, g, w, state, t)
     direction = rule.direction(be, g, w, state, t)

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from mgup_core import Rule
+from mgup_core.modes import optimizer_signature
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, rule_defaults
@@ -63,13 +64,4 @@ def _signature(rule_class: type[Rule], positional: tuple[str, ...]) -> inspect.S
         "loss_scale": 1.0,
         **MGUP_DEFAULTS,
     }
-    named, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    rest = [name for name in defaults if name not in positional]
-    return inspect.Signature(
-        [
-            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
-            inspect.Parameter("params", either),
-            *(inspect.Parameter(n, either, default=defaults[n]) for n in positional),
-            *(inspect.Parameter(n, named, default=defaults[n]) for n in rest),
-        ]
-    )
+    return optimizer_signature(defaults, positional)

@@ -17,12 +17,7 @@ from mgup_core.checks import check_rate
 Group = dict[str, Any]
 
 MGUP_DEFAULTS: Group = {
-    "tau": 0.5,
-    "alpha": None,
-    "gamma": None,
-    "mode": "rank",
-    "ties": "damped",
-    "tau_min": 0.01,
+    **modes.DEFAULTS,
     "stacked_dims": 0,
     "state_dtype": None,
 }
@@ -51,8 +46,7 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
 
 def policy_of(group: Group) -> Policy | None:
     """The policy that a group describes; raises ValueError if its values make none."""
-    names = ("mode", "tau", "alpha", "gamma", "ties", "tau_min")
-    return modes.policy_of(**{name: group[name] for name in names})
+    return modes.policy_of(**{name: group[name] for name in modes.DEFAULTS})
 
 
 def check_group(group: Group) -> None:

@@ -16,12 +16,7 @@ Group = dict[str, Any]
 IMPLEMENTATIONS = ("auto", "fused", "reference")
 
 MGUP_DEFAULTS: Group = {
-    "tau": 0.5,
-    "alpha": None,
-    "gamma": None,
-    "mode": "rank",
-    "ties": "damped",
-    "tau_min": 0.01,
+    **modes.DEFAULTS,
     "stacked_dims": 0,
     "state_dtype": None,
     "implementation": "auto",

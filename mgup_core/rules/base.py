@@ -28,6 +28,9 @@ class Rule:
     pure: it returns new arrays and changes none. ``g``, ``w`` and ``state`` come in the compute
     dtype; ``t`` is 1, 2, … as a Python int or a 0-d integer array. The decay, the score, the
     multiplier and the step size are not a rule's business.
+
+    An elementwise rule is also called on symbols, to be recorded (:mod:`mgup_core.program`): like
+    any traced function it must not ask for an array's values.
     """
 
     elementwise: ClassVar[bool] = True

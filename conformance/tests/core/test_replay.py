@@ -1,0 +1,58 @@
+"""Blocks carry out a rule as recorded: the bits of the whole step, whatever the rule calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import mgup_core as core
+from mgup_core.blocks import BlockStep
+from mgup_core.scalars import ema
+
+
+@dataclass(frozen=True)
+class Bent(core.Rule):
+    """Calls what no rule here calls, and selects by a condition on an array."""
+
+    def init(self, be, w):
+        return {"m": be.zeros_like(w)}
+
+    def accumulate(self, be, g, w, state, t):
+        return {"m": ema(be, state["m"], g, 0.9)}
+
+    def direction(self, be, g, w, state, t):
+        bent = be.xp.tanh(state["m"])
+        return core.Direction(be.xp.where(g > 0.0, bent, -be.xp.exp(bent)), a=state["m"])
+
+
+@pytest.mark.parametrize("rule", [Bent(), core.AdamW(), core.SGD(coupled_decay=True)], ids=str)
+def test_the_bits_of_the_whole_step(rule):
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal(100_000).astype(np.float32)
+    optimizer = core.Optimizer(rule, core.MGUP(), lr=0.1, weight_decay=0.1)
+    params, state = [start], optimizer.init([start])
+    w, kept = start.copy(), {name: x.copy() for name, x in state.arrays[0].items()}
+    for t in range(1, 4):
+        g = rng.standard_normal(w.size).astype(np.float32)
+        params, state = optimizer.step(params, [g], state)
+        be = core.NumPyBackend(np, np.float32)
+        options = {"lr": 0.1, "weight_decay": 0.1, "spare": 1 << 16}
+        BlockStep(be, rule, core.MGUP(), w, g, kept, t, **options).run()
+        assert w.tobytes() == params[0].tobytes()
+        for name, value in kept.items():
+            assert value.tobytes() == state.arrays[0][name].tobytes()
+
+
+def test_a_rule_that_asks_for_a_value_is_told_so():
+    class Curious(core.Lion):
+        def direction(self, be, g, w, state, t):
+            if g > 0.0:
+                return core.Direction(g, g)
+            return super().direction(be, g, w, state, t)
+
+    w = np.ones(10, np.float32)
+    be = core.NumPyBackend(np, np.float32)
+    with pytest.raises(TypeError, match="asked for the value of an array"):
+        BlockStep(be, Curious(), core.MGUP(), w, w, {"exp_avg": w}, 1, lr=0.1)
