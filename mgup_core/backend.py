@@ -101,6 +101,10 @@ class Backend:
         """
         return argsort_mask(self.xp, scores, k)
 
+    def length(self, rows: Array) -> Any:
+        """d, the length of the slices of which ``rows`` (n, d) holds all, or one device's part."""
+        return rows.shape[-1]
+
     def count(self, mask: Array) -> Array:
         """How many are true in each row of ``mask`` (n, d), as exact integers of shape (n, 1)."""
         return cumulative_count(self.xp, mask)

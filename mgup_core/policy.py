@@ -145,8 +145,8 @@ class Policy:
         raise NotImplementedError
 
     def decide(self, be: Backend, scores: Array) -> Split:
-        """Split canonical ``scores`` of shape (slices, d)."""
-        d = scores.shape[-1]
+        """Split canonical ``scores`` of shape (slices, d), or one device's part of them."""
+        d = be.length(scores)
         if self.ranks:
             mask = safeguard(be.rank_mask(scores, self.top(d)), scores)
         elif self.selects_zero:
