@@ -22,16 +22,21 @@ from .policy import rank_mask as rank_mask
 from .policy import safeguard as safeguard
 from .policy import score as score
 from .rank import top_count as top_count
+from .reduce import dot as dot
+from .reduce import norm as norm
 from .rules import SGD as SGD
 from .rules import AdamW as AdamW
 from .rules import Direction as Direction
 from .rules import Lion as Lion
 from .rules import Muon as Muon
 from .rules import Rule as Rule
+from .rules import State as State
+from .rules import fresh_state as fresh_state
 from .scalars import bias_correction as bias_correction
 from .scalars import ema as ema
 from .scalars import inverse_correction as inverse_correction
 from .update import Statistics as Statistics
+from .update import contribution as contribution
 from .update import update_array as update_array
 
 __version__ = "0.1.0"

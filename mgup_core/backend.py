@@ -16,6 +16,7 @@ import numpy as np
 from .counting import cumulative_count
 from .partition import partition_mask
 from .rank import argsort_mask
+from .reduce import folded_sum
 from .scalars import traced_correction
 
 Array = Any
@@ -80,6 +81,10 @@ class Backend:
     def correction(self, beta: float, t: Array) -> Array:
         """``1 - beta^t`` of a 0-d integer array ``t`` (N3)."""
         return traced_correction(self, beta, t)
+
+    def total(self, x: Array, axis: int | None = None) -> Array:
+        """The sum over ``axis``, kept with length 1, or over all axes (0-d), in one order."""
+        return folded_sum(self.xp, x, axis)
 
     def matmul(self, a: Array, b: Array, dtype: str | None = None) -> Array:
         """The matrix product (N7)."""

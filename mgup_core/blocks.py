@@ -133,11 +133,11 @@ class BlockStep:
             self._look(*how)
             for how in ((True, False), (True, exact_state), (not exact_state, False))
         )
-        rate, decay_rate = rule.rates(be, be.scalar(lr), t)
-        self.rate = rate
+        decay = be.scalar(0.0 if self.coupled else weight_decay)
+        self.rate, decay_rate = rule.rates(be, be.scalar(lr), decay, t)
         self.decay = None
-        if weight_decay and not rule.couples_decay:
-            self.decay = be.mul(decay_rate, be.scalar(weight_decay))
+        if weight_decay and not self.coupled:
+            self.decay = be.mul(decay_rate, decay)
         itemsize = np.dtype(be.host_dtype).itemsize
         live = max(look.replay.buffers for look in (self.first, self.second))
         cells = (w, g, *state.values())

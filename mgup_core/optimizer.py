@@ -12,8 +12,8 @@ from array_api_compat import array_namespace
 from .backend import Array, Backend, backend_for
 from .checks import check_rate, check_real
 from .policy import MGUP, Policy
-from .rules.base import Rule, State
-from .update import Statistics, update_array
+from .rules.base import Rule, State, fresh_state
+from .update import Statistics, contribution, update_array
 
 Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 
@@ -89,12 +89,11 @@ class Optimizer:
         arrays = {}
         for key, w in items.items():
             check_real(f"params[{key!r}]", w, array_namespace(w))
-            if reason := self.rule.accepts(w.shape):
+            if reason := self.rule.accepts(w.shape, self._stacked(key)):
                 raise ValueError(f"params[{key!r}]: {reason}")
             be = self.backend(w)
             dtype = w.dtype if self.state_dtype is None else getattr(be.xp, self.state_dtype)
-            fresh = self.rule.init(be, be.cast(w, be.dtype))
-            arrays[key] = {name: be.cast(value, dtype) for name, value in fresh.items()}
+            arrays[key] = fresh_state(be, self.rule, w, dtype)
         return OptimizerState(dict.fromkeys(items, 0), arrays)
 
     def step(
@@ -130,6 +129,7 @@ class Optimizer:
         weights, gradients = _items(params, "params"), _items(grads, "grads")
         self._check(weights, gradients, state)
         steps, arrays, measured = dict(state.steps), dict(state.arrays), {}
+        totals = self._totals(weights, gradients, state) if self.rule.couples_parameters else None
         for key, g in gradients.items():
             if g is None:
                 continue
@@ -148,12 +148,30 @@ class Optimizer:
                     weight_decay=self.weight_decay,
                     stacked_dims=self._stacked(key),
                     statistics=statistics,
+                    totals=totals,
                 )
                 weights[key] = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
             arrays[key] = update.state
             if update.statistics is not None:
                 measured[key] = update.statistics
         return _like(params, weights), OptimizerState(steps, arrays), measured
+
+    def _totals(
+        self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
+    ) -> State:
+        """What the rule sums over all parameters (:meth:`Rule.totals`)."""
+        sums: State = {}
+        for key, g in gradients.items():
+            if g is None:
+                continue
+            w, t = weights[key], state.steps[key] + 1
+            with np.errstate(all="ignore"):
+                part = contribution(
+                    self.backend(w), self.rule, w, g, state.arrays[key], t,
+                    weight_decay=self.weight_decay,
+                )  # fmt: skip
+            sums = {n: sums[n] + value if n in sums else value for n, value in part.items()}
+        return sums
 
     def _stacked(self, key: Any) -> int:
         if isinstance(self.stacked_dims, dict):
@@ -179,9 +197,10 @@ class Optimizer:
                     f"grads[{key!r}] is {g.dtype} {tuple(g.shape)}, but the parameter is "
                     f"{w.dtype} {tuple(w.shape)}: they must agree."
                 )
+            expected = self.rule.init(self.backend(w), w)
             for name, value in state.arrays[key].items():
-                if value.ndim and value.shape[-w.ndim :] != w.shape:
+                if name in expected and value.shape != expected[name].shape:
                     raise ValueError(
-                        f"state {name!r} of {key!r} has shape {tuple(value.shape)}, which does "
-                        f"not fit the parameter's {tuple(w.shape)}."
+                        f"state {name!r} of {key!r} has shape {tuple(value.shape)}, but a "
+                        f"parameter of {tuple(w.shape)} has {tuple(expected[name].shape)}."
                     )

@@ -205,8 +205,8 @@ def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) 
     state = {name: array(name) for name in rule.init(be, w)}
     if accumulate:
         state = rule.accumulate(be, g, w, state, t)
-    u, a = rule.direction(be, g, w, state, t)
-    return Proposal(u, be.flush(be.mul(a, raw), be.tiny_score), state)
+    proposed = rule.direction(be, g, w, state, t)
+    return Proposal(proposed.u, be.flush(be.mul(proposed.a, raw), be.tiny_score), state)
 
 
 class Program(NamedTuple):

@@ -55,11 +55,13 @@ def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Arra
 
     Args:
         split: the multiplier of ``u`` as rows (slices, d), or ``None`` for phi = 1.
-        rate: 0-d. u: any shape.
+        rate: 0-d, or of a shape that broadcasts with ``u``. u: any shape.
     """
     if split is None:
         return be.mul(rate, u)
     rows = be.xp.reshape(u, split.mask.shape)
+    if rate.ndim:
+        rate = be.xp.reshape(be.xp.broadcast_to(rate, u.shape), split.mask.shape)
     high = be.mul(be.mul(rate, split.high), rows)
     low = be.mul(be.mul(rate, split.low), rows)
     overflows = be.xp.isfinite(rows) & ~be.xp.isfinite(high)
@@ -88,6 +90,40 @@ def measure(be: Backend, scores: Array, split: Split) -> Statistics:
     )
 
 
+class _Entering(NamedTuple):
+    """What a rule is given, in the compute dtype; ``decay`` is that which is left to be done."""
+
+    w: Array
+    state: State
+    raw: Array
+    g: Array
+    decay: Array | None
+
+
+def _entering(
+    be: Backend, rule: Rule, w: Array, g: Array, state: State, weight_decay: Any
+) -> _Entering:
+    w = be.cast(w, be.dtype)
+    state = {name: be.cast(value, be.dtype) for name, value in state.items()}
+    none = isinstance(weight_decay, (int, float)) and weight_decay == 0
+    decay = None if none else be.scalar(weight_decay)
+    coupled = decay if rule.couples_decay else None
+    raw, g = gradients(be, w, be.cast(g, be.dtype), coupled)
+    return _Entering(w, state, raw, g, None if rule.couples_decay else decay)
+
+
+def contribution(
+    be: Backend, rule: Rule, w: Array, g: Array, state: State, t: Any, *, weight_decay: Any = 0.0
+) -> State:
+    """One parameter's part of the sums that a rule needs over all of them (:meth:`Rule.totals`).
+
+    The arguments are those of :func:`update_array`, to which the sums go as ``totals``, added in
+    the order of the parameters.
+    """
+    w, state, _, g, _ = _entering(be, rule, w, g, state, weight_decay)
+    return rule.totals(be, g, w, state, t)
+
+
 def update_array(
     be: Backend,
     rule: Rule,
@@ -101,6 +137,7 @@ def update_array(
     weight_decay: Any = 0.0,
     stacked_dims: int = 0,
     statistics: bool = False,
+    totals: State | None = None,
 ) -> Update:
     """One step of one parameter, as a difference (R0).
 
@@ -113,17 +150,13 @@ def update_array(
         lr, weight_decay: numbers or 0-d arrays. A Python 0 leaves the decay out.
         stacked_dims: how many leading axes are slices of their own (P5).
         statistics: whether to measure the decision.
+        totals: what :func:`contribution` gave, summed over all parameters; for rules that couple
+            them.
     """
     kept = {name: value.dtype for name, value in state.items()}
-    w = be.cast(w, be.dtype)
-    state = {name: be.cast(value, be.dtype) for name, value in state.items()}
-    decay = None if isinstance(weight_decay, (int, float)) and weight_decay == 0 else weight_decay
-    coupled = None
-    if rule.couples_decay and decay is not None:
-        coupled, decay = be.scalar(decay), None
-    raw, g = gradients(be, w, be.cast(g, be.dtype), coupled)
-
-    state = rule.accumulate(be, g, w, state, t)
+    w, state, raw, g, decay = _entering(be, rule, w, g, state, weight_decay)
+    sums = {name: be.cast(value, be.dtype) for name, value in (totals or {}).items()}
+    state = rule.accumulate(be, g, w, {**state, **sums}, t)
     direction = rule.direction(be, g, w, state, t)
     state = rule.finish(be, g, w, state, t)
 
@@ -132,8 +165,9 @@ def update_array(
         rows = slices(be.flush(be.mul(direction.a, raw), be.tiny_score), be.xp, stacked_dims)
         split = policy.decide(be, rows)
         measured = measure(be, rows, split) if statistics else None
-    rate, decay_rate = rule.rates(be, be.scalar(lr), t)
-    delta = apply_split(be, split, rate, direction.u)
+    decay_or_0 = be.scalar(0.0) if decay is None else decay
+    rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
+    delta = rule.constrain(be, apply_split(be, split, rate, direction.u), w)
     if decay is not None:
-        delta = delta + be.mul(be.mul(decay_rate, be.scalar(decay)), w)
+        delta = delta + be.mul(be.mul(decay_rate, decay), w)
     return Update(delta, {name: be.cast(state[name], kept[name]) for name in state}, measured)

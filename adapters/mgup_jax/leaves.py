@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mgup_core import Rule
 
-from .backend import DTYPES
+from .backend import DTYPES, JaxBackend
 from .settings import Settings
 
 
@@ -45,18 +45,36 @@ def flat(name: str, tree: Any, treedef: Any) -> list[Any]:
     return leaves
 
 
-def check_fit(tree: Any, grads: list[Any], weights: list[Any], moments: list[Any]) -> None:
+def check_fit(
+    tree: Any,
+    grads: list[Any],
+    weights: list[Any],
+    moments: list[Any],
+    rule: Rule | None = None,
+) -> None:
     """Refuse gradients, parameters and state of different shapes, naming the leaf."""
     paths = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: x is None)
     names = [jax.tree_util.keystr(path) for path, _ in paths]
     names = names if len(names) == len(grads) else list(map(str, range(len(grads))))
     for name, g, w, own in zip(names, grads, weights, moments, strict=True):
+        if g is None:
+            continue
+        shapes = dict.fromkeys(("parameter", *own), jnp.shape(g)) | _state_shapes(rule, g)
         for what, x in {"parameter": w, **own}.items():
-            if g is not None and x is not None and jnp.shape(x) != jnp.shape(g):
+            if x is not None and jnp.shape(x) != shapes[what]:
                 raise ValueError(
                     f"updates{name} has shape {jnp.shape(g)}, but its {what} has {jnp.shape(x)}: "
-                    "they must agree."
+                    f"that must be {shapes[what]}."
                 )
+
+
+def _state_shapes(rule: Rule | None, g: Any) -> dict[str, tuple[int, ...]]:
+    """Of the state that need not have the parameter's shape."""
+    if rule is None or rule.elementwise:
+        return {}
+    like = jax.ShapeDtypeStruct(jnp.shape(g), jnp.float32)
+    state = jax.eval_shape(lambda w: rule.init(JaxBackend(jnp.float32), w), like)
+    return {name: x.shape for name, x in state.items()}
 
 
 def per_leaf(name: str, value: Any, tree: Any, treedef: Any) -> list[Any]:
@@ -86,13 +104,13 @@ def check_slices(rule: Rule | None, settings: Settings, params: Any) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for (path, w), stacked in zip(leaves, stacks, strict=True):
         name = f"params{jax.tree_util.keystr(path)}"
-        if reason := rule and rule.accepts(w.shape):
-            raise ValueError(f"{name}: {reason}")
         if not isinstance(stacked, int) or not 0 <= stacked <= w.ndim:
             raise ValueError(
                 f"stacked_dims={stacked!r} is no number of leading axes of {name}, whose shape is "
                 f"{w.shape}: give 0 to {w.ndim}."
             )
+        if reason := rule and rule.accepts(w.shape, stacked):
+            raise ValueError(f"{name}: {reason}")
         d = math.prod(w.shape[stacked:])
         if policy is not None and policy.ranks and d > 0 and policy.top(d) == 0:
             warnings.warn(

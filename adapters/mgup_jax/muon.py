@@ -55,8 +55,8 @@ class OrientedMuon(Muon):
 
         like = jax.eval_shape(matrices, w)
         kept = {name: matrices(value) for name, value in state.items()}
-        u, a = super().direction(be, matrices(g), like, kept, t)
-        return Direction(back(u), back(a))
+        proposed = super().direction(be, matrices(g), like, kept, t)
+        return Direction(back(proposed.u), back(proposed.a))
 
 
 def mgup_muon(

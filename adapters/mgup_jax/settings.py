@@ -110,10 +110,11 @@ class Settings:
 
 
 def check_params(w: Any) -> None:
-    """Refuse a decay of parameters that were not passed."""
+    """Refuse parameters that were not passed, where the decay or the rule reads them."""
     if w is None:
         raise ValueError(
-            "weight_decay needs the parameters: call update(updates, state, params) with params."
+            "the decay, or the rule, needs the parameters: call update(updates, state, params) "
+            "with params."
         )
 
 

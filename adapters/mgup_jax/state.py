@@ -35,8 +35,9 @@ def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPSta
     moments = {}
     for i, name in enumerate(names):
         wanted = (mu_dtype if i == 0 else None) or state_dtype
+        exact = name in rule.exact_state
         moments[name] = treedef.unflatten(
-            jnp.astype(state[name], wanted or w.dtype)
+            state[name] if exact else jnp.astype(state[name], wanted or w.dtype)
             for state, w in zip(fresh, leaves, strict=True)
         )
     return MGUPState(jnp.zeros((), jnp.int32), moments)

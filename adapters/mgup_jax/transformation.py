@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mgup_core import Rule, update_array
+from mgup_core import Rule, contribution, update_array
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
@@ -36,7 +36,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         treedef = jax.tree.structure(next(iter(state.moments.values()), updates))
         grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
-        check_fit(updates, grads, weights, moments)
+        check_fit(updates, grads, weights, moments, rule)
         step = settings.at(state.count)
         like = updates if params is None else params
         stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
@@ -46,15 +46,32 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
 
         backends = lru_cache(settings.backend)  # one for each dtype
 
-        def move(g: Any, w: Any, own: Any, stacked: int, decays: bool) -> tuple[Any, Any]:
-            if g is None:  # R6
-                return None if w is None else jnp.zeros_like(w), own
+        def given(g: Any, w: Any, decays: bool) -> tuple[Any, Any, Any]:
+            """(backend, parameter, decay) of a leaf."""
             be = backends(compute_dtype((g if w is None else w).dtype))
-            decay = step.weight_decay if decays else 0.0
-            if decays and settings.decays:
+            if rule.reads_parameters or (decays and settings.decays):
                 check_params(w)
             if w is None:  # no rule can read a value from this
                 w = jax.ShapeDtypeStruct(g.shape, be.dtype)
+            return be, w, step.weight_decay if decays else 0.0
+
+        def sums() -> dict[str, Any] | None:
+            if not rule.couples_parameters:
+                return None
+            found: dict[str, Any] = {}
+            for g, w, own, decays in zip(grads, weights, moments, decayed, strict=True):
+                if g is not None:
+                    be, w, decay = given(g, w, decays)
+                    part = contribution(be, rule, w, g, own, t, weight_decay=decay)
+                    found = {n: found[n] + x if n in found else x for n, x in part.items()}
+            return found
+
+        totals = sums()
+
+        def move(g: Any, w: Any, own: Any, stacked: int, decays: bool) -> tuple[Any, Any]:
+            if g is None:  # R6
+                return None if w is None else jnp.zeros_like(w), own
+            be, w, decay = given(g, w, decays)
             done = update_array(
                 be,
                 rule,
@@ -66,6 +83,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
                 lr=step.learning_rate,
                 weight_decay=decay,
                 stacked_dims=stacked,
+                totals=totals,
             )
             # In the compute dtype, so that optax.apply_updates rounds the sum once (R5).
             return -done.delta, done.state
@@ -83,6 +101,7 @@ def transformation(
     *,
     name: str | None = None,
     positional: tuple[str, ...] = ("learning_rate",),
+    defaults: dict[str, Any] | None = None,
 ) -> Callable[..., optax.GradientTransformationExtraArgs]:
     """A function that makes ``optax.GradientTransformation`` objects of a rule.
 
@@ -90,6 +109,7 @@ def transformation(
         rule_class: a :class:`mgup_core.Rule`; its fields become arguments.
         name: the function's name; by default ``mgup_`` and the rule's.
         positional: the arguments that may be given by position, in order.
+        defaults: of arguments, where they are not the rule's.
 
     The function takes ``learning_rate``, the rule's fields, ``weight_decay``, ``mask`` and the
     MGUP arguments described in the JAX guide. Its attribute ``static_args`` names those that shape
@@ -97,7 +117,7 @@ def transformation(
     """
     title = name or f"mgup_{rule_class.__name__.lower()}"
     own = tuple(f.name for f in fields(rule_class))
-    signature = _signature(rule_class, positional)
+    signature = _signature(rule_class, positional, defaults or {})
 
     def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
         try:
@@ -121,13 +141,16 @@ def transformation(
     return make
 
 
-def _signature(rule_class: type[Rule], positional: tuple[str, ...]) -> inspect.Signature:
+def _signature(
+    rule_class: type[Rule], positional: tuple[str, ...], replaced: dict[str, Any]
+) -> inspect.Signature:
     rule = rule_class()
     defaults = {
         "learning_rate": rule_class.lr,
         **{f.name: getattr(rule, f.name) for f in fields(rule_class)},
         **Settings.defaults(),
         "weight_decay": rule_class.weight_decay,
+        **replaced,
     }
     either, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     rest = [name for name in defaults if name not in positional]

@@ -16,7 +16,7 @@ from mgup_core import Rule
 
 from .backend import DTYPES, Beta
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, policy_of, rule_of
-from .namespace import multiply
+from .namespace import add, multiply
 from .program import held
 from .steps import Corrections, ParameterStep, Settings, fresh_state
 
@@ -73,6 +73,7 @@ class RuleOptimizer(nn.Optimizer):
         self.decays = nn.CellList(decays, auto_prefix=False)
         self.steps = nn.CellList(steps, auto_prefix=False)
         self.trained = tuple(trained)
+        self.coupled = tuple(i for i, step in enumerate(steps) if step.share.gives)
         self.parameter_names = tuple(p.name for p in self._parameters)
         self.corrections = Corrections(betas)
         self.one = held([(1.0, self._rate_dtype)])
@@ -131,10 +132,25 @@ class RuleOptimizer(nn.Optimizer):
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         t = self.global_step.reshape(())
         corrections = self.corrections(t)
+        totals = ()
+        for j in self.coupled:
+            gradient = gradients[self.trained[j]]
+            totals = added(totals, self.steps[j].share(gradient, t, decays[j], corrections))
         for j in range(len(self.trained)):
             gradient = gradients[self.trained[j]]
-            self.steps[j](gradient, t, rates[j], decays[j], corrections)
+            given = totals if j in self.coupled else ()
+            self.steps[j](gradient, t, rates[j], decays[j], corrections, given)
         return True
+
+
+def added(totals: Any, parts: Any) -> Any:
+    """The sums with one parameter's parts added; part of the graph, so plainly written."""
+    if len(totals) == 0:
+        return parts
+    sums = ()
+    for i in range(len(parts)):
+        sums += (add(totals[i], parts[i]),)
+    return sums
 
 
 def check_gradients(names: Any, parameters: Any, gradients: Any) -> None:
@@ -170,7 +186,7 @@ def _check_parameter(p: Parameter, group: Group, rule: Rule) -> None:
             f"stacked_dims={group['stacked_dims']} exceeds the dimensions of parameter {p.name} "
             f"of shape {p.shape}: give that parameter a group of its own."
         )
-    if reason := rule.accepts(tuple(p.shape)):
+    if reason := rule.accepts(tuple(p.shape), group["stacked_dims"]):
         raise ValueError(f"parameter {p.name}: {reason}")
 
 

@@ -28,6 +28,7 @@ astype, gather, cumsum, matmul, permute = (
     ops.matmul,
     ops.permute,
 )
+part, concat = ops.Slice(), ops.cat
 total, total_keeping = ops.ReduceSum(), ops.ReduceSum(keep_dims=True)
 assign = ops.Assign()
 

@@ -76,6 +76,16 @@ class Symbol:
     def __neg__(self) -> Symbol:
         return self.program.elementwise("negative", self)
 
+    def __getitem__(self, parts: tuple[slice, ...]) -> Symbol:
+        spans = [part.indices(n) for part, n in zip(parts, self.shape, strict=False)]
+        begin = [start for start, _, _ in spans] + [0] * (self.ndim - len(spans))
+        size = [stop - start for start, stop, _ in spans] + list(self.shape[len(spans) :])
+        if any(step != 1 for _, _, step in spans):
+            raise TypeError("only slices without a step can be recorded.")
+        return self.program.call(
+            "part", self, tuple(begin), tuple(size), shape=size, dtype=self.dtype
+        )
+
 
 def _exponent(divisor: int) -> int:
     if divisor < 1 or divisor & (divisor - 1):
@@ -102,6 +112,12 @@ for _name, _operation in {
     "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
     setattr(Symbol, f"__{_name}__", _binary(_operation, False, ms.bool_))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"({' '.join(f'{x.text},' for x in value)})"
+    return value.text if isinstance(value, Symbol) else repr(value)
 
 
 class Recorder:
@@ -139,8 +155,8 @@ class Recorder:
         self.lines.append("    " * self._indent + line)
 
     def call(self, operation: str, *args: Any, shape: Sequence[int], dtype: Any) -> Symbol:
-        """Record ``operation(*args)``; arguments are symbols, or literals by their repr."""
-        texts = [a.text if isinstance(a, Symbol) else repr(a) for a in args]
+        """Record ``operation(*args)``; arguments are symbols, lists of them, or literals."""
+        texts = [_text(a) for a in args]
         name = f"v{next(self._names)}"
         self.write(f"{name} = {operation}({', '.join(texts)})")
         return Symbol(self, name, shape, dtype)
@@ -201,6 +217,17 @@ class Recorder:
         known = prod(n for n in shape if n >= 0)
         full = tuple(x.size // known if n < 0 else int(n) for n in shape)
         return x if full == x.shape else self.call("reshape", x, full, shape=full, dtype=x.dtype)
+
+    def broadcast_to(self, x: Symbol, shape: Sequence[int]) -> Symbol:
+        return self.call("broadcast_to", x, tuple(shape), shape=shape, dtype=x.dtype)
+
+    def concat(self, arrays: list[Symbol], *, axis: int) -> Symbol:
+        shape = list(arrays[0].shape)
+        shape[axis] = sum(x.shape[axis] for x in arrays)
+        return self.call("concat", arrays, axis, shape=shape, dtype=arrays[0].dtype)
+
+    def zeros(self, shape: Sequence[int], *, dtype: Any, device: Any = None) -> Symbol:
+        return self.full(shape, 0.0, dtype=dtype)
 
     def sum(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
         axes = range(x.ndim) if axis is None else (axis if isinstance(axis, tuple) else (axis,))

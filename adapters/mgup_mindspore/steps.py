@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from mgup_core import Backend, NumPyBackend, Policy, Rule, update_array
+from mgup_core import Backend, NumPyBackend, Policy, Rule, State, contribution, update_array
 from mgup_core.scalars import traced_correction
 
 from .backend import Beta, MindSporeBackend, compute_dtype
@@ -42,7 +42,8 @@ def fresh_state(rule: Rule, p: Parameter, dtype: Any) -> dict[str, Parameter]:
     made = {}
     for name, value in zip(state, values, strict=True):
         parameter = Parameter(Tensor(value), name=f"{name}.{p.name}", requires_grad=False)
-        parameter.set_dtype(dtype)
+        if name not in rule.exact_state:
+            parameter.set_dtype(dtype)
         made[name] = parameter
     return made
 
@@ -74,41 +75,136 @@ class ParameterStep(nn.Cell):
         self.slots = (p, *state.values())
         xp = Recorder()
         be = MindSporeBackend(xp, compute_dtype(p.dtype), betas)
-        w, *arrays = (xp.symbol(f"slots[{i}]", x.shape, x.dtype) for i, x in enumerate(self.slots))
-        if p.dtype == ms.float64:
-            # Times 1: MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the
-            # graph and after it, as coupled decay uses the weights.
-            w = w * 1.0
-        g, t = xp.symbol("g", p.shape, p.dtype), xp.symbol("t", (), ms.int32)
-        lr, decay = (xp.symbol(name, (), lr_dtype) for name in ("lr", "decay"))
+        w, g, arrays, t, lr, decay = _inputs(xp, self.slots, lr_dtype)
+        self.share = Contribution(self.slots, settings, lr_dtype, betas, self.names)
+        totals = {
+            name: xp.symbol(f"totals[{i}]", (), be.dtype) for i, name in enumerate(self.share.gives)
+        }
         self.program = xp.cell(
-            "slots, g, t, lr, decay, corrections",
-            _step(be, settings, w, g, arrays, t, lr, decay, state),
+            "slots, g, t, lr, decay, corrections, totals",
+            _step(be, settings, w, g, arrays, t, lr, decay, state, totals),
         )
 
     def construct(
-        self, g: Tensor, t: Tensor, lr: Tensor, decay: Tensor, corrections: Sequence[Tensor]
+        self,
+        g: Tensor,
+        t: Tensor,
+        lr: Tensor,
+        decay: Tensor,
+        corrections: Sequence[Tensor],
+        totals: Sequence[Tensor],
     ) -> None:
-        new = self.program(self.slots, g, t, lr, decay, corrections)
+        new = self.program(self.slots, g, t, lr, decay, corrections, totals)
         for i in range(len(self.slots)):
             assign(self.slots[i], new[i])
 
     def __call__(
-        self, g: Tensor, t: Tensor, lr: Tensor, decay: Tensor, corrections: Sequence[Tensor]
+        self,
+        g: Tensor,
+        t: Tensor,
+        lr: Tensor,
+        decay: Tensor,
+        corrections: Sequence[Tensor],
+        totals: Sequence[Tensor],
     ) -> None:
         if not on_host():
-            self.construct(g, t, lr, decay, corrections)
+            self.construct(g, t, lr, decay, corrections, totals)
             return
-        dtype = NUMPY[compute_dtype(self.slots[0].dtype)]
-        be = NumPyBackend(numpy_xp, dtype)
         w, *arrays = (host_view(x) for x in self.slots)
         rates = (float(x.asnumpy()) for x in (lr, decay))
+        sums = {
+            name: host_view(x).reshape(()) for name, x in zip(self.share.gives, totals, strict=True)
+        }
         with np.errstate(all="ignore"):
             new = _step(
-                be, self.settings, w, host_view(g), arrays, int(t.asnumpy()), *rates, self.names
-            )
+                _host_backend(self.slots[0]), self.settings, w, host_view(g), arrays,
+                int(t.asnumpy()), *rates, self.names, sums,
+            )  # fmt: skip
         for p, value in zip(self.slots, new, strict=True):
             store(p, value)
+
+
+class Contribution(nn.Cell):
+    """One parameter's part of the sums over all of them, if its rule has any (Rule.totals).
+
+    A graph takes in :meth:`construct`; PyNative calls :meth:`__call__`. Arguments as of
+    :class:`ParameterStep`.
+    """
+
+    def __init__(
+        self,
+        slots: tuple[Parameter, ...],
+        settings: Settings,
+        lr_dtype: Any,
+        betas: list[Beta],
+        names: tuple[str, ...],
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self.slots, self.settings, self.names = slots, settings, names
+        xp = Recorder()
+        be = MindSporeBackend(xp, compute_dtype(slots[0].dtype), betas)
+        w, g, arrays, t, _, decay = _inputs(xp, slots, lr_dtype)
+        parts = {}
+        if settings.rule.couples_parameters:
+            parts = _contribution(be, settings, w, g, arrays, t, decay, names)
+        self.gives = tuple(parts)
+        self.program = xp.cell("slots, g, t, decay, corrections", list(parts.values()))
+
+    def construct(
+        self, g: Tensor, t: Tensor, decay: Tensor, corrections: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        return self.program(self.slots, g, t, decay, corrections)
+
+    def __call__(
+        self, g: Tensor, t: Tensor, decay: Tensor, corrections: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        if not on_host():
+            return self.construct(g, t, decay, corrections)
+        w, *arrays = (host_view(x) for x in self.slots)
+        with np.errstate(all="ignore"):
+            parts = _contribution(
+                _host_backend(self.slots[0]), self.settings, w, host_view(g), arrays,
+                int(t.asnumpy()), float(decay.asnumpy()), self.names,
+            )  # fmt: skip
+        return tuple(Tensor(np.asarray(value)) for value in parts.values())
+
+
+def _inputs(xp: Recorder, slots: Sequence[Parameter], lr_dtype: Any) -> tuple[Any, ...]:
+    """(w, g, state, t, lr, decay) of one parameter, as symbols."""
+    w, *arrays = (xp.symbol(f"slots[{i}]", x.shape, x.dtype) for i, x in enumerate(slots))
+    g, t = xp.symbol("g", w.shape, w.dtype), xp.symbol("t", (), ms.int32)
+    if w.dtype == ms.float64:
+        # Times 1: MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the
+        # graph and after it, as coupled decay uses the weights.
+        w = w * 1.0
+    lr, decay = (xp.symbol(name, (), lr_dtype) for name in ("lr", "decay"))
+    return w, g, arrays, t, lr, decay
+
+
+def _host_backend(p: Parameter) -> NumPyBackend:
+    return NumPyBackend(numpy_xp, NUMPY[compute_dtype(p.dtype)])
+
+
+def _contribution(
+    be: Backend,
+    settings: Settings,
+    w: Any,
+    g: Any,
+    arrays: Sequence[Any],
+    t: Any,
+    decay: Any,
+    names: Iterable[str],
+) -> State:
+    """This parameter's part of the sums over all."""
+    state = dict(zip(names, arrays, strict=True))
+    g, decay = _unscaled(be, settings, g), decay if settings.decays else 0.0
+    return contribution(be, settings.rule, w, g, state, t, weight_decay=decay)
+
+
+def _unscaled(be: Backend, settings: Settings, g: Any) -> Any:
+    if settings.scale == 1.0:
+        return g
+    return be.mul(be.cast(g, be.dtype), be.scalar(1.0 / settings.scale))
 
 
 def _step(
@@ -121,21 +217,21 @@ def _step(
     lr: Any,
     decay: Any,
     names: Iterable[str],
+    totals: State,
 ) -> list[Any]:
     """The parameter and its state after one step, each in the dtype it had."""
-    if settings.scale != 1.0:
-        g = be.mul(be.cast(g, be.dtype), be.scalar(1.0 / settings.scale))
     update = update_array(
         be,
         settings.rule,
         settings.policy,
         w,
-        g,
+        _unscaled(be, settings, g),
         dict(zip(names, arrays, strict=True)),
         t,
         lr=lr,
         weight_decay=decay if settings.decays else 0.0,
         stacked_dims=settings.stacked_dims,
+        totals=totals,
     )
     moved = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
     return [moved, *(update.state[name] for name in names)]

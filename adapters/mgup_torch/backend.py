@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mgup_core import Backend, NumPyBackend
 from mgup_core.partition import partition_mask
+from mgup_core.reduce import folded_sum
 from mgup_core.scalars import host_correction
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -66,6 +67,11 @@ class TorchBackend(Backend):
             return _correction_op(t, beta, self.dtype)
         return super().correction(beta, t)
 
+    def total(self, x: Tensor, axis: int | None = None) -> Tensor:
+        if torch.compiler.is_compiling():
+            return _total_op(x, axis)
+        return super().total(x, axis)
+
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
         if dtype is None:
             return torch.matmul(a, b)
@@ -111,6 +117,17 @@ def _correction_op(t: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
 @_correction_op.register_fake
 def _(t: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
     return t.new_empty((), dtype=dtype)
+
+
+@torch.library.custom_op("mgup::total", mutates_args=())
+def _total_op(x: Tensor, axis: int | None) -> Tensor:
+    """A sum in one order as one opaque operation: inductor would write out every fold of it."""
+    return folded_sum(xp, x, axis)
+
+
+@_total_op.register_fake
+def _(x: Tensor, axis: int | None) -> Tensor:
+    return x.new_empty(()) if axis is None else x.sum(axis, keepdim=True)
 
 
 def sorted_mask(scores: Tensor, k: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mgup_core import Rule, Statistics
+from mgup_core import Rule, Statistics, fresh_state
 from mgup_core.crew import uninterrupted
 
 from .backend import DTYPES, TorchBackend, compute_dtype
@@ -34,6 +34,7 @@ from .jobs import (
     move_whole,
     next_step,
     parameter_name,
+    totals_of,
     warn_all_damped,
 )
 
@@ -83,7 +84,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
                 )
             check_stacked_dims(p, merged["stacked_dims"])
-            if reason := rule.accepts(tuple(p.shape)):
+            if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
                 raise ValueError(reason)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,11 +126,13 @@ class RuleOptimizer(torch.optim.Optimizer):
             self._optimizer_load_state_dict_pre_hooks = hooks
         # torch casts what it loads to the parameter's dtype; R5 lets the state have another.
         for old, group in zip(fitting["param_groups"], self.param_groups, strict=True):
+            exact = {"step", *self._rule(group).exact_state}
             for key, p in zip(old["params"], group["params"], strict=True):
-                if group["state_dtype"] is not None and key in fitting["state"]:
-                    for name, value in fitting["state"][key].items():
-                        if name != "step":
-                            self.state[p][name] = value.to(p.device, group["state_dtype"])
+                for name, value in fitting["state"].get(key, {}).items():
+                    wanted = group["state_dtype"] or p.dtype
+                    dtype = value.dtype if name in exact else wanted
+                    if self.state[p][name].dtype != dtype:
+                        self.state[p][name] = value.to(self.state[p][name].device, dtype)
 
     # -- the step --------------------------------------------------------------------------------
 
@@ -153,9 +156,10 @@ class RuleOptimizer(torch.optim.Optimizer):
                 loss = closure()
         if torch.compiler.is_compiling():
             jobs, rates = self._gather_for_graph()
+            totals = totals_of(jobs)
             for job, lr in zip(jobs, rates):  # noqa: B905 (Dynamo has no strict zip)
                 be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
-                move_whole(job, be, lr, measure=False)
+                move_whole(job, be, lr, measure=False, totals=totals)
         else:
             self._step_eager()
         return loss
@@ -168,6 +172,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         fused, jobs = self._fusion.divide(jobs, measure=self._measure)
         spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
         backends: dict[Any, TorchBackend] = {}
+        totals = totals_of(jobs)
         done: list[str] = []
 
         def move(job: Job) -> Statistics | None:
@@ -175,7 +180,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 return move_in_blocks(job, spare=spare, measure=self._measure)
             kind = compute_dtype(job.param.dtype), job.param.device
             be = backends.setdefault(kind, TorchBackend(*kind))
-            return move_whole(job, be, job.group["lr"], measure=self._measure)
+            return move_whole(job, be, job.group["lr"], measure=self._measure, totals=totals)
 
         def move_host(stop: Callable[[], bool]) -> None:
             with torch.no_grad():  # it is a state of the thread
@@ -252,7 +257,7 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
         be = TorchBackend(compute_dtype(p.dtype), p.device)
         dtype = group["state_dtype"] or p.dtype
-        state = {name: v.to(dtype) for name, v in rule.init(be, be.cast(p, be.dtype)).items()}
+        state = fresh_state(be, rule, p.detach(), dtype)
         if not rule.counts_steps:
             return state
         device = p.device if group["capturable"] else "cpu"

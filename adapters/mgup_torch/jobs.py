@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mgup_core import MGUP, Policy, Rule, Statistics, update_array
+from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, update_array
 from mgup_core.blocks import BlockStep
 from mgup_core.rank import top_count
 
@@ -126,22 +127,45 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
     return combine(tallies) if measure and job.policy is not None else None
 
 
-def move_whole(job: Job, be: TorchBackend, lr: Any, *, measure: bool) -> Statistics | None:
+def totals_of(jobs: Sequence[Job]) -> State:
+    """The sums over all parameters that rules of theirs need."""
+    sums: State = {}
+    for job in jobs:
+        if job.rule.couples_parameters:
+            be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
+            p, g, decay = job.param.detach(), _uphill(job), job.group["weight_decay"]
+            part = contribution(
+                be, job.rule, p, g, job.arrays, next_step(job.t), weight_decay=decay
+            )
+            for name, value in part.items():
+                sums[name] = sums[name] + value.to(sums[name].device) if name in sums else value
+    return sums
+
+
+def _uphill(job: Job) -> Tensor:
+    """The gradient of what is minimised."""
+    g = job.grad.detach()
+    return -g if job.group["maximize"] else g
+
+
+def move_whole(
+    job: Job, be: TorchBackend, lr: Any, *, measure: bool, totals: State
+) -> Statistics | None:
     """As whole tensors: compiled graphs, accelerators, rules that are not elementwise."""
     p, group = job.param.detach(), job.group
-    g = job.grad.detach()
     update = update_array(
         be,
         job.rule,
         job.policy,
         p,
-        -g if group["maximize"] else g,
+        _uphill(job),
         job.arrays,
         next_step(job.t),
         lr=lr,
         weight_decay=group["weight_decay"],
         stacked_dims=group["stacked_dims"],
         statistics=measure,
+        totals=totals if job.rule.couples_parameters else None,
     )
     p.copy_(be.cast(p, be.dtype) - update.delta)
     for name, value in job.arrays.items():

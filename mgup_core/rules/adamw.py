@@ -66,7 +66,9 @@ class AdamW(Rule):
         u = be.div(m, be.sqrt(v) + be.scalar(self.eps))
         return Direction(u, a=u)
 
-    def rates(self, be: Backend, lr: Array, t: Any) -> tuple[Array, Array]:
+    def rates(
+        self, be: Backend, lr: Array, decay: Array, t: Any, size: Array | None = None
+    ) -> tuple[Array, Array]:
         if self.form == "standard":
             return lr, lr
         corrected = be.mul(lr, be.sqrt(bias_correction(be, self.b2, t)))

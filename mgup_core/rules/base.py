@@ -11,12 +11,15 @@ State = dict[str, Array]
 
 
 class Direction(NamedTuple):
-    """What a rule proposes for one parameter, both in the compute dtype and of its shape."""
+    """What a rule proposes for one parameter, in the compute dtype; ``u`` and ``a`` of its shape."""
 
     u: Array
     """The update direction: plain training is ``w <- decay(w) - lr * u``."""
     a: Array
     """The alignment operand: the score is ``a * g`` (P1)."""
+    size: Array | None = None
+    """What :meth:`Rule.rates` needs to know of this parameter; 0-d, or as it broadcasts with ``u``.
+    Not for elementwise rules."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,29 @@ class Rule:
 
     An elementwise rule is also called on symbols, to be recorded (:mod:`mgup_core.program`): like
     any traced function it must not ask for an array's values.
+
+    State may have any shape: a number for each parameter, one for each row, a matrix. An input that
+    others supply (a server's direction, a layer's statistics) is state that the rule reads and
+    never changes. What a parameter is (a matrix, an embedding) is a field of the rule, and each
+    group of parameters has a rule of its own.
     """
 
     elementwise: ClassVar[bool] = True
     """Whether each coordinate's step depends on that coordinate alone, so that a driver may
-    work block by block, and every backend must give the same bits."""
+    work block by block."""
+    identical: ClassVar[bool] = True
+    """Whether every backend must give the same bits: all but matrix products (N7)."""
+    experimental: ClassVar[bool] = False
+    """Whether the equations are confirmed by no official source."""
     counts_steps: ClassVar[bool] = True
     """Whether ``t`` enters beyond "is this the first step", so that it must be kept."""
+    stacks: ClassVar[bool] = True
+    """Whether leading axes of a parameter may be a stack of parameters (P5). Not where the rule
+    reduces over the whole of it."""
+    reads_parameters: ClassVar[bool] = False
+    """Whether the parameter's values enter, and not just its shape, so that they must be given."""
+    exact_state: ClassVar[tuple[str, ...]] = ()
+    """State that stays in the compute dtype when the parameter's is lower: sums, factors."""
     lr: ClassVar[float] = 1e-3
     """Default learning rate."""
     weight_decay: ClassVar[float] = 0.0
@@ -48,13 +67,30 @@ class Rule:
         """Whether decay enters the moments' gradient, as L2 (never the score's gradient)."""
         return False
 
-    def accepts(self, shape: tuple[int, ...]) -> str | None:
+    @property
+    def couples_parameters(self) -> bool:
+        """Whether a step needs :meth:`totals` over all parameters together."""
+        return False
+
+    def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         """``None`` for a shape that the rule can train, else the reason and the remedy."""
+        if stacked_dims and not self.stacks:
+            return (
+                f"{type(self).__name__} measures whole tensors, so stacked_dims={stacked_dims} is "
+                "not available: give it each layer as a parameter of its own."
+            )
         return None
 
     def init(self, be: Backend, w: Array) -> State:
         """The state before the first step: a flat dict of arrays."""
         raise NotImplementedError
+
+    def totals(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
+        """This parameter's part of the sums over all parameters, each 0-d.
+
+        :meth:`accumulate` finds the sums in its ``state``, by the same names.
+        """
+        return {}
 
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         """The state with the gradient taken in; by default unchanged."""
@@ -68,6 +104,23 @@ class Rule:
         """The state after the direction was read off; by default unchanged."""
         return state
 
-    def rates(self, be: Backend, lr: Array, t: Any) -> tuple[Array, Array]:
-        """(rate of the update, rate of the decay), from the learning rate; by default both it."""
+    def rates(
+        self, be: Backend, lr: Array, decay: Array, t: Any, size: Array | None = None
+    ) -> tuple[Array, Array]:
+        """(rate of the update, rate of the decay), from the learning rate; by default both it.
+
+        Args:
+            lr, decay: learning rate and weight decay, 0-d.
+            size: :attr:`Direction.size`.
+        """
         return lr, lr
+
+    def constrain(self, be: Backend, delta: Array, w: Array) -> Array:
+        """The step without its decay, after the multiplier; by default as it is."""
+        return delta
+
+
+def fresh_state(be: Backend, rule: Rule, w: Array, dtype: Any) -> State:
+    """The state before the first step of ``w``, in ``dtype`` save :attr:`Rule.exact_state`."""
+    state = rule.init(be, be.cast(w, be.dtype))
+    return {n: x if n in rule.exact_state else be.cast(x, dtype) for n, x in state.items()}

@@ -76,6 +76,7 @@ class Muon(Rule):
     ns_dtype: str = "float32"
 
     elementwise: ClassVar[bool] = False
+    identical: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False
     weight_decay: ClassVar[float] = 0.1
 
@@ -91,7 +92,7 @@ class Muon(Rule):
         if not (isinstance(self.ns_steps, int) and 1 <= self.ns_steps < 100):
             raise ValueError(f"ns_steps={self.ns_steps!r} is outside [1, 99].")
 
-    def accepts(self, shape: tuple[int, ...]) -> str | None:
+    def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         if len(shape) >= 2:
             return None
         return f"Muon trains matrices, not shape {tuple(shape)}: give that parameter to AdamW."

@@ -97,7 +97,7 @@ def decay_regrouped(
     if rule.couples_decay:
         return _right_update(be, rule, policy, w, *rest, weight_decay=weight_decay, **kw)
     made = _right_update(be, rule, policy, w, *rest, weight_decay=0.0, **kw)
-    _, rate = rule.rates(be, be.scalar(kw["lr"]), rest[-1])
+    _, rate = rule.rates(be, be.scalar(kw["lr"]), be.scalar(weight_decay), rest[-1])
     decay = be.scalar(weight_decay) * w.astype(be.host_dtype)
     return made._replace(delta=made.delta + rate * decay)
 

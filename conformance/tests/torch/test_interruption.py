@@ -108,7 +108,7 @@ class _Interrupted(core.SGD):
     when = 0
     raised = threading.Event()
 
-    def rates(self, be, lr, t):  # what is asked of a rule anew for each parameter
+    def rates(self, be, lr, decay, t, size=None):  # what is asked of a rule anew for each parameter
         kind = type(self)
         kind.calls += 1
         if kind.calls == kind.when:
@@ -116,7 +116,7 @@ class _Interrupted(core.SGD):
             while not kind.raised.wait(0.1):  # one that comes just before a wait wakes nobody
                 os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)  # for the main thread to catch what it has just raised
-        return super().rates(be, lr, t)
+        return super().rates(be, lr, decay, t, size)
 
 
 @pytest.mark.parametrize("when", [1, 2, 5])
