@@ -11,7 +11,7 @@ State = dict[str, Array]
 
 
 class Direction(NamedTuple):
-    """What a rule proposes for one parameter, in the compute dtype; ``u`` and ``a`` of its shape."""
+    """What a rule proposes for one parameter: ``u`` and ``a`` of its shape and compute dtype."""
 
     u: Array
     """The update direction: plain training is ``w <- decay(w) - lr * u``."""
