@@ -8,16 +8,19 @@ method where its framework needs help to give the same bits (spec, N1 to N7).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import array_api_compat
 import numpy as np
 
 from .counting import cumulative_count
 from .partition import partition_mask
-from .rank import argsort_mask
+from .rank import argsort_mask, slices
 from .reduce import folded_sum
 from .scalars import traced_correction
+
+if TYPE_CHECKING:
+    from .policy import Policy, Split
 
 Array = Any
 """Any array of an array-API namespace; the core never names a framework's type."""
@@ -97,6 +100,14 @@ class Backend:
         return self.xp.where(tiny, self.scalar(0.0), x)
 
     # -- selection ------------------------------------------------------------------------------
+
+    def decide(self, policy: Policy, scores: Array, stacked_dims: int = 0) -> Split:
+        """The split of canonical ``scores`` of any shape, by default of them as rows (P5).
+
+        Override where an array must not be flattened: the mask may have the shape of ``scores``,
+        when both factors broadcast with it.
+        """
+        return policy.decide(self, slices(scores, self.xp, stacked_dims))
 
     def rank_mask(self, scores: Array, k: int) -> Array:
         """The mask of the k largest in each row of canonical ``scores`` (n, d), by P4.

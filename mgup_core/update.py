@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from .backend import Array, Backend
 from .policy import Policy, Split
-from .rank import slices
 from .rules.base import Rule, State
 
 
@@ -162,9 +161,10 @@ def update_array(
 
     split, measured = None, None
     if policy is not None:
-        rows = slices(be.flush(be.mul(direction.a, raw), be.tiny_score), be.xp, stacked_dims)
-        split = policy.decide(be, rows)
-        measured = measure(be, rows, split) if statistics else None
+        scores = be.flush(be.mul(direction.a, raw), be.tiny_score)
+        split = be.decide(policy, scores, stacked_dims)
+        if statistics:
+            measured = measure(be, be.xp.reshape(scores, split.mask.shape), split)
     decay_or_0 = be.scalar(0.0) if decay is None else decay
     rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
     delta = rule.constrain(be, apply_split(be, split, rate, direction.u), w)

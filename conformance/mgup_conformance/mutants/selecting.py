@@ -10,8 +10,8 @@ import numpy as np
 
 import mgup_core
 from mgup_core import AdaptiveSignMGUP, Backend, Cautious, Policy, SignMGUP, Split, top_count
+from mgup_core import backend as backends
 from mgup_core import policy as policies
-from mgup_core import update as updates
 from mgup_core.rank import argsort_mask, slices
 
 from .base import instead_of
@@ -107,7 +107,7 @@ def zero_signed(a: Array, g: Array, *, be: Backend) -> Array:
     return np.where((s == 0) & np.signbit(s), least, be.flush(s, be.tiny_score))
 
 
-@instead_of((updates, "slices"))
+@instead_of((backends, "slices"))
 def whole_array(x: Array, xp: Any, stacked_dims: int = 0) -> Array:
     """Stacked slices are ranked together."""
     return slices(x, xp, 0)
