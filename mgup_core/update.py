@@ -167,7 +167,8 @@ def update_array(
             measured = measure(be, be.xp.reshape(scores, split.mask.shape), split)
     decay_or_0 = be.scalar(0.0) if decay is None else decay
     rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
-    delta = rule.constrain(be, apply_split(be, split, rate, direction.u), w)
+    delta = apply_split(be, split, rate, direction.u)
+    delta = rule.constrain(be, delta, w, rate, direction)
     if decay is not None:
         delta = delta + be.mul(be.mul(decay_rate, decay), w)
     return Update(delta, {name: be.cast(state[name], kept[name]) for name in state}, measured)

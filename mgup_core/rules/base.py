@@ -115,8 +115,15 @@ class Rule:
         """
         return lr, lr
 
-    def constrain(self, be: Backend, delta: Array, w: Array) -> Array:
-        """The step without its decay, after the multiplier; by default as it is."""
+    def constrain(
+        self, be: Backend, delta: Array, w: Array, rate: Array, direction: Direction
+    ) -> Array:
+        """The step without its decay, after the multiplier; by default as it is.
+
+        Args:
+            delta: ``(rate * phi) * u``; where phi = 1 it must be returned with its bits (P11).
+            rate, direction: as :meth:`rates` and :meth:`direction` gave them.
+        """
         return delta
 
 
