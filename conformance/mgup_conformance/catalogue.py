@@ -9,6 +9,7 @@ from typing import Any
 
 from .cases import Case, MeanCase, MultiplierCase, Question
 from .data import SCORES, Shape
+from .ports import CLASSES, PORTED, trains_vectors
 from .protocol import Backend, RunSpec
 from .runs import MatrixCase, RunCase
 from .specs import BASE, ELEMENTWISE, NUMBERS, POLICY_CASES, policy, rule, run_spec
@@ -296,11 +297,47 @@ def _matrices() -> Iterator[Case]:
                 )
 
 
+LEARNING_RATES = {"sgdsai": 1e-3}
+"""Of the ports that blow up at 1e-2, at which the others neither do that nor settle."""
+
+
+def _ports() -> Iterator[Case]:
+    """The rules beyond the specification, each in three kinds of numbers."""
+    for name in PORTED:
+        kind = CLASSES[name]
+        shapes = ((7, 11), (64,), (3, 5, 7)) if trains_vectors(name) else MATRICES
+        for chosen, numbers in (
+            ("mgup", "float32"), ("adaptive", "float64"), ("sign", "bfloat16_state32"),
+        ):  # fmt: skip
+            dtype, state_dtype = NUMBERS[numbers]
+            spec: RunSpec = {
+                "rule": rule(name),
+                "policy": POLICY_CASES[chosen][1],
+                "lr": LEARNING_RATES.get(name, 1e-2),
+                "weight_decay": 0.1,
+                "stacked_dims": [0] * len(shapes),
+                "dtype": dtype,
+                "state_dtype": state_dtype,
+            }
+            case, clauses = f"port/{name}/{chosen}/{numbers}", (POLICY_CASES[chosen][0], "R0", "N8")
+            fast = numbers == "float32"
+            if kind.identical:
+                clauses = (*clauses, *ELEMENTWISE[:4])
+                yield RunCase(case, clauses, spec, shapes, steps=100, fast_steps=10, fast=fast)
+            elif numbers != "bfloat16_state32":  # a rounded parameter shows no norm of a step
+                yield MatrixCase(
+                    case, (*clauses, "N7"), spec, shapes, steps=20, fast_steps=3, fast=fast,
+                    bounded_state=kind.bounded_state,
+                )  # fmt: skip
+
+
 @lru_cache(maxsize=1)
 def _all() -> tuple[Case, ...]:
     from .golden import golden_cases
 
-    made = (_selections, _signs, _counts, _trajectories, _corners, _compact, _limits, _matrices)
+    made = (
+        _selections, _signs, _counts, _trajectories, _corners, _compact, _limits, _matrices, _ports,
+    )  # fmt: skip
     return tuple(case for make in made for case in make()) + tuple(golden_cases())
 
 

@@ -17,6 +17,8 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
+from .ports import PORTED, hyperparameters, state_names
+
 Array = np.ndarray[Any, Any]
 RuleSpec = dict[str, Any]
 PolicySpec = dict[str, Any]
@@ -28,14 +30,16 @@ RULES: dict[str, dict[str, Any]] = {
     "lion": {"b1": 0.9, "b2": 0.99},
     "sgd": {"momentum": 0.9, "dampening": 0.0, "nesterov": False, "coupled_decay": False},
     "muon": {"momentum": 0.95, "nesterov": True, "scale": "match_rms_adamw"},
+    **{name: hyperparameters(name) for name in PORTED},
 }
-"""Rules (R1 to R4) and the hyperparameters of each, with their defaults."""
+"""Rules (R1 to R4, then those ported by name) and their hyperparameters, with defaults."""
 
 STATE: dict[str, tuple[str, ...]] = {
     "adamw": ("exp_avg", "exp_avg_sq"),
     "lion": ("exp_avg",),
     "sgd": ("momentum_buffer",),
     "muon": ("momentum_buffer",),
+    **{name: state_names(name) for name in PORTED},
 }
 """The state arrays of each rule, by the names that :meth:`Run.state` gives them."""
 

@@ -46,6 +46,8 @@ class Rule:
     work block by block."""
     identical: ClassVar[bool] = True
     """Whether every backend must give the same bits: all but matrix products (N7)."""
+    bounded_state: ClassVar[tuple[str, ...]] = ()
+    """State that holds matrix products, and agrees between backends by norm only."""
     experimental: ClassVar[bool] = False
     """Whether the equations are confirmed by no official source."""
     counts_steps: ClassVar[bool] = True

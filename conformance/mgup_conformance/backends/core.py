@@ -14,14 +14,9 @@ import numpy as np
 import mgup_core
 from mgup_core import Policy, Rule
 
+from ..ports import CLASSES as RULE_CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, Array, PolicySpec, RuleSpec, RunSpec
 
-RULE_CLASSES: dict[str, Callable[..., Rule]] = {
-    "adamw": mgup_core.AdamW,
-    "lion": mgup_core.Lion,
-    "sgd": mgup_core.SGD,
-    "muon": mgup_core.Muon,
-}
 POLICY_CLASSES: dict[str, Callable[..., Policy]] = {
     "mgup": mgup_core.MGUP,
     "sign": mgup_core.SignMGUP,

@@ -14,18 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import mgup_jax
 from mgup_core import score
 from mgup_core.rank import slices
-from mgup_jax import MuonDimensionNumbers, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd
+from mgup_jax import MuonDimensionNumbers
 from mgup_jax.backend import JaxBackend, compute_dtype
 
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec
 from .core import make_policy
 
 MODES = {"mgup": "rank", "sign": "sign", "adaptive": "adaptive", "cautious": "cautious"}
-MAKERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    "adamw": mgup_adamw, "lion": mgup_lion, "sgd": mgup_sgd, "muon": mgup_muon,
-}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -45,7 +43,9 @@ def make_optimizer(
     kind, mode = rule.pop("name"), MODES.get(policy.pop("name"), "off")
     if kind == "muon":  # the cases' rows are the first axis
         rule["muon_weight_dimension_numbers"] = [MuonDimensionNumbers(1, 0)] * len(stacked_dims)
-    return MAKERS[kind](
+    make: Callable[..., optax.GradientTransformationExtraArgs]
+    make = getattr(mgup_jax, f"mgup_{kind}")
+    return make(
         lr,
         weight_decay=spec["weight_decay"],
         mode=mode,

@@ -7,8 +7,9 @@ The environment variable ``MGUP_MINDSPORE_DEVICE`` chooses the device: ``CPU``, 
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,10 +21,10 @@ from mindspore import Parameter, Tensor, ops
 
 from mgup_core import score
 from mgup_core.rank import slices
-from mgup_mindspore import MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
 from mgup_mindspore.backend import MindSporeBackend, compute_dtype
 from mgup_mindspore.program import Program, Recorder
 
+from ..ports import CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec
 from .core import make_policy
 
@@ -44,16 +45,13 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> mgup_mindspor
     """The optimizer of a plain description, by the arguments that a user gives."""
     rule, policy = dict(spec["rule"]), dict(spec["policy"])
     kind, mode = rule.pop("name"), MODES.get(policy.pop("name"), "off")
-    if "b1" in rule:
-        rule |= {"beta1": rule.pop("b1"), "beta2": rule.pop("b2")}
+    rule = {re.sub(r"^b(\d)$", r"beta\1", name): value for name, value in rule.items()}
     same = spec["state_dtype"] == spec["dtype"]
-    classes: dict[str, Callable[..., mgup_mindspore.RuleOptimizer]] = {
-        "adamw": MGUPAdamW, "lion": MGUPLion, "sgd": MGUPSGD, "muon": MGUPMuon,
-    }  # fmt: skip
+    kind_of: Any = getattr(mgup_mindspore, f"MGUP{CLASSES[kind].__name__}")
     with warnings.catch_warnings():
         # Told to the user once per parameter (P3); the cases damp whole slices on purpose.
         warnings.filterwarnings("ignore", message=".*none is selected")
-        return classes[kind](
+        return kind_of(  # type: ignore[no-any-return]
             groups,
             spec["lr"],
             weight_decay=spec["weight_decay"],

@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import scalar
 from ..data import dtype_of
-from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec
+from ..ports import SPECIFIED
+from ..protocol import DTYPES, OPTIONS, POLICIES, STATE, Array, PolicySpec, RunSpec
 from ..scalar import Arithmetic, Numbers
 
 
@@ -170,7 +171,7 @@ class Oracle:
         reasons = {"large": "one number at a time"}
         return {
             "dtypes": DTYPES,
-            "rules": RULES,
+            "rules": SPECIFIED,
             "policies": POLICIES,
             "options": options,
             "reasons": reasons,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -11,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import mgup_torch
 from mgup_core import score
 from mgup_core.rank import slices
-from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
 from mgup_torch.backend import TorchBackend, compute_dtype
 
+from ..ports import CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec
 from .core import make_policy
 
@@ -44,8 +46,9 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> torch.optim.O
     kind, mode = rule.pop("name"), MODES.get(policy.pop("name"), "off")
     if mode == "sign":
         policy.setdefault("tau", 0.5)
-    if "b1" in rule:
-        rule["betas"] = (rule.pop("b1"), rule.pop("b2"))
+    betas = [name for name in rule if re.fullmatch(r"b\d", name)]
+    if betas:
+        rule["betas"] = tuple(rule.pop(name) for name in betas)
     if kind == "muon":
         rule |= {"adjust_lr_fn": rule.pop("scale"), "ns_dtype": "float32"}
     state_dtype = getattr(torch, spec["state_dtype"])
@@ -56,10 +59,8 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> torch.optim.O
         "state_dtype": None if spec["state_dtype"] == spec["dtype"] else state_dtype,
         **policy,
     }
-    classes: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "adamw": MGUPAdamW, "lion": MGUPLion, "sgd": MGUPSGD, "muon": MGUPMuon,
-    }  # fmt: skip
-    return classes[kind](groups, **common, **rule)
+    kind_of: Any = getattr(mgup_torch, f"MGUP{CLASSES[kind].__name__}")
+    return kind_of(groups, **common, **rule)  # type: ignore[no-any-return]
 
 
 class TorchRun:

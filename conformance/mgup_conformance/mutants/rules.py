@@ -59,10 +59,10 @@ def uncorrected(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int
 
 
 @instead_of((AdamW, "rates"))
-def forms_swapped(self: AdamW, be: Backend, lr: Array, t: int) -> tuple[Array, Array]:
+def forms_swapped(self: AdamW, *given: Any) -> tuple[Array, Array]:
     """The paper's form decays with eta, the published one with eta_t."""
     other = {"paper": "published", "published": "paper"}.get(self.form, self.form)
-    return _right_rates(dataclasses.replace(self, form=other), be, lr, t)
+    return _right_rates(dataclasses.replace(self, form=other), *given)
 
 
 @instead_of((Lion, "direction"))

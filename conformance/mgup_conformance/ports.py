@@ -1,0 +1,40 @@
+"""The rules that mgup_core ports beyond the specification, as plain data.
+
+They have no clause of their own: a case of theirs cites what holds of every rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from mgup_core import Backend, Rule, rules
+
+SPECIFIED = ("adamw", "lion", "sgd", "muon")
+CLASSES: dict[str, type[Rule]] = {
+    name.lower(): kind
+    for name, kind in vars(rules).items()
+    if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule
+}
+"""All rules of the core, by their names in the suite."""
+PORTED = tuple(sorted(CLASSES.keys() - set(SPECIFIED)))
+
+
+def hyperparameters(name: str) -> dict[str, Any]:
+    """Those that are numbers or words, with their defaults."""
+    rule = CLASSES[name]()
+    values = {field.name: getattr(rule, field.name) for field in fields(rule)}
+    return {n: v for n, v in values.items() if v is None or isinstance(v, (int, float, str))}
+
+
+def state_names(name: str) -> tuple[str, ...]:
+    """The state arrays of one parameter."""
+    be = Backend(np, np.dtype(np.float32))
+    return tuple(CLASSES[name]().init(be, np.zeros((2, 2), np.float32)))
+
+
+def trains_vectors(name: str) -> bool:
+    """Whether the rule takes any shape, or matrices only."""
+    return CLASSES[name]().accepts((4,)) is None
