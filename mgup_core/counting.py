@@ -172,16 +172,19 @@ def _search(
     return _Bracket(*while_loop(unfinished, proceed, (turn, *start))[1:])
 
 
-def _quantiles(xp: Any, keys: _Keys, scores: Array, k: int, total: int) -> tuple[Array, Array]:
+def stride(total: int) -> int:
+    """How far apart are the scores of a sample of ``total``; :data:`SAMPLE` of them at most."""
+    return -(-total // SAMPLE) | 1  # odd, not to walk along one column of a matrix
+
+
+def _quantiles(xp: Any, keys: _Keys, sample: Array, k: int, total: int) -> tuple[Array, Array]:
     """Keys (n,) that likely lie on both sides of the K-th largest, from a sample of each row."""
-    stride = max(1, total // SAMPLE) | 1  # odd, not to walk along one column of a matrix
-    sample = scores[:, ::stride]
-    lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=device(scores))
+    lowest = xp.asarray(-xp.inf, dtype=sample.dtype, device=device(sample))
     ordered = xp.sort(xp.where(sample == sample, sample, lowest), axis=-1)
     n, share = sample.shape[-1], k / total
     position = n - max(1, min(n, round(n * share)))
     margin = 0
-    if stride > 1:
+    if n < total:
         margin = round(_DEVIATIONS * math.sqrt(n * share * (1.0 - share))) + 2
     below = keys.encode(ordered[:, max(position - margin, 0)])
     above = keys.encode(ordered[:, min(position + margin, n - 1)])
@@ -194,7 +197,8 @@ def _threshold(
     k: Array,
     numbers: Array,
     *,
-    share: int | None,
+    sample: Array | None,
+    share: int,
     reduce: Reduce,
     total: int,
     loop: Loop,
@@ -206,7 +210,8 @@ def _threshold(
 
     Args:
         k: integers (n, 1), at most ``numbers``, how many in the row are not NaN.
-        share: K, for a sample to be taken; ``None`` for none.
+        sample: some scores of each row, to guess from.
+        share: K of the whole row, for the sample's quantile.
     """
     keys = _Keys(xp, scores.dtype, device(scores))
     rows = (scores.shape[0],)
@@ -223,13 +228,13 @@ def _threshold(
         share = xp.where(finite, bracket.share(target, scores.dtype, xp), zero)
         value = xp.where(finite, low, zero) * (1.0 - share) + xp.where(finite, high, zero) * share
         middle = xp.where(finite, keys.encode(value), _midpoint(bracket.low, bracket.high))
-        if sample is None:
+        if quantiles is None:
             return middle
-        return xp.where(turn == 0, sample[0], xp.where(turn == 1, sample[1], middle))
+        return xp.where(turn == 0, quantiles[0], xp.where(turn == 1, quantiles[1], middle))
 
-    sample = None
-    if while_loop is not None and share is not None:
-        sample = _quantiles(xp, keys, scores, share, total)
+    quantiles = None
+    if while_loop is not None and sample is not None:
+        quantiles = _quantiles(xp, keys, sample, share, total)
     start = _Bracket(
         xp.full(rows, -keys.infinity, dtype=keys.int_dtype, device=device(scores)),
         xp.full(rows, keys.infinity + 1, dtype=keys.int_dtype, device=device(scores)),
@@ -304,6 +309,7 @@ def counting_mask(
     all_reduce: Reduce | None = None,
     index: Array | None = None,
     total: int | None = None,
+    sample: Array | None = None,
     loop: Loop = _python_loop,
     while_loop: Loop | None = None,
 ) -> Array:
@@ -316,6 +322,8 @@ def counting_mask(
         index: with ``all_reduce``, the flat index in the whole row of each local coordinate,
             integers (d,).
         total: with ``all_reduce``, the length of the whole row.
+        sample: with ``all_reduce``, some scores (n, m) of each whole row, the same on all devices;
+            the search guesses from them. Without, it takes them from ``scores``.
         loop: ``loop(n, body, carry)``, for compilers that have one.
         while_loop: ``while_loop(condition, body, carry)``, likewise; the search is several times
             faster with it.
@@ -339,7 +347,8 @@ def counting_mask(
         scores,
         xp.minimum(wanted, numbers),
         numbers,
-        share=k if all_reduce is None else None,  # parts of a row would have different samples
+        sample=scores[:, :: stride(length)] if all_reduce is None else sample,
+        share=k,
         **how,
     )
     # When k exceeds the numbers, all of them are in, and the ties are among the NaN.
