@@ -1,0 +1,82 @@
+"""What rules of matrices share: (rows, cols), alone or in a stack (..., rows, cols)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..backend import Array, Backend
+from ..reduce import dot
+from .base import Rule
+
+NS_DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class MatrixRule(Rule):
+    """A rule whose direction comes from matrix products: bounded, not identical (N7)."""
+
+    elementwise: ClassVar[bool] = False
+    identical: ClassVar[bool] = False
+
+    def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
+        if len(shape) >= 2:
+            return super().accepts(shape, stacked_dims)
+        return (
+            f"{type(self).__name__} trains matrices, not shape {tuple(shape)}: "
+            "give that parameter to AdamW."
+        )
+
+
+def newton_schulz(
+    be: Backend,
+    x: Array,
+    *,
+    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    steps: int = 5,
+    eps: float = 1e-7,
+    dtype: str = "float32",
+) -> Array:
+    """A matrix near the orthogonal factor of ``x`` (..., rows, cols), by Newton-Schulz (R4).
+
+    Jordan et al., Muon, 2024: ``X <- aX + (bA + cA^2)X`` with ``A = XX^T``, from
+    ``x / (|x|_F + eps)``, on the side with fewer rows. Singular values land near 1, not at it.
+    """
+    xp = be.xp
+    tall = x.shape[-2] > x.shape[-1]
+    x = xp.matrix_transpose(x) if tall else x
+    norm = be.sqrt(xp.sum(be.mul(x, x), axis=(-2, -1), keepdims=True))
+    x = be.div(x, norm + be.scalar(eps))
+    a, b, c = (be.scalar(value) for value in coefficients)
+    for _ in range(steps):
+        gram = be.matmul(x, xp.matrix_transpose(x), dtype)
+        x = be.mul(a, x) + be.matmul(
+            be.mul(b, gram) + be.mul(c, be.matmul(gram, gram, dtype)), x, dtype
+        )
+    return xp.matrix_transpose(x) if tall else x
+
+
+def check_newton_schulz(
+    steps: int, dtype: str, coefficients: tuple[float, ...] = (0.0, 0.0, 0.0), least: int = 1
+) -> None:
+    """Refuse settings that make no iteration."""
+    if dtype not in NS_DTYPES:
+        raise ValueError(f"ns_dtype={dtype!r} is neither 'float32' nor 'bfloat16'.")
+    if len(coefficients) != 3:
+        raise ValueError(f"ns_coefficients={coefficients!r} must be three numbers.")
+    if not (isinstance(steps, int) and least <= steps < 100):
+        raise ValueError(f"ns_steps={steps!r} is outside [{least}, 99].")
+
+
+def check_out_axis(out_axis: int) -> None:
+    """Refuse anything but the first or the last axis of a matrix."""
+    if out_axis not in (0, -1):
+        raise ValueError(
+            f"out_axis={out_axis!r} is neither 0 (outputs are rows, as in torch.nn.Linear) nor -1 "
+            "(outputs are columns, as in flax)."
+        )
+
+
+def frobenius(be: Backend, x: Array) -> Array:
+    """The norm of each matrix of ``x`` (..., rows, cols), as (..., 1, 1)."""
+    return be.sqrt(be.total(dot(be, x, x, -1), -2))
