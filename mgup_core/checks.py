@@ -43,6 +43,18 @@ def check_rate(name: str, value: Any) -> None:
     check_range(name, value, "[0, inf)", "it must be finite and not negative.")
 
 
+def axis_refusal(name: str, axis: int, shape: tuple[int, ...]) -> str | None:
+    """Why ``axis`` is none of an array of this shape, with the remedy; ``None`` if it is.
+
+    >>> axis_refusal("out_axis", 2, (4, 3))
+    'out_axis=2 is no axis of shape (4, 3): give one from -2 to 1.'
+    """
+    n = len(shape)
+    if isinstance(axis, int) and -n <= axis < n:
+        return None
+    return f"{name}={axis!r} is no axis of shape {tuple(shape)}: give one from {-n} to {n - 1}."
+
+
 def check_real(name: str, x: Any, xp: Any) -> None:
     """Refuse anything but a real floating array (R6)."""
     # Told by what it is not: bfloat16 and float16 are in no version of the standard.

@@ -50,6 +50,15 @@ def dot(be: Backend, x: Array, y: Array, axis: int | None = None) -> Array:
     return be.total(be.flush(be.mul(x, y)), axis)
 
 
+def dots_along(be: Backend, x: Array, y: Array, axis: int) -> Array:
+    """The inner product over all axes but ``axis``, which are kept with length 1."""
+    products = be.flush(be.mul(x, y))
+    for other in reversed(range(x.ndim)):
+        if other != axis % x.ndim:
+            products = be.total(products, other)
+    return products
+
+
 def norm(be: Backend, x: Array, axis: int | None = None) -> Array:
     """The Euclidean norm over ``axis`` (kept, with length 1), or over all axes (0-d)."""
     return be.sqrt(dot(be, x, x, axis))
