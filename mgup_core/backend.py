@@ -99,6 +99,13 @@ class Backend:
         tiny = self.xp.abs(x) < self.scalar(below)
         return self.xp.where(tiny, self.scalar(0.0), x)
 
+    def whole(self, function: Callable[[Array], Array], x: Array) -> Array:
+        """``function(x)``, which is no function of each coordinate: it must see all of an array.
+
+        Override where ``x`` is one device's part, to give that part of the result.
+        """
+        return function(x)
+
     # -- selection ------------------------------------------------------------------------------
 
     def decide(self, policy: Policy, scores: Array, stacked_dims: int = 0) -> Split:

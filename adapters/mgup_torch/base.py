@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mgup_core import Rule, Statistics, fresh_state
+from mgup_core import Rule, State, Statistics, fresh_state
 from mgup_core.crew import uninterrupted
 
 from .backend import DTYPES, TorchBackend, compute_dtype
@@ -34,8 +34,19 @@ from .jobs import (
     move_whole,
     next_step,
     parameter_name,
+    propose,
     totals_of,
     warn_all_damped,
+)
+from .sharded import (
+    PartBackend,
+    Sharding,
+    Traffic,
+    check_gradient_placement,
+    check_placement,
+    check_rule,
+    is_dtensor,
+    local,
 )
 
 _LEAST_SPARE = 1 << 21
@@ -53,6 +64,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
         self._fusion = Fusion()
+        self._sharding = Sharding()
         super().__init__(params, {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **defaults})
 
     def _rule(self, group: Group) -> Rule:
@@ -83,6 +95,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                     f"a parameter has dtype {p.dtype}; only "
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
                 )
+            name = f"of shape {tuple(p.shape)}"
+            check_placement(name, p)
+            check_rule(name, p, rule)
             check_stacked_dims(p, merged["stacked_dims"])
             if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
                 raise ValueError(reason)
@@ -95,6 +110,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         self.__dict__.setdefault("_measured", {})
         self.__dict__.setdefault("_warned", set())
         self.__dict__.setdefault("_fusion", Fusion())
+        self.__dict__.setdefault("_sharding", Sharding())
         for group in self.param_groups:
             for name, value in {**self._known_defaults(), **self.defaults}.items():
                 group.setdefault(name, value)
@@ -167,15 +183,21 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _step_eager(self) -> None:
         if self._fusion.step.repeat(self.state):
             return
-        jobs = self._gather()
+        self._agree()
+        jobs = [job.here() for job in self._gather()]
         self._measured.clear()
         fused, jobs = self._fusion.divide(jobs, measure=self._measure)
         spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
         backends: dict[Any, TorchBackend] = {}
         totals = totals_of(jobs)
+        settled = self._settle(jobs, totals)
         done: list[str] = []
 
         def move(job: Job) -> Statistics | None:
+            if job.owner.param in settled:
+                part, measured = settled.pop(job.owner.param)
+                move_whole(job, part.again(), job.group["lr"], measure=False, totals=totals)
+                return measured
             if job.param.device.type == "cpu" and job.rule.elementwise:
                 return move_in_blocks(job, spare=spare, measure=self._measure)
             kind = compute_dtype(job.param.dtype), job.param.device
@@ -213,9 +235,9 @@ class RuleOptimizer(torch.optim.Optimizer):
             ) from error
         if "step" in job.state:
             job.state["step"] += 1
-        self.state[job.param] = job.state
+        self.state[job.owner.param] = job.owner.state
         if measured is not None:
-            self._measured[job.param] = measured
+            self._measured[job.owner.param] = measured
         done.append(job.name)
 
     def _run_fused(self, jobs: list[Job], done: list[str]) -> None:
@@ -239,6 +261,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
+                check_gradient_placement(name, p, p.grad)
                 check_gradient(name, p, p.grad)
                 state = self.state.get(p) or self._fresh_state(rule, group, p)
                 t: Any = 2 if self.state.get(p) else 1
@@ -254,17 +277,58 @@ class RuleOptimizer(torch.optim.Optimizer):
                 warn_all_damped(job.name, job.param, job.group, stacklevel=4)
         return jobs
 
+    def _agree(self) -> None:
+        """See that all ranks which share DTensors are about to take the same step."""
+        if self._sharding.wanted(self.param_groups):
+            self._sharding.agree(self.param_groups, self.state)
+
+    def _settle(
+        self, jobs: list[Job], totals: State
+    ) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
+        """What other ranks know of the steps to be taken; nothing changes before that is known."""
+        asking = []
+        for job in jobs:
+            if job.whole is not None:
+                be = self._sharding.backend(job.whole.param, job.group)
+                if be.asks(job.rule, job.policy, measure=self._measure):
+                    asking.append((job, be))
+
+        def proposal(job: Job) -> Callable[[PartBackend], object]:
+            lr = job.group["lr"]
+            return lambda be: propose(job, be, lr, measure=False, totals=totals)
+
+        try:
+            measured = self._sharding.settle(
+                [(be, proposal(job)) for job, be in asking], statistics=self._measure
+            )
+        except RuntimeError as error:
+            names = ", ".join(job.name for job, _ in asking[:5])
+            raise RuntimeError(
+                f"rank {torch.distributed.get_rank()} could not settle the steps of parameters "
+                f"{names}{', …' if len(asking) > 5 else ''} with the other ranks: {error}. No "
+                "parameter has taken this step."
+            ) from error
+        return {job.owner.param: (be, one) for (job, be), one in zip(asking, measured, strict=True)}
+
+    def communication(self) -> Traffic:
+        """What this rank sent to others in the last step, for the sake of DTensor parameters."""
+        return self._sharding.traffic
+
     def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
         be = TorchBackend(compute_dtype(p.dtype), p.device)
         dtype = group["state_dtype"] or p.dtype
-        state = fresh_state(be, rule, p.detach(), dtype)
+        state = fresh_state(be, rule, local(p.detach()), dtype)
+        if is_dtensor(p):
+            part = self._sharding.part(p, group["stacked_dims"])
+            state = {name: part.wrap(value) for name, value in state.items()}
         if not rule.counts_steps:
             return state
         device = p.device if group["capturable"] else "cpu"
         return {"step": torch.zeros((), dtype=torch.float32, device=device), **state}
 
     def _bytes(self) -> int:
-        return sum(p.numel() * p.element_size() for g in self.param_groups for p in g["params"])
+        params = (local(p) for group in self.param_groups for p in group["params"])
+        return sum(p.numel() * p.element_size() for p in params)
 
     @torch.compiler.disable
     def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:
@@ -274,7 +338,7 @@ class RuleOptimizer(torch.optim.Optimizer):
         be fused take their step: a graph has nothing to add to that.
         """
         jobs, rates = [], []
-        if self._fusion.wanted(self.param_groups):
+        if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
             return jobs, rates
         for job in self._gather():

@@ -53,6 +53,7 @@ class Fusion:
         for job in jobs:
             how = job.group["implementation"]
             reason = "statistics are measured" if measure else None
+            reason = "it is a DTensor" if job.whole is not None else reason
             if how == "reference" or (how == "auto" and job.param.device.type != "cuda"):
                 others.append(job)
                 continue

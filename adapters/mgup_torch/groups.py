@@ -14,11 +14,14 @@ from mgup_core.checks import check_beta, check_rate
 Group = dict[str, Any]
 
 IMPLEMENTATIONS = ("auto", "fused", "reference")
+SCOPES = ("global", "local")
+"""Whether a DTensor's slices are ranked as wholes, or each rank's part by itself."""
 
 MGUP_DEFAULTS: Group = {
     **modes.DEFAULTS,
     "stacked_dims": 0,
     "state_dtype": None,
+    "scope": "global",
     "implementation": "auto",
 }
 """What MGUP adds to a group."""
@@ -96,11 +99,9 @@ def check_group(group: Group) -> None:
     for name in ("amsgrad", "differentiable"):
         if group.get(name):
             raise ValueError(f"{name}=True is not available: there is no MGUP rule of it.")
-    if group["implementation"] not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"implementation={group['implementation']!r} is none of "
-            f"{', '.join(map(repr, IMPLEMENTATIONS))}."
-        )
+    for name, values in (("implementation", IMPLEMENTATIONS), ("scope", SCOPES)):
+        if group[name] not in values:
+            raise ValueError(f"{name}={group[name]!r} is none of {', '.join(map(repr, values))}.")
     if not isinstance(group["stacked_dims"], int) or group["stacked_dims"] < 0:
         raise ValueError(f"stacked_dims={group['stacked_dims']!r} must be an int >= 0.")
     if group["state_dtype"] not in (None, torch.float32, torch.float64, torch.bfloat16):

@@ -14,9 +14,11 @@ from torch import Tensor
 from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, update_array
 from mgup_core.blocks import BlockStep
 from mgup_core.rank import top_count
+from mgup_core.update import Update
 
 from .backend import TorchBackend, cells, compute_dtype, host_backend
 from .groups import Group
+from .sharded import is_dtensor, local
 from .statistics import combine
 
 _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
@@ -36,6 +38,22 @@ class Job(NamedTuple):
     rule: Rule
     policy: Policy | None
     group: Group
+    whole: Job | None = None
+    """The step of the DTensors of whose parts on this rank this is the step."""
+
+    @property
+    def owner(self) -> Job:
+        """The step of what the optimizer was given."""
+        return self.whole or self
+
+    def here(self) -> Job:
+        """What this rank does of it."""
+        if not is_dtensor(self.param):
+            return self
+        state = {name: local(value) for name, value in self.state.items()}
+        return self._replace(
+            param=local(self.param), grad=local(self.grad), state=state, whole=self
+        )
 
     @property
     def arrays(self) -> dict[str, Tensor]:
@@ -148,16 +166,14 @@ def _uphill(job: Job) -> Tensor:
     return -g if job.group["maximize"] else g
 
 
-def move_whole(
-    job: Job, be: TorchBackend, lr: Any, *, measure: bool, totals: State
-) -> Statistics | None:
-    """As whole tensors: compiled graphs, accelerators, rules that are not elementwise."""
-    p, group = job.param.detach(), job.group
-    update = update_array(
+def propose(job: Job, be: TorchBackend, lr: Any, *, measure: bool, totals: State) -> Update:
+    """What a step of whole tensors would do; nothing changes."""
+    group = job.group
+    return update_array(
         be,
         job.rule,
         job.policy,
-        p,
+        job.param.detach(),
         _uphill(job),
         job.arrays,
         next_step(job.t),
@@ -167,6 +183,14 @@ def move_whole(
         statistics=measure,
         totals=totals if job.rule.couples_parameters else None,
     )
+
+
+def move_whole(
+    job: Job, be: TorchBackend, lr: Any, *, measure: bool, totals: State
+) -> Statistics | None:
+    """As whole tensors: compiled graphs, accelerators, rules that are not elementwise."""
+    p = job.param.detach()
+    update = propose(job, be, lr, measure=measure, totals=totals)
     p.copy_(be.cast(p, be.dtype) - update.delta)
     for name, value in job.arrays.items():
         value.copy_(update.state[name])

@@ -1,0 +1,33 @@
+"""Mask and update of DTensors are those of the unsharded tensors, bit for bit (P4; issue 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+KINDS = ("normal", "equal", "zeros", "few", "odd")
+FOUR = {
+    "rows": ((4,), "S0"),
+    "columns": ((4,), "S1"),
+    "last axis": ((4,), "S2"),
+    "replicated": ((4,), "R"),
+    "both axes": ((2, 2), "S0 S1"),
+    "axes in the other order": ((2, 2), "S1 S0"),
+    "rows twice": ((2, 2), "S0 S0"),
+    "rows of rows": ((2, 2), "T0 S0"),
+    "interleaved": ((2, 2), "R T0"),
+    "replicas of rows": ((2, 2), "R S0"),
+    "replicas of columns": ((2, 2), "S1 R"),
+}
+
+
+@pytest.mark.parametrize("layout", FOUR)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_placement(four, layout, kind):
+    """Uneven and empty shards, ties within and across ranks, NaN and infinities."""
+    mesh, placements = FOUR[layout]
+    four.run("placed.compare", mesh, placements, kind=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ranks(two, kind):
+    two.run("placed.compare", (2,), "S0", kind=kind, steps=5)
