@@ -74,3 +74,10 @@ def ema(be: Backend, old: Array, new: Array, beta: float, weight: float | None =
     """
     weight = 1.0 - beta if weight is None else weight
     return be.flush(be.mul(be.scalar(beta), old) + be.mul(be.scalar(weight), new))
+
+
+def at_first(be: Backend, t: Any, first: Array, later: Array) -> Array:
+    """``first`` at step 1, else ``later``; ``t`` is an int or a 0-d integer array."""
+    if isinstance(t, int):
+        return first if t == 1 else later
+    return be.xp.where(t == 1, first, later)

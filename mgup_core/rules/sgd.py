@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..backend import Array, Backend
 from ..checks import check_beta, check_range
-from ..scalars import ema
+from ..scalars import at_first, ema
 from .base import Direction, Rule, State
 
 
@@ -57,7 +57,7 @@ class SGD(Rule):
         old = state["momentum_buffer"]
         m = ema(be, old, g, self.momentum, weight=1.0 - self.dampening)
         if self.dampening != 0:  # otherwise m is g already at the first step, old being zero
-            m = (g if t == 1 else m) if isinstance(t, int) else be.xp.where(t == 1, g, m)
+            m = at_first(be, t, g, m)
         return {"momentum_buffer": m}
 
     def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
