@@ -6,7 +6,18 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_jax needs JAX and optax: pip install 'mgup[jax]'") from error
 
-from mgup_core import SGD, AdamW, Lion
+from mgup_core import (
+    SGD,
+    AdaBelief,
+    AdamW,
+    Adan,
+    AdEMAMix,
+    AnchoredSGD,
+    Lion,
+    LionK,
+    SGDSaI,
+    Signum,
+)
 
 from .muon import MuonDimensionNumbers as MuonDimensionNumbers
 from .muon import mgup_muon as mgup_muon
@@ -15,6 +26,13 @@ from .transformation import transformation as transformation
 from .wrapper import MGUPWrapperState as MGUPWrapperState
 from .wrapper import mgup as mgup
 
+mgup_adabelief = transformation(AdaBelief, positional=("learning_rate", "b1", "b2", "eps"))
 mgup_adamw = transformation(AdamW, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_adan = transformation(Adan, positional=("learning_rate", "b1", "b2", "b3", "eps"))
+mgup_ademamix = transformation(AdEMAMix, positional=("learning_rate", "b1", "b2", "b3"))
+mgup_anchoredsgd = transformation(AnchoredSGD)
 mgup_lion = transformation(Lion, positional=("learning_rate", "b1", "b2"))
+mgup_lionk = transformation(LionK, positional=("learning_rate", "b1", "b2"))
 mgup_sgd = transformation(SGD, positional=("learning_rate", "momentum", "nesterov"))
+mgup_sgdsai = transformation(SGDSaI)
+mgup_signum = transformation(Signum, positional=("learning_rate", "momentum"))
