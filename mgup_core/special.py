@@ -5,6 +5,7 @@ No two libraries' ``tanh`` or ``exp`` round alike; correctly rounded operations 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,4 +39,21 @@ def tanh(be: Backend, x: Array) -> Array:
     value = be.div(above, _polynomial(be, _BELOW, square))
     for _ in range(doublings):
         value = be.div(value + value, be.scalar(1.0) + be.mul(value, value))
+    return value
+
+
+def sinh_squared(be: Backend, x: Array, bound: float) -> Array:
+    """``sinh(x)^2``, of any shape, where ``|x| <= bound``, within 8 units in the last place.
+
+    ``y = x / 2^k``, at most 1, by the series of ``(cosh(2y) - 1) / 2``, then k times
+    ``s <- 4s(1 + s)``.
+    """
+    doublings = max(0, math.ceil(math.log2(bound))) if bound > 0 else 0
+    y = be.mul(x, be.scalar(2.0**-doublings))
+    square = be.mul(y, y)
+    terms = 12 if be.host_dtype is np.float64 else 7
+    series = tuple(2.0 ** (2 * k + 1) / math.factorial(2 * k + 2) for k in range(terms))
+    value = be.mul(square, _polynomial(be, series, square))
+    for _ in range(doublings):
+        value = be.mul(be.mul(be.scalar(4.0), value), be.scalar(1.0) + value)
     return value

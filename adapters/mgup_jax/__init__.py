@@ -7,12 +7,18 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_jax needs JAX and optax: pip install 'mgup[jax]'") from error
 
 from mgup_core import (
+    AMSGD,
+    SCALE,
     SGD,
+    SGDP,
     AdaBelief,
+    AdamP,
     AdamW,
     Adan,
     AdEMAMix,
+    AMAdamW,
     AnchoredSGD,
+    AuON,
     Lion,
     LionK,
     SGDSaI,
@@ -27,12 +33,22 @@ from .wrapper import MGUPWrapperState as MGUPWrapperState
 from .wrapper import mgup as mgup
 
 mgup_adabelief = transformation(AdaBelief, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_adamp = transformation(
+    AdamP, positional=("learning_rate", "b1", "b2", "eps"), defaults={"out_axis": -1}
+)
 mgup_adamw = transformation(AdamW, positional=("learning_rate", "b1", "b2", "eps"))
 mgup_adan = transformation(Adan, positional=("learning_rate", "b1", "b2", "b3", "eps"))
 mgup_ademamix = transformation(AdEMAMix, positional=("learning_rate", "b1", "b2", "b3"))
+mgup_amadamw = transformation(AMAdamW, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_amsgd = transformation(AMSGD)
 mgup_anchoredsgd = transformation(AnchoredSGD)
+mgup_auon = transformation(AuON, positional=("learning_rate", "momentum"))
 mgup_lion = transformation(Lion, positional=("learning_rate", "b1", "b2"))
 mgup_lionk = transformation(LionK, positional=("learning_rate", "b1", "b2"))
+mgup_scale = transformation(SCALE, defaults={"out_axis": -1})
 mgup_sgd = transformation(SGD, positional=("learning_rate", "momentum", "nesterov"))
+mgup_sgdp = transformation(
+    SGDP, positional=("learning_rate", "momentum"), defaults={"out_axis": -1}
+)
 mgup_sgdsai = transformation(SGDSaI)
 mgup_signum = transformation(Signum, positional=("learning_rate", "momentum"))

@@ -6,12 +6,18 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_mindspore needs MindSpore: pip install 'mgup[mindspore]'") from error
 
 from mgup_core import (
+    AMSGD,
+    SCALE,
     SGD,
+    SGDP,
     AdaBelief,
+    AdamP,
     AdamW,
     Adan,
     AdEMAMix,
+    AMAdamW,
     AnchoredSGD,
+    AuON,
     Lion,
     LionK,
     SGDSaI,
@@ -27,12 +33,18 @@ from .factory import optimizer as optimizer  # noqa: E402
 from .muon import MGUPMuon as MGUPMuon  # noqa: E402
 
 MGUPAdaBelief = optimizer(AdaBelief)
+MGUPAdamP = optimizer(AdamP)
 MGUPAdamW = optimizer(AdamW, positional=("learning_rate", "beta1", "beta2", "eps", "weight_decay"))
 MGUPAdan = optimizer(Adan)
 MGUPAdEMAMix = optimizer(AdEMAMix)
+MGUPAMAdamW = optimizer(AMAdamW)
+MGUPAMSGD = optimizer(AMSGD)
 MGUPAnchoredSGD = optimizer(AnchoredSGD)
+MGUPAuON = optimizer(AuON)
 MGUPLion = optimizer(Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay"))
 MGUPLionK = optimizer(LionK)
+MGUPSCALE = optimizer(SCALE)
 MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum", "dampening", "weight_decay"))
+MGUPSGDP = optimizer(SGDP)
 MGUPSGDSaI = optimizer(SGDSaI)
 MGUPSignum = optimizer(Signum)

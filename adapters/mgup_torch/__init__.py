@@ -6,12 +6,18 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_torch needs PyTorch: pip install 'mgup[torch]'") from error
 
 from mgup_core import (
+    AMSGD,
+    SCALE,
     SGD,
+    SGDP,
     AdaBelief,
+    AdamP,
     AdamW,
     Adan,
     AdEMAMix,
+    AMAdamW,
     AnchoredSGD,
+    AuON,
     Lion,
     LionK,
     SGDSaI,
@@ -24,6 +30,10 @@ from .muon import MGUPMuon as MGUPMuon
 from .wrapper import MGUP as MGUP
 
 MGUPAdaBelief = optimizer(AdaBelief, positional=("lr", "betas", "eps", "weight_decay"))
+MGUPAdamP = optimizer(
+    AdamP,
+    positional=("lr", "betas", "eps", "weight_decay", "delta", "wd_ratio", "nesterov"),
+)
 MGUPAdamW = optimizer(
     AdamW,
     positional=("lr", "betas", "eps", "weight_decay", "amsgrad"),
@@ -31,9 +41,17 @@ MGUPAdamW = optimizer(
 )
 MGUPAdan = optimizer(Adan, positional=("lr", "betas", "eps", "weight_decay"))
 MGUPAdEMAMix = optimizer(AdEMAMix, positional=("lr", "betas"))
+MGUPAMAdamW = optimizer(AMAdamW, positional=("lr", "betas", "eps"))
+MGUPAMSGD = optimizer(AMSGD)
 MGUPAnchoredSGD = optimizer(AnchoredSGD)
+MGUPAuON = optimizer(AuON, positional=("lr", "momentum"))
 MGUPLion = optimizer(Lion, positional=("lr", "betas", "weight_decay"))
 MGUPLionK = optimizer(LionK, positional=("lr", "betas", "weight_decay"))
+MGUPSCALE = optimizer(SCALE)
 MGUPSGD = optimizer(SGD, positional=("lr", "momentum", "dampening", "weight_decay", "nesterov"))
+MGUPSGDP = optimizer(
+    SGDP,
+    positional=("lr", "momentum", "dampening", "weight_decay", "nesterov", "eps", "delta"),
+)
 MGUPSGDSaI = optimizer(SGDSaI, positional=("lr", "momentum", "eps", "weight_decay"))
 MGUPSignum = optimizer(Signum, positional=("lr", "momentum", "weight_decay"))
