@@ -9,42 +9,14 @@ from typing import Any, ClassVar
 from ..backend import Array, Backend
 from ..checks import check_beta, check_eps
 from ..scalars import ema
-from .base import Direction, Rule, State
+from .base import Direction, State
+from .matrix import MatrixRule, check_newton_schulz, newton_schulz
 
 SCALES = ("match_rms_adamw", "original")
-NS_DTYPES = ("float32", "bfloat16")
-
-
-def newton_schulz(
-    be: Backend,
-    x: Array,
-    *,
-    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
-    steps: int = 5,
-    eps: float = 1e-7,
-    dtype: str = "float32",
-) -> Array:
-    """A matrix near the orthogonal factor of ``x`` (..., rows, cols), by Newton-Schulz (R4).
-
-    Jordan et al., Muon, 2024: ``X <- aX + (bA + cA^2)X`` with ``A = XX^T``, from
-    ``x / (|x|_F + eps)``, on the side with fewer rows. Singular values land near 1, not at it.
-    """
-    xp = be.xp
-    tall = x.shape[-2] > x.shape[-1]
-    x = xp.matrix_transpose(x) if tall else x
-    norm = be.sqrt(xp.sum(be.mul(x, x), axis=(-2, -1), keepdims=True))
-    x = be.div(x, norm + be.scalar(eps))
-    a, b, c = (be.scalar(value) for value in coefficients)
-    for _ in range(steps):
-        gram = be.matmul(x, xp.matrix_transpose(x), dtype)
-        x = be.mul(a, x) + be.matmul(
-            be.mul(b, gram) + be.mul(c, be.matmul(gram, gram, dtype)), x, dtype
-        )
-    return xp.matrix_transpose(x) if tall else x
 
 
 @dataclass(frozen=True)
-class Muon(Rule):
+class Muon(MatrixRule):
     """Muon: Jordan et al., 2024; Liu et al., Muon is Scalable, 2025, arXiv 2502.16982.
 
     ::
@@ -75,8 +47,6 @@ class Muon(Rule):
     eps: float = 1e-7
     ns_dtype: str = "float32"
 
-    elementwise: ClassVar[bool] = False
-    identical: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False
     weight_decay: ClassVar[float] = 0.1
 
@@ -85,17 +55,7 @@ class Muon(Rule):
         check_eps("eps", self.eps)
         if self.scale not in SCALES:
             raise ValueError(f"scale={self.scale!r} is none of {', '.join(map(repr, SCALES))}.")
-        if self.ns_dtype not in NS_DTYPES:
-            raise ValueError(f"ns_dtype={self.ns_dtype!r} is neither 'float32' nor 'bfloat16'.")
-        if len(self.ns_coefficients) != 3:
-            raise ValueError(f"ns_coefficients={self.ns_coefficients!r} must be three numbers.")
-        if not (isinstance(self.ns_steps, int) and 1 <= self.ns_steps < 100):
-            raise ValueError(f"ns_steps={self.ns_steps!r} is outside [1, 99].")
-
-    def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
-        if len(shape) >= 2:
-            return None
-        return f"Muon trains matrices, not shape {tuple(shape)}: give that parameter to AdamW."
+        check_newton_schulz(self.ns_steps, self.ns_dtype, self.ns_coefficients)
 
     def init(self, be: Backend, w: Array) -> State:
         return {"momentum_buffer": be.zeros_like(w)}
@@ -106,6 +66,9 @@ class Muon(Rule):
     def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
         m = state["momentum_buffer"]
         b = ema(be, m, g, self.momentum) if self.nesterov else m
+        return Direction(be.whole(lambda x: self._orthogonal(be, x), b), a=b)
+
+    def _orthogonal(self, be: Backend, b: Array) -> Array:
         o = newton_schulz(
             be,
             b,
@@ -114,7 +77,7 @@ class Muon(Rule):
             eps=self.eps,
             dtype=self.ns_dtype,
         )
-        return Direction(be.mul(o, be.scalar(self._scale(*w.shape[-2:]))), a=b)
+        return be.mul(o, be.scalar(self._scale(*b.shape[-2:])))
 
     def _scale(self, rows: int, cols: int) -> float:
         if self.scale == "original":
