@@ -7,6 +7,10 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import (
     AMSGD,
+    FISMO,
+    M3,
+    NAMO,
+    NAMOD,
     SCALE,
     SGD,
     SGDP,
@@ -18,6 +22,8 @@ from mgup_core import (
     AMAdamW,
     AnchoredSGD,
     AuON,
+    DeltaMomentum,
+    HybridAuON,
     Lion,
     LionK,
     SGDSaI,
@@ -45,8 +51,14 @@ MGUPAMAdamW = optimizer(AMAdamW, positional=("lr", "betas", "eps"))
 MGUPAMSGD = optimizer(AMSGD)
 MGUPAnchoredSGD = optimizer(AnchoredSGD)
 MGUPAuON = optimizer(AuON, positional=("lr", "momentum"))
+MGUPDeltaMomentum = optimizer(DeltaMomentum)
+MGUPFISMO = optimizer(FISMO)
+MGUPHybridAuON = optimizer(HybridAuON, positional=("lr", "momentum"))
 MGUPLion = optimizer(Lion, positional=("lr", "betas", "weight_decay"))
 MGUPLionK = optimizer(LionK, positional=("lr", "betas", "weight_decay"))
+MGUPM3 = optimizer(M3)
+MGUPNAMO = optimizer(NAMO)
+MGUPNAMOD = optimizer(NAMOD)
 MGUPSCALE = optimizer(SCALE)
 MGUPSGD = optimizer(SGD, positional=("lr", "momentum", "dampening", "weight_decay", "nesterov"))
 MGUPSGDP = optimizer(

@@ -42,11 +42,12 @@ from .sharded import (
     PartBackend,
     Sharding,
     Traffic,
-    check_gradient_placement,
     check_placement,
     check_rule,
+    check_same_placement,
     is_dtensor,
     local,
+    nothing_moved,
 )
 
 _LEAST_SPARE = 1 << 21
@@ -261,7 +262,12 @@ class RuleOptimizer(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
-                check_gradient_placement(name, p, p.grad)
+                check_same_placement(
+                    f"the gradient of parameter {name}",
+                    p,
+                    p.grad,
+                    remedy="place it alike, p.grad.redistribute(placements=p.placements)",
+                )
                 check_gradient(name, p, p.grad)
                 state = self.state.get(p) or self._fresh_state(rule, group, p)
                 t: Any = 2 if self.state.get(p) else 1
@@ -297,17 +303,10 @@ class RuleOptimizer(torch.optim.Optimizer):
             lr = job.group["lr"]
             return lambda be: propose(job, be, lr, measure=False, totals=totals)
 
-        try:
+        with nothing_moved([job.name for job, _ in asking]):
             measured = self._sharding.settle(
                 [(be, proposal(job)) for job, be in asking], statistics=self._measure
             )
-        except RuntimeError as error:
-            names = ", ".join(job.name for job, _ in asking[:5])
-            raise RuntimeError(
-                f"rank {torch.distributed.get_rank()} could not settle the steps of parameters "
-                f"{names}{', …' if len(asking) > 5 else ''} with the other ranks: {error}. No "
-                "parameter has taken this step."
-            ) from error
         return {job.owner.param: (be, one) for (job, be), one in zip(asking, measured, strict=True)}
 
     def communication(self) -> Traffic:

@@ -12,6 +12,7 @@ from mgup_core import Rule
 
 from .backend import TorchBackend, compute_dtype
 from .groups import Group, check_group, check_stacked_dims
+from .sharded import check_same_placement
 
 Checkpoint = dict[str, Any]
 
@@ -72,6 +73,13 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
                 f"state {name!r} of parameter {key} is {what}, but a tensor of shape "
                 f"{tuple(like.shape)} is needed."
             )
+    for name in (name for name in expected if name != "step"):
+        check_same_placement(
+            f"state {name!r} of parameter {key}",
+            p,
+            found[name],
+            remedy="load it with torch.distributed.checkpoint.state_dict.set_optimizer_state_dict",
+        )
     if rule.counts_steps and not (found["step"] >= 0 and torch.isfinite(found["step"])):
         raise ValueError(f"the step of parameter {key} is {found['step'].item()!r}.")
     return {name: v.clone() if isinstance(v, Tensor) else v for name, v in found.items()}

@@ -220,7 +220,8 @@ class _Table:
         self.offsets = (within * np.array(sizes)[self.owner])[:, None] * np.array(itemsize)
         ranks = kind.policy is not None and kind.policy.ranks
         slices = [
-            plan.Slice(sizes[i], jobs[i].policy.top(sizes[i]) if ranks else 0) for i in self.owner
+            plan.Slice(sizes[i], sizes[i], jobs[i].policy.top(sizes[i]) if ranks else 0)
+            for i in self.owner
         ]
         self.plan: Plan = plan.Plan(
             slices,

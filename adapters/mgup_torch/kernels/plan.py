@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,8 +30,21 @@ class Slice(NamedTuple):
     """A contiguous run of coordinates that are ranked together: a tensor, or a part of one."""
 
     size: int
+    """How many lie on this device."""
+    total: int
+    """How many there are, with those on other devices."""
     top: int
-    """How many are selected, in rank mode."""
+    """How many of all are selected, in rank mode."""
+
+
+class Team(Protocol):
+    """The devices that hold the other parts of slices, each a run after the last one's."""
+
+    number: int
+    size: int
+
+    def total(self, x: Tensor) -> Tensor: ...
+    def greatest(self, x: Tensor) -> Tensor: ...
 
 
 class _Batch(NamedTuple):
@@ -72,10 +85,11 @@ class Plan:
     """The step of some slices of one kind on one device, with all memory that it needs.
 
     Args:
-        slices: at least one, none empty.
+        slices: at least one, and as many on each device of a team.
         addresses: how many arrays each has.
         ranks: whether there is a threshold to find.
         aligned: whether all addresses are multiples of 16 and all sizes of 8.
+        team: who holds the rest of the slices, if these are parts.
     """
 
     def __init__(
@@ -87,16 +101,21 @@ class Plan:
         *,
         ranks: bool,
         aligned: bool,
+        team: Team | None = None,
     ) -> None:
-        self.functions, self.ranks = functions, ranks
+        self.functions, self.ranks, self.team = functions, ranks, team
         n = len(slices)
         sizes = np.array([s.size for s in slices], np.int64)
         blocks = -(-sizes // BLOCK)
         first = np.cumsum(blocks) - blocks
         self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
+        totals = np.array([s.total for s in slices], np.int64)
         self.rows[:, table.D] = sizes
+        self.rows[:, table.TOTAL] = totals
         self.rows[:, table.FIRST_BLOCK] = first
-        self.batches = _batches(sizes, blocks) if ranks else [_Batch(0, n, 0, int(blocks.sum()))]
+        # By the whole slices, so that all devices of a team have the same batches.
+        weights = totals if team is None else -(-totals // team.size)
+        self.batches = _batches(weights, blocks) if ranks else [_Batch(0, n, 0, int(blocks.sum()))]
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
@@ -110,7 +129,8 @@ class Plan:
         self.lanes = [_Lane(1, 0, device, aside=False)]
         if ranks:
             top = np.array([s.top for s in slices], np.int64)
-            capacity = np.minimum(sizes, np.ceil(sizes * _width(top / sizes)).astype(np.int64))
+            share = top / np.maximum(totals, 1)
+            capacity = np.minimum(sizes, np.ceil(sizes * _width(share)).astype(np.int64))
             self.rows[:, table.K] = top
             self.rows[:, table.CAPACITY] = capacity
             needed = 0
@@ -139,6 +159,8 @@ class Plan:
                 self.tables, self.records, self.uniforms, *self.shape, SEEN=f.seen, SAMPLE=SAMPLE,
                 CHUNK=CHUNK, DEVIATIONS=DEVIATIONS, num_warps=SAMPLE_WARPS, enable_fp_fusion=False,
             )  # fmt: skip
+            if self.team is not None:
+                self._share_brackets(self.team)
         elif f.seen is not None:
             self._count_positive()
         for lane in self.lanes:
@@ -147,10 +169,11 @@ class Plan:
             with lane.here():
                 if self.ranks:
                     self._rank(batch, lane)
-                step.step[(batch.blocks,)](
-                    self.tables, self.records, self.uniforms, *self.shape, self.block_slice,
-                    batch.first_block, lane.tallies, UPDATE=f.update, **self.blocked,
-                )  # fmt: skip
+                if batch.blocks:
+                    step.step[(batch.blocks,)](
+                        self.tables, self.records, self.uniforms, *self.shape, self.block_slice,
+                        batch.first_block, lane.tallies, UPDATE=f.update, **self.blocked,
+                    )  # fmt: skip
         for lane in self.lanes:
             lane.join()
         n = len(self.rows)
@@ -172,40 +195,74 @@ class Plan:
     def _count_positive(self) -> None:
         self.positives.zero_()
         for batch in self.batches:
-            step.count_positive[(batch.blocks,)](
-                self.tables, self.positives, self.uniforms, *self.shape, self.block_slice,
-                batch.first_block, SEEN=self.functions.seen, **self.blocked,
-            )  # fmt: skip
+            if batch.blocks:
+                step.count_positive[(batch.blocks,)](
+                    self.tables, self.positives, self.uniforms, *self.shape, self.block_slice,
+                    batch.first_block, SEEN=self.functions.seen, **self.blocked,
+                )  # fmt: skip
+        if self.team is not None:
+            self.positives.copy_(self.team.total(self.positives))
         self._settle(self.functions.after)
 
     def _rank(self, batch: _Batch, lane: _Lane) -> None:
         columns, seen = self.shape[0], self.functions.seen
         whole = self.tables, self.records, self.uniforms, *self.shape
+        mine = slice(batch.first_slice, batch.first_slice + batch.slices)
         lane.flags.zero_()
-        rank.count[(batch.blocks,)](
-            *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
-            lane.candidates, SEEN=seen, **self.blocked,
-        )  # fmt: skip
+        if batch.blocks:
+            rank.count[(batch.blocks,)](
+                *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
+                lane.candidates, SEEN=seen, **self.blocked,
+            )  # fmt: skip
+        counts = None if self.team is None else self._share_counts(self.team, mine)
         rank.begin[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, lane.flags, num_warps=1
-        )
+            self.tables, self.records, columns, batch.first_slice, lane.flags, counts,
+            SHARED=self.team is not None, num_warps=1,
+        )  # fmt: skip
         for turn in range(4):  # digits of eight bits
             rank.refine[(batch.slices, 128)](
                 *whole, batch.first_slice, self.block_slice, batch.first_block, batch.blocks,
                 lane.candidates, self.digits, lane.flags, SEEN=seen, COPIES=1024,
                 FIRST=turn == 0, **self.blocked,
             )  # fmt: skip
+            if self.team is not None:
+                self.digits[mine] = self.team.total(self.digits[mine])
             rank.pick[(batch.slices,)](
                 self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
             )
-        rank.count_ties[(-(-batch.blocks // GROUP),)](
-            *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies, lane.starts,
-            lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
-        )  # fmt: skip
+        if batch.blocks:
+            rank.count_ties[(-(-batch.blocks // GROUP),)](
+                *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
+                lane.starts, lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
+            )  # fmt: skip
         rank.sum_ties[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
             lane.flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
         )  # fmt: skip
+        if self.team is not None:
+            self._share_ties(self.team, mine)
+
+    # -- with the other devices of a team, all of which do the same -----------------------------
+
+    def _share_brackets(self, team: Team) -> None:
+        """The guesses of all devices as one."""
+        bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
+        n = len(self.rows)
+        rank.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
+
+    def _share_counts(self, team: Team, mine: slice) -> Tensor:
+        """What :func:`rank.begin` wants to know of all devices."""
+        counted = self.records[mine, table.COUNTED]
+        above, among = counted >> 32, counted & 0xFFFFFFFF
+        spilled = among > self.tables[mine, table.CAPACITY]
+        return team.total(torch.stack([above, among, spilled.long()]))
+
+    def _share_ties(self, team: Team, mine: slice) -> None:
+        """Leave to this device the ties that no earlier one takes."""
+        tied = self.records[mine, table.TIED]
+        board = tied.new_zeros(team.size, len(tied))
+        board[team.number] = tied
+        self.records[mine, table.QUOTA] -= team.total(board)[: team.number].sum(0)
 
 
 def _width(shares: Any) -> Any:

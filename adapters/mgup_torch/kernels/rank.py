@@ -9,6 +9,10 @@
 4. Ties at the threshold go to the lowest indices: :func:`count_ties` and :func:`sum_ties` tell each
    block how many lie before it.
 
+A slice of which each device holds a contiguous part is ranked by the same kernels, with the counts
+of all devices added up in between: :func:`enclose` takes the bracket of all, and :func:`begin` the
+counts.
+
 Blocks and slices are numbered over a whole plan; ``first_block`` and ``first_slice`` are the first
 of the batch that a launch is for.
 """
@@ -22,11 +26,14 @@ from . import table
 from .keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, ordered
 
 D = tl.constexpr(table.D)
+TOTAL = tl.constexpr(table.TOTAL)
 K = tl.constexpr(table.K)
 FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
 CANDIDATES = tl.constexpr(table.CANDIDATES)
 CAPACITY = tl.constexpr(table.CAPACITY)
 
+LOW = tl.constexpr(table.LOW)
+HIGH = tl.constexpr(table.HIGH)
 BASE = tl.constexpr(table.BASE)
 TOP = tl.constexpr(table.TOP)
 SHIFT = tl.constexpr(table.SHIFT)
@@ -36,6 +43,7 @@ COUNTED = tl.constexpr(table.COUNTED)
 THRESHOLD = tl.constexpr(table.THRESHOLD)
 QUOTA = tl.constexpr(table.QUOTA)
 TIES = tl.constexpr(table.TIES)
+TIED = tl.constexpr(table.TIED)
 RECORD = tl.constexpr(table.RECORD)
 
 AMONG_CANDIDATES = tl.constexpr(0)  # where the threshold is sought,
@@ -77,6 +85,7 @@ def bracket(
     row = tables + i * columns
     record = records + i * RECORD
     d = tl.load(row + D)
+    total = tl.load(row + TOTAL)
     k = tl.load(row + K)
     j = tl.arange(0, SAMPLE)
     inside = j < d
@@ -91,19 +100,29 @@ def bracket(
     keys = tl.where(inside, keys, LOWEST)
 
     n = tl.minimum(d, SAMPLE).to(tl.float32)
-    share = k.to(tl.float32) / tl.maximum(d, 1).to(tl.float32)
-    middle = tl.minimum(k, SAMPLE).to(tl.int32)
-    margin = tl.full([], 0, tl.int32)
+    share = k.to(tl.float32) / tl.maximum(total, 1).to(tl.float32)
+    # Of the selected, a part of the slice has as many as its length says, give or take one.
+    above = (k * d // tl.maximum(total, 1)).to(tl.int32)
+    below = ((k * d + total - 1) // tl.maximum(total, 1)).to(tl.int32)
     if d > SAMPLE:
         middle = (n * share).to(tl.int32)
         margin = (DEVIATIONS * tl.sqrt(n * share * (1 - share))).to(tl.int32) + 2
+        above, below = middle - margin, middle + margin
     size = tl.minimum(d, SAMPLE).to(tl.int32)
-    above, below = middle - margin, middle + margin
     high, low = _nth_largest(keys, tl.maximum(above, 1), tl.minimum(below, size))
     high = tl.where(above < 1, HIGHEST, high)
     low = tl.where(below > size, NEGATIVE_INFINITY, tl.maximum(low, NEGATIVE_INFINITY))
-    high = tl.maximum(high, low).to(tl.int64)
-    low = low.to(tl.int64)
+    if d == 0:  # no part, no opinion
+        high, low = high * 0 + LOWEST, low * 0 + HIGHEST
+    tl.store(record + LOW, low.to(tl.int64))
+    tl.store(record + HIGH, high.to(tl.int64))
+    _enclose(record, low.to(tl.int64), high.to(tl.int64))
+
+
+@triton.jit
+def _enclose(record, low, high):
+    """The range of keys to look at, from a guess: the threshold is in (low, high], likely."""
+    high = tl.maximum(high, low)
     # Where both agree the threshold is among ties. Otherwise leave both out: each may be a crowd.
     single = high - low <= 1
     top = tl.where(single, high, high - 1)
@@ -116,6 +135,20 @@ def bracket(
     tl.store(record + SHIFT, shift)
     tl.store(record + COUNTED, 0)
     tl.store(record + STATUS, AMONG_CANDIDATES)
+
+
+@triton.jit
+def enclose(records, bounds, slices):
+    """One program a slice: the guesses of all devices as one.
+
+    If each guess holds its own part's threshold, the range that they span holds the whole's.
+
+    Args:
+        bounds: (2, slices): the lowest low, negated, and the highest high.
+    """
+    i = tl.program_id(0)
+    low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
+    _enclose(records + i * RECORD, low, high)
 
 
 @triton.jit(do_not_specialize=["first_block"])
@@ -165,14 +198,25 @@ def _settle(record, flags, threshold, quota, ties):
 
 
 @triton.jit(do_not_specialize=["first_slice"])
-def begin(tables, records, columns, first_slice, flags):
-    """One program a slice: whether the bracket holds the threshold, and where to go on if not."""
+def begin(tables, records, columns, first_slice, flags, counts, SHARED: tl.constexpr):
+    """One program a slice: whether the bracket holds the threshold, and where to go on if not.
+
+    Args:
+        counts: where SHARED, (3, slices), over all devices: how many keys are above the bracket,
+            how many in it, and on how many devices they did not fit.
+    """
     i = first_slice + tl.program_id(0)
     row = tables + i * columns
     record = records + i * RECORD
     k = tl.load(row + K)
-    counted = tl.load(record + COUNTED)
-    above, among = counted >> 32, counted & 0xFFFFFFFF
+    if SHARED:
+        column, n = counts + tl.program_id(0), tl.num_programs(0)
+        above, among = tl.load(column), tl.load(column + n)
+        fits = tl.load(column + 2 * n) == 0
+    else:
+        counted = tl.load(record + COUNTED)
+        above, among = counted >> 32, counted & 0xFFFFFFFF
+        fits = among <= tl.load(row + CAPACITY)
     rank = k - above
     top = tl.load(record + TOP)
     enclosed = (rank > 0) & (rank <= among)
@@ -180,7 +224,7 @@ def begin(tables, records, columns, first_slice, flags):
         _settle(record, flags, HIGHEST, 0, 0)
     elif enclosed & (tl.load(record + BASE) == top):
         _settle(record, flags, top, rank, among)
-    elif enclosed & (among <= tl.load(row + CAPACITY)):
+    elif enclosed & fits:
         tl.store(record + RANK, rank)
     else:
         tl.store(record + BASE, NEGATIVE_INFINITY + 1)
@@ -327,6 +371,7 @@ def sum_ties(
     row = tables + i * columns
     record = records + i * RECORD
     uneven = tl.load(record + QUOTA) != tl.load(record + TIES)
+    tl.store(record + TIED, 0)
     if uneven & (tl.load(flags + UNEVEN) > 0):
         mine = tallies + tl.load(row + FIRST_BLOCK) - first_block
         n = (tl.load(row + D) + BLOCK - 1) // BLOCK
@@ -336,3 +381,4 @@ def sum_ties(
             ties = tl.load(mine + j, mask=j < n, other=0)
             tl.store(mine + j, earlier + tl.cumsum(ties, 0) - ties, mask=j < n)
             earlier += tl.sum(ties, 0)
+        tl.store(record + TIED, earlier.to(tl.int64))

@@ -53,7 +53,7 @@ _TYPES = {
     torch.float16: "tl.float16",
 }
 _SCALARS = {
-    "d": table.D,
+    "d": table.TOTAL,
     "lr": table.LR,
     "weight_decay": table.WEIGHT_DECAY,
     "alpha": table.ALPHA,

@@ -6,9 +6,11 @@ changes before all collectives of a step are through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mgup_core import Muon, Rule, Statistics
@@ -17,7 +19,7 @@ from ..backend import compute_dtype
 from ..groups import Group
 from .agreement import Agreement
 from .facts import Entry, Facts, group_facts, steps_taken
-from .layout import Part, check_gradient_placement, check_placement, is_dtensor, local
+from .layout import Part, check_placement, check_same_placement, is_dtensor, local
 from .questions import PartBackend, answer
 from .statistics import measure
 from .team import Team, Traffic
@@ -27,11 +29,12 @@ __all__ = [
     "PartBackend",
     "Sharding",
     "Traffic",
-    "check_gradient_placement",
+    "check_same_placement",
     "check_placement",
     "check_rule",
     "is_dtensor",
     "local",
+    "nothing_moved",
 ]
 
 
@@ -47,6 +50,23 @@ def check_rule(name: str, p: Tensor, rule: Rule) -> None:
             "needs the whole tensor. Keep this parameter out of fully_shard (ignored_params), or "
             "give it to another rule."
         )
+
+
+@contextmanager
+def nothing_moved(names: Sequence[str]) -> Iterator[None]:
+    """Say of a collective that failed which rank waited, and for which parameters.
+
+    Raises:
+        RuntimeError: in place of the error of the collective.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        raise RuntimeError(
+            f"rank {torch.distributed.get_rank()} could not settle the steps of parameters {shown} "
+            f"with the other ranks: {error} No parameter has taken this step."
+        ) from error
 
 
 class Sharding:
@@ -99,7 +119,8 @@ class Sharding:
         for team, entries in teams.values():
             used = {entry.group for entry in entries}
             theirs = tuple(facts if i in used else {} for i, facts in enumerate(known))
-            self._agreement.check(team, Facts(theirs, tuple(entries)))
+            with nothing_moved([entry.name for entry in entries]):
+                self._agreement.check(team, Facts(theirs, tuple(entries)))
 
     def settle(
         self,

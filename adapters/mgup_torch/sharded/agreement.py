@@ -74,7 +74,6 @@ class _Fingerprint:
 
 
 def _told(team: Team, facts: Facts, what: str) -> str:
-    everyone = {
-        f"rank {rank}": given for rank, given in team.gather((torch.distributed.get_rank(), facts))
-    }
+    told = sorted(team.gather((torch.distributed.get_rank(), facts)), key=lambda pair: pair[0])
+    everyone = {f"rank {rank}": given for rank, given in told}
     return f"the ranks {what}: {difference(everyone)}. {_REMEDY}"

@@ -62,8 +62,8 @@ def _plain(value: Any) -> Any:
 
 def steps_taken(state: Mapping[str, Any]) -> Any:
     """The count of steps in a parameter's state, if the host has it."""
-    step = state.get("step", 1 if state else 0)
-    return _plain(step)
+    step = _plain(state.get("step", 1 if state else 0))
+    return step if step is None else int(step)
 
 
 def difference(everyone: Mapping[str, Facts]) -> str:

@@ -52,24 +52,21 @@ def check_placement(name: str, p: Tensor) -> None:
             )
 
 
-def check_gradient_placement(name: str, p: Tensor, g: Tensor) -> None:
-    """Refuse a gradient that lies elsewhere than its DTensor parameter.
+def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> None:
+    """Refuse a gradient or a state that lies elsewhere than its parameter.
 
     Raises:
         ValueError: naming both placements and the remedy.
     """
-    if is_dtensor(p) == is_dtensor(g) and (
-        not is_dtensor(p) or (p.device_mesh == g.device_mesh and p.placements == g.placements)
+    if is_dtensor(p) == is_dtensor(x) and (
+        not is_dtensor(p) or (p.device_mesh == x.device_mesh and p.placements == x.placements)
     ):
         return
 
     def placed(x: Tensor) -> str:
         return f"has placements {x.placements}" if is_dtensor(x) else "is no DTensor"
 
-    raise ValueError(
-        f"the gradient of parameter {name} {placed(g)}, but the parameter {placed(p)}: reduce or "
-        "place it first, p.grad = p.grad.redistribute(placements=p.placements)."
-    )
+    raise ValueError(f"{what} {placed(x)}, but the parameter {placed(p)}: {remedy}.")
 
 
 class Part:

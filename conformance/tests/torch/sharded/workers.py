@@ -14,13 +14,15 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PATIENCE = 100  # seconds until a group of processes is given up
+PRELOADED = ["torch.distributed.tensor", "torch.distributed.fsdp", "mgup_torch"]
 
 
 class Workers:
     """``n`` ranks that run functions of the modules beside this one."""
 
     def __init__(self, n: int, *, timeout: float = 60.0) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)  # imported once for all
         self.folder = tempfile.TemporaryDirectory()
         store = str(Path(self.folder.name, "store"))
         pipes = [context.Pipe() for _ in range(n)]
@@ -38,10 +40,10 @@ class Workers:
         finally:
             sys.path.remove(str(HERE))
 
-    def run(self, name: str, *args: Any, patience: float = PATIENCE, **kwargs: Any) -> list[Any]:
+    def run(self, task: str, /, *args: Any, patience: float = PATIENCE, **kwargs: Any) -> list[Any]:
         """``module.function`` on every rank; what each returned, or the first exception's story."""
         for connection in self.connections:
-            connection.send((name, args, kwargs))
+            connection.send((task, args, kwargs))
         results, failures = [], []
         for rank, connection in enumerate(self.connections):
             if not connection.poll(patience if not failures else 5):
@@ -57,7 +59,7 @@ class Workers:
                 failures.append(f"rank {rank}:\n{result}")
         if failures:
             self.close()
-            raise AssertionError("\n".join(failures))
+            raise AssertionError("\n".join(failures[:2]))
         return results
 
     @property
