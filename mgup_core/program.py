@@ -47,11 +47,14 @@ class Symbol:
     """
 
     shape = (1, _Length(2**30))
-    ndim = 2
     device = None
 
     def __init__(self, op: str, args: tuple[Any, ...], dtype: str, uniform: bool) -> None:
         self.op, self.args, self.dtype, self.uniform = op, args, dtype, uniform
+
+    @property
+    def ndim(self) -> int:
+        return 0 if self.uniform else 2
 
     def _with(self, op: str, *others: Any, dtype: str | None = None) -> Symbol:
         return _node(op, self, *others, dtype=dtype)
