@@ -6,6 +6,7 @@ No two libraries' ``tanh`` or ``exp`` round alike; correctly rounded operations 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,8 @@ _BELOW = (1.0, 62370 / 135135, 3150 / 135135, 28 / 135135)
 """Lambert's continued fraction of ``tanh(y) / y`` to seven levels, as a quotient in ``y^2``."""
 
 
-def _polynomial(be: Backend, coefficients: tuple[float, ...], x: Array) -> Array:
+def polynomial(be: Backend, coefficients: Sequence[float], x: Array) -> Array:
+    """``c0 + c1*x + c2*x^2 + …``, by Horner's rule."""
     value = be.scalar(coefficients[-1])
     for c in reversed(coefficients[:-1]):
         value = be.mul(value, x) + be.scalar(c)
@@ -35,8 +37,8 @@ def tanh(be: Backend, x: Array) -> Array:
     x = be.xp.where(be.xp.abs(x) > be.scalar(limit), be.mul(be.xp.sign(x), be.scalar(limit)), x)
     y = be.mul(x, be.scalar(2.0**-doublings))
     square = be.mul(y, y)
-    above = be.mul(y, _polynomial(be, _ABOVE, square))
-    value = be.div(above, _polynomial(be, _BELOW, square))
+    above = be.mul(y, polynomial(be, _ABOVE, square))
+    value = be.div(above, polynomial(be, _BELOW, square))
     for _ in range(doublings):
         value = be.div(value + value, be.scalar(1.0) + be.mul(value, value))
     return value
@@ -53,7 +55,7 @@ def sinh_squared(be: Backend, x: Array, bound: float) -> Array:
     square = be.mul(y, y)
     terms = 12 if be.host_dtype is np.float64 else 7
     series = tuple(2.0 ** (2 * k + 1) / math.factorial(2 * k + 2) for k in range(terms))
-    value = be.mul(square, _polynomial(be, series, square))
+    value = be.mul(square, polynomial(be, series, square))
     for _ in range(doublings):
         value = be.mul(be.mul(be.scalar(4.0), value), be.scalar(1.0) + value)
     return value

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from math import factorial, log
 from typing import Any
 
-import array_api_compat.numpy as numpy_xp
-import numpy as np
-
-from ..backend import Array, Backend, NumPyBackend
+from ..backend import Array, Backend
 from ..checks import check_beta, check_eps
-from ..scalars import STEP_BITS, ema, inverse_correction
+from ..scalars import bias_correction, ema, inverse_correction
+from ..special import polynomial
 from .base import Direction, Rule, State
 
 
@@ -77,18 +75,15 @@ class AdaBelief(Rule):
             factor, defined = rectification(be, self.b2, t)
             adapted = be.div(be.mul(m, factor), be.sqrt(s) + eps)
             early = m if self.degenerated_to_sgd else be.zeros_like(m)
-            if isinstance(defined, bool):
-                u = adapted if defined else early
-            else:
-                u = be.xp.where(defined, adapted, early)
+            u = be.xp.where(defined, adapted, early)
         else:
             s = be.mul(s, inverse_correction(be, self.b2, t))
             u = be.div(m, be.sqrt(s) + eps)
         return Direction(u, a=u)
 
 
-def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Any]:
-    """(R, 0-d; whether it is defined, a bool if ``t`` is an int, else 0-d) at step t.
+def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Array]:
+    """(R, whether it is defined) at step t, each 0-d.
 
     Liu et al., On the Variance of the Adaptive Learning Rate and Beyond (RAdam), 2019, arXiv
     1908.03265, with Adam's bias correction folded in::
@@ -96,62 +91,27 @@ def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Any]:
         rho_t = rho - 2*t*beta^t / (1 - beta^t)         rho = 2 / (1 - beta) - 1
         R = sqrt((1 - beta^t) * (rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))
 
-    defined for rho_t >= 5. That difference would lose in float32 what decides about 5, so rho_t is
-    computed as 2 * (mean age of the average's gradients) - 1, of positive terms only.
+    defined for rho_t >= 5. In the first steps that difference is small beside rho, and float32
+    would lose what decides about 5. There ``rho_t = 1 - H(x) + t*H(t*x)`` instead, which is the
+    same, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its power series.
     """
-    if isinstance(t, int):
-        factor, known = _known(be.host_dtype, beta, t)
-        return be.scalar(factor), known
-    one = be.scalar(1.0)
-    weight, age = _weight_and_age(be, beta, t)
-    rho = be.div(age + age, weight) - one
-    limit = 2.0 / (1.0 - beta) - 1.0
-    defined = rho >= be.scalar(5.0)
+    one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
     if limit <= 5.0:
-        return one, defined
+        return one, one < be.scalar(0.0)
+    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -log(beta)
+    product = be.mul(steps, be.scalar(x))
+    small = product < be.scalar(0.5)
+    tx = be.xp.where(small, product, be.scalar(0.0))
+    start = be.scalar(-x * sum(h * x ** (2 * k) for k, h in enumerate(_H)))
+    early = start + be.mul(steps, one + be.mul(tx, polynomial(be, _H, be.mul(tx, tx))))
+    late = be.scalar(limit) - be.div(be.mul(steps + steps, one - c), c)
+    rho = be.xp.where(small, early, late)
+    defined = rho >= be.scalar(5.0)
     tail = be.scalar(limit / ((limit - 4.0) * (limit - 2.0)))
     ratio = be.mul(rho - be.scalar(4.0), be.div(rho - be.scalar(2.0), rho))
-    squared = be.mul(be.mul(weight, tail), ratio)
-    return be.sqrt(be.xp.where(defined, squared, one)), defined
+    return be.sqrt(be.xp.where(defined, be.mul(be.mul(c, tail), ratio), one)), defined
 
 
-def _weight_and_age(be: Backend, beta: float, t: Array) -> tuple[Array, Array]:
-    """(1 - beta^t, the sum of i * (1 - beta) * beta^(i - 1) over i = 1, …, t), by the bits of t.
-
-    2^k older gradients put before n others: ``age <- age_k + beta^(2^k) * (age + 2^k*weight)``, in
-    which all terms are positive. Beyond some power of two the start is forgotten.
-    """
-    weight, age, bits = be.scalar(0.0), be.scalar(0.0), _doublings(beta)
-    for k, (weight_k, age_k) in enumerate(bits):
-        bit = (t // 2**k) % 2 > 0
-        older = age + be.mul(be.scalar(2.0**k), weight)
-        kept = be.scalar(1.0 - weight_k)
-        age = be.xp.where(bit, be.scalar(age_k) + be.mul(kept, older), age)
-        rest = be.mul(be.scalar(weight_k), be.scalar(1.0) - weight)
-        weight = be.xp.where(bit, weight + rest, weight)
-    if len(bits) == STEP_BITS:
-        return weight, age
-    late = t // 2 ** len(bits) > 0
-    forgotten = be.scalar(1.0 / (1.0 - beta))
-    return be.xp.where(late, be.scalar(1.0), weight), be.xp.where(late, forgotten, age)
-
-
-@lru_cache(maxsize=64)
-def _doublings(beta: float) -> list[tuple[float, float]]:
-    """(weight, age) of 1, 2, 4, … steps in float64, until beta^(2^k) vanishes beside 1."""
-    weight = age = 1.0 - beta
-    steps = 1.0
-    found: list[tuple[float, float]] = []
-    while len(found) < STEP_BITS and (weight < 1.0 or not found):
-        found.append((weight, age))
-        age += (1.0 - weight) * (age + steps * weight)
-        weight *= 2.0 - weight
-        steps *= 2.0
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _known(dtype: Any, beta: float, t: int) -> tuple[float, bool]:
-    """:func:`rectification` of a known step, by the operations of a traced one."""
-    factor, defined = rectification(NumPyBackend(numpy_xp, dtype), beta, np.asarray(t))
-    return float(factor), bool(defined)
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
+_H = [-2.0 * b / factorial(2 * k) for k, b in enumerate(_BERNOULLI, start=1)]
+"""``H(x) = 1 + x*(H0 + H1*x^2 + H2*x^4 + …)``, to 1e-16 where x <= 1/2."""
