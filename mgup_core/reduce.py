@@ -27,7 +27,9 @@ def folded_sum(xp: Any, x: Array, axis: int | None = None) -> Array:
         return xp.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), dtype=x.dtype)
 
     def part(start: int, stop: int) -> Array:
-        return x[(slice(None),) * axis + (slice(start, stop),)]
+        spans = [slice(None)] * x.ndim
+        spans[axis] = slice(start, stop)
+        return x[tuple(spans)]
 
     half = 1 << (n - 1).bit_length() >> 1
     if half and n < 2 * half:

@@ -71,7 +71,7 @@ class JaxBackend(Backend):
             # look behind a barrier.
             b = jnp.broadcast_to(b, shape)
             b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
-        return a / b
+        return self._fence(a / b)  # (x / y) / z would become x / (y * z)
 
     def sqrt(self, x: Any) -> Any:
         return self._fence(jnp.sqrt(x))  # x / sqrt(y) would become x * rsqrt(y)

@@ -247,7 +247,7 @@ def store(p: Parameter, value: Any) -> None:
     if p.dtype == ms.bfloat16:  # which no kernel of the CPU assigns
         p.set_data(Tensor.from_numpy(value).astype(ms.bfloat16))
     else:
-        assign(p, Tensor.from_numpy(np.ascontiguousarray(value)))
+        assign(p, Tensor.from_numpy(np.ascontiguousarray(value).reshape(p.shape)))  # 0-d stays so
 
 
 class Corrections(nn.Cell):

@@ -33,7 +33,7 @@ class AMSGD(Rule):
 
     Experimental: there is no official code. The equations are derived from the paper's model, two
     planes and a proximal term, and agree with a third party's port, whose defaults these are.
-    ``beta`` is 0 where ``d = g``. With ``scope="all"`` the products are those of all parameters
+    ``beta`` is 0 where ``d = g``. With ``beta_scope="all"`` the products are those of all parameters
     together, added up in their order, on which their last bits depend. A parameter at its first
     step takes no part in them. With ``lam=0`` and a fixed ``beta`` this is SGD with
     ``momentum = dampening = beta``.
@@ -41,7 +41,7 @@ class AMSGD(Rule):
     Args:
         lam: weight of the second proximal term, >= 0.
         beta_max: the largest beta, in [0, 1).
-        scope: ``"all"`` for one beta for all parameters together, ``"tensor"`` for one each.
+        beta_scope: ``"all"`` for one beta for all parameters together, ``"tensor"`` for one each.
         beta: a fixed beta in [0, 1) instead of the adaptive one.
         coupled_decay: ``True`` for L2, where decay enters g (but never the score's gradient), as
             in the third party's port; by default the decay is decoupled.
@@ -51,7 +51,7 @@ class AMSGD(Rule):
 
     lam: float = 0.1
     beta_max: float = 0.9
-    scope: str = "all"
+    beta_scope: str = "all"
     beta: float | None = None
     coupled_decay: bool = False
 
@@ -65,8 +65,8 @@ class AMSGD(Rule):
         check_beta("beta_max", self.beta_max)
         if self.beta is not None:
             check_beta("beta", self.beta)
-        if self.scope not in SCOPES:
-            raise ValueError(f"scope={self.scope!r} is neither 'all' nor 'tensor'.")
+        if self.beta_scope not in SCOPES:
+            raise ValueError(f"beta_scope={self.beta_scope!r} is neither 'all' nor 'tensor'.")
 
     @property
     def couples_decay(self) -> bool:
@@ -74,7 +74,7 @@ class AMSGD(Rule):
 
     @property
     def couples_parameters(self) -> bool:
-        return self.scope == "all" and self.beta is None
+        return self.beta_scope == "all" and self.beta is None
 
     def init(self, be: Backend, w: Array) -> State:
         return {"momentum_buffer": be.zeros_like(w)}
