@@ -8,7 +8,7 @@ from .workers import Workers
 
 torch = pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
 
-collect_ignore = ["placed.py", "refused.py"]  # what the processes import
+collect_ignore = ["placed.py", "refused.py", "fsdp.py"]  # what the processes import
 
 
 class Fleet:
