@@ -40,14 +40,14 @@ from .jobs import (
 )
 from .sharded import (
     PartBackend,
+    Proposal,
     Sharding,
     Traffic,
+    check_gradient_placement,
     check_placement,
     check_rule,
-    check_same_placement,
     is_dtensor,
     local,
-    nothing_moved,
 )
 
 _LEAST_SPARE = 1 << 21
@@ -184,10 +184,12 @@ class RuleOptimizer(torch.optim.Optimizer):
     def _step_eager(self) -> None:
         if self._fusion.step.repeat(self.state):
             return
-        self._agree()
+        self._sharding.agree(self.param_groups, self.state)
         jobs = [job.here() for job in self._gather()]
         self._measured.clear()
-        fused, jobs = self._fusion.divide(jobs, measure=self._measure)
+        fused, jobs = self._fusion.divide(
+            jobs, self._sharding.part, measure=self._measure
+        )
         spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
         backends: dict[Any, TorchBackend] = {}
         totals = totals_of(jobs)
@@ -196,8 +198,8 @@ class RuleOptimizer(torch.optim.Optimizer):
 
         def move(job: Job) -> Statistics | None:
             if job.owner.param in settled:
-                part, measured = settled.pop(job.owner.param)
-                move_whole(job, part.again(), job.group["lr"], measure=False, totals=totals)
+                be, measured = settled.pop(job.owner.param)
+                move_whole(job, be, job.group["lr"], measure=False, totals=totals)
                 return measured
             if job.param.device.type == "cpu" and job.rule.elementwise:
                 return move_in_blocks(job, spare=spare, measure=self._measure)
@@ -223,7 +225,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._run(job, done, move)
         if fused:
             self._run_fused(fused, done)
-            if len(fused) == len(done):
+            if len(fused) == len(done) and not any(job.whole for job in fused):
                 self._fusion.step.remember(self.param_groups, fused)
 
     def _run(self, job: Job, done: list[str], move: Callable[[Job], Statistics | None]) -> None:
@@ -250,7 +252,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 f"some of them. {_progress(done)}"
             ) from error
         for job in jobs:
-            self.state[job.param] = job.state
+            # The count of steps has moved to the device, and has no parts.
+            job.owner.state.update({"step": job.state["step"]} if "step" in job.state else {})
+            self.state[job.owner.param] = job.owner.state
             done.append(job.name)
 
     def _gather(self) -> list[Job]:
@@ -262,12 +266,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
-                check_same_placement(
-                    f"the gradient of parameter {name}",
-                    p,
-                    p.grad,
-                    remedy="place it alike, p.grad.redistribute(placements=p.placements)",
-                )
+                check_gradient_placement(name, p)
                 check_gradient(name, p, p.grad)
                 state = self.state.get(p) or self._fresh_state(rule, group, p)
                 t: Any = 2 if self.state.get(p) else 1
@@ -283,31 +282,21 @@ class RuleOptimizer(torch.optim.Optimizer):
                 warn_all_damped(job.name, job.param, job.group, stacklevel=4)
         return jobs
 
-    def _agree(self) -> None:
-        """See that all ranks which share DTensors are about to take the same step."""
-        if self._sharding.wanted(self.param_groups):
-            self._sharding.agree(self.param_groups, self.state)
-
     def _settle(
         self, jobs: list[Job], totals: State
     ) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
-        """What other ranks know of the steps to be taken; nothing changes before that is known."""
-        asking = []
-        for job in jobs:
-            if job.whole is not None:
-                be = self._sharding.backend(job.whole.param, job.group)
-                if be.asks(job.rule, job.policy, measure=self._measure):
-                    asking.append((job, be))
+        """What other ranks know of the steps of DTensors; see :mod:`mgup_torch.sharded`."""
 
-        def proposal(job: Job) -> Callable[[PartBackend], object]:
-            lr = job.group["lr"]
-            return lambda be: propose(job, be, lr, measure=False, totals=totals)
+        def take(job: Job) -> Callable[[PartBackend], object]:
+            return lambda be: propose(job, be, job.group["lr"], measure=False, totals=totals)
 
-        with nothing_moved([job.name for job, _ in asking]):
-            measured = self._sharding.settle(
-                [(be, proposal(job)) for job, be in asking], statistics=self._measure
-            )
-        return {job.owner.param: (be, one) for (job, be), one in zip(asking, measured, strict=True)}
+        return self._sharding.settle(
+            (
+                Proposal(job.name, job.owner.param, job.group, job.rule, job.policy, take(job))
+                for job in jobs
+            ),
+            statistics=self._measure,
+        )
 
     def communication(self) -> Traffic:
         """What this rank sent to others in the last step, for the sake of DTensor parameters."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mgup_core import Statistics
 from mgup_core.policy import Policy, score
-from mgup_core.rank import slices
 from mgup_core.update import apply_split, measure
 
 from .backend import TorchBackend, compute_dtype
@@ -24,6 +24,15 @@ from .groups import (
     tensors_of,
 )
 from .jobs import all_damped, check_gradient, parameter_name, warn_all_damped
+from .sharded import (
+    PartBackend,
+    Proposal,
+    Sharding,
+    Traffic,
+    check_gradient_placement,
+    check_placement,
+    local,
+)
 
 _COUPLED = (
     torch.optim.ASGD,
@@ -38,9 +47,20 @@ _COUPLED = (
 )
 """Optimizers of torch.optim whose weight decay is L2, unless a group says otherwise."""
 
-_OWN = ("tau", "alpha", "gamma", "mode", "ties", "tau_min", "stacked_dims")
+_OWN = ("tau", "alpha", "gamma", "mode", "ties", "tau_min", "stacked_dims", "scope")
 _PREFIX = "mgup_"
 """Before the names above in the shared groups, where ``alpha`` may be the inner optimizer's."""
+
+
+class _Step(NamedTuple):
+    """What ``inner`` is about to do to one parameter."""
+
+    name: str
+    param: Tensor
+    before: Tensor
+    """A copy."""
+    group: Group
+    policy: Policy | None
 
 
 class MGUP(torch.optim.Optimizer):
@@ -58,8 +78,8 @@ class MGUP(torch.optim.Optimizer):
 
     Args:
         inner: any ``torch.optim.Optimizer`` that steps without a closure.
-        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: as for every MGUP optimizer; a group
-            may have its own, with the prefix ``mgup_``: ``{"params": …, "mgup_tau": 0.3}``.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope: as for every MGUP optimizer; a
+            group may have its own, with the prefix ``mgup_``: ``{"params": …, "mgup_tau": 0.3}``.
         statistics: whether :meth:`statistics` is kept.
 
     Raises:
@@ -78,6 +98,7 @@ class MGUP(torch.optim.Optimizer):
         ties: str = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
+        scope: str = "global",
         statistics: bool = False,
     ) -> None:
         if not isinstance(inner, torch.optim.Optimizer):
@@ -86,7 +107,7 @@ class MGUP(torch.optim.Optimizer):
             raise TypeError("LBFGS moves the parameters several times a step; it has no direction.")
         if isinstance(inner, (RuleOptimizer, MGUP)):
             raise TypeError(f"{type(inner).__name__} has MGUP already; it would be applied twice.")
-        given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims)
+        given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope)
         own = {_PREFIX + name: value for name, value in zip(_OWN, given, strict=True)}
         for group in inner.param_groups:
             self._check(inner, {**own, **group})
@@ -99,6 +120,7 @@ class MGUP(torch.optim.Optimizer):
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
+        self._sharding = Sharding(_PREFIX)
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
         # attributes are properties.
@@ -130,6 +152,7 @@ class MGUP(torch.optim.Optimizer):
         own = _own_of(group)
         check_group({**own, "lr": 0.0, "weight_decay": 0.0})
         for p in tensors_of(group.get("params", ())):
+            check_placement(f"of shape {tuple(p.shape)}", p)
             check_stacked_dims(p, own["stacked_dims"])
         decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
         if isinstance(inner, _COUPLED) and not decoupled and group.get("weight_decay"):
@@ -163,16 +186,23 @@ class MGUP(torch.optim.Optimizer):
                 loss = closure()
         self._complete()
         self._measured.clear()
+        self._sharding.agree(self.param_groups, self.state)
         moving = self._gather()
         try:
             self._step_inner()
+            settled = self._settle(moving)
             while moving:
-                self._rescale(*moving[-1])
+                step = moving[-1]
+                local(step.param).copy_(self._rescaled(step, *settled.get(step.param, ())))
                 moving.pop()
         finally:  # interrupted: at least no parameter keeps a step that was not rescaled
-            for p, before, _, _ in moving:
-                p.copy_(before)
+            for step in moving:
+                step.param.copy_(step.before)
         return loss
+
+    def communication(self) -> Traffic:
+        """As :meth:`mgup_torch.RuleOptimizer.communication`, without what ``inner`` sends."""
+        return self._sharding.traffic
 
     def _step_inner(self) -> None:
         """Let ``inner`` move the parameters by ``lr * u``, without decay."""
@@ -187,8 +217,8 @@ class MGUP(torch.optim.Optimizer):
                 if "weight_decay" in group:
                     group["weight_decay"] = decay
 
-    def _gather(self) -> list[tuple[Tensor, Tensor, Group, Policy | None]]:
-        """(parameter, its copy, group, policy) of all that is to be stepped, checked."""
+    def _gather(self) -> list[_Step]:
+        """All that is to be stepped, checked."""
         moving = []
         for group in self.param_groups:
             own = _own_of(group)
@@ -197,29 +227,47 @@ class MGUP(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
+                check_gradient_placement(name, p)
                 check_gradient(name, p, p.grad)
                 if p not in self._warned and all_damped(policy, p, own):
                     self._warned.add(p)
                     warn_all_damped(name, p, own, stacklevel=3)
-                moving.append((p, p.detach().clone(), group, policy))
+                moving.append(_Step(name, p, p.detach().clone(), group, policy))
         return moving
 
-    def _rescale(self, p: Tensor, before: Tensor, group: Group, policy: Policy | None) -> None:
-        be = TorchBackend(compute_dtype(p.dtype), p.device)
+    def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
+        """What other ranks know of the steps of DTensors; see :mod:`mgup_torch.sharded`."""
+        return self._sharding.settle(
+            (
+                Proposal(s.name, s.param, s.group, None, s.policy, partial(self._rescaled, s))
+                for s in moving
+            ),
+            statistics=self._measure,
+        )
+
+    def _rescaled(
+        self, step: _Step, be: TorchBackend | None = None, measured: Statistics | None = None
+    ) -> Tensor:
+        """Where a parameter goes, of which ``inner`` has shown the way; what lies here of it."""
+        group, policy = step.group, step.policy
+        p, before, g = local(step.param), local(step.before), local(step.param.grad)
+        alone = be is None
+        be = be or TorchBackend(compute_dtype(p.dtype), p.device)
         w = be.cast(before, be.dtype)
         moved = w - be.cast(p, be.dtype)  # lr * u
         split = None
         if policy is not None:
-            g = be.flush(be.cast(-p.grad if group.get("maximize") else p.grad, be.dtype))
-            rows = slices(score(moved, g, be=be), be.xp, group[_PREFIX + "stacked_dims"])
-            split = policy.decide(be, rows)
+            g = be.flush(be.cast(-g if group.get("maximize") else g, be.dtype))
+            scores = score(moved, g, be=be)
+            split = be.decide(policy, scores, group[_PREFIX + "stacked_dims"])
             if self._measure:
-                self._measured[p] = measure(be, rows, split)
+                rows = scores.reshape(split.mask.shape)
+                self._measured[step.param] = measure(be, rows, split) if alone else measured
         delta = apply_split(be, split, be.scalar(1.0), moved)
         if group.get("weight_decay"):
             rate = be.mul(be.scalar(group["lr"]), be.scalar(group["weight_decay"]))
             delta = delta + be.mul(rate, w)
-        p.copy_(w - delta)
+        return w - delta
 
     def statistics(self) -> list[Statistics | None]:
         """As :meth:`mgup_torch.RuleOptimizer.statistics`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..groups import Group
 
 _NOT_FACTS = ("params", "param_names")
+_SIMPLE = (bool, int, float, str, torch.dtype)
 _FLEETING = ("lr", "initial_lr")  # changes at every step, as the count of steps does
 
 
@@ -57,7 +59,10 @@ def group_facts(group: Group) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):  # one on a device stays unread
         return value.item() if value.device.type == "cpu" and value.numel() == 1 else None
-    return value
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    # Of other things the text may hold an address, and differ where they do not.
+    return value if isinstance(value, (*_SIMPLE, type(None))) else type(value).__name__
 
 
 def steps_taken(state: Mapping[str, Any]) -> Any:

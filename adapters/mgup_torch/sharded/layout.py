@@ -69,6 +69,20 @@ def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> Non
     raise ValueError(f"{what} {placed(x)}, but the parameter {placed(p)}: {remedy}.")
 
 
+def check_gradient_placement(name: str, p: Tensor) -> None:
+    """Refuse a gradient that lies elsewhere than its DTensor parameter.
+
+    Raises:
+        ValueError: naming both placements and the remedy.
+    """
+    check_same_placement(
+        f"the gradient of parameter {name}",
+        p,
+        p.grad,
+        remedy="place it alike, p.grad.redistribute(placements=p.placements)",
+    )
+
+
 class Part:
     """One rank's part of the DTensors of one layout.
 
@@ -107,6 +121,10 @@ class Part:
         """Those who hold the rest of the tensor, if it is split."""
         self.rankers = Team(self.mesh, ranked, traffic) if ranked else None
         """Those who hold the rest of the slices that lie here, if these are split."""
+        self.consecutive = [split[dim] for dim in ranked] == [stacked_dims] and all(
+            getattr(placement, "split_factor", 1) == 1 for placement in self.placements
+        )
+        """Whether a rank holds one run of each slice, and those of the ranks follow one another."""
         self._moved: dict[Any, list[Tensor]] = {}
 
     def index(self, device: torch.device, dtype: torch.dtype) -> Tensor:

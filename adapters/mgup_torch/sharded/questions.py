@@ -74,9 +74,10 @@ class PartBackend(TorchBackend):
         self._answers: Iterator[Any] | None = None
         self._watch = False
 
-    def asks(self, rule: Rule, policy: Policy | None, *, measure: bool) -> bool:
+    def asks(self, rule: Rule | None, policy: Policy | None, *, measure: bool) -> bool:
         """Whether a step needs the other ranks at all."""
-        if self.part.holders is not None and (not rule.elementwise or (policy and measure)):
+        whole = rule is not None and not rule.elementwise
+        if self.part.holders is not None and (whole or (policy is not None and measure)):
             return True
         return self.rankers is not None and policy is not None and (policy.ranks or policy.counts)
 

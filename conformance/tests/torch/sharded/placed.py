@@ -221,3 +221,41 @@ def alone():
     mgup_torch.MGUPAdamW([shard]).step()
     identical("shard", shard, moved["local"])
     return bool((moved["local"] != moved["global"]).any())
+
+
+def wrapped(mesh_shape, placements: str, **options):
+    """The wrapper around an optimizer of torch.optim whose arithmetic does not depend on layout."""
+    mesh = mesh_of(tuple(mesh_shape))
+    plain = [w.requires_grad_() for w in weights(SHAPES, torch.float32)]
+    sharded = [place(w, mesh, placements).requires_grad_() for w in plain]
+    one, other = (
+        mgup_torch.MGUP(torch.optim.SGD(params, lr=0.5, momentum=0.5, foreach=False), **options)
+        for params in (plain, sharded)
+    )
+    for step in range(2):
+        for p, q, g in zip(plain, sharded, grads(SHAPES, torch.float32, "few", step), strict=True):
+            p.grad, q.grad = g, place(g, mesh, placements)
+        one.step()
+        other.step()
+        for p, q in zip(plain, sharded, strict=True):
+            identical(str(p.shape), place(p, mesh, placements).to_local(), q.to_local())
+    if options.get("statistics"):
+        compare_statistics(one.statistics(), other.statistics(), ranks=True)
+
+
+def orthogonalised_once(n: int):
+    """How many matrices each rank orthogonalised in a step of ``n`` of them."""
+    from mgup_core import Muon
+
+    mesh = mesh_of((dist.get_world_size(),))
+    params = [place(torch.randn(9, 5), mesh, "S0").requires_grad_() for _ in range(n)]
+    optimizer = mgup_torch.MGUPMuon(params, ns_dtype="float32")
+    for p in params:
+        p.grad = torch.ones_like(p)
+    times, orthogonal = [], Muon._orthogonal
+    Muon._orthogonal = lambda self, be, b: times.append(b.shape) or orthogonal(self, be, b)
+    try:
+        optimizer.step()
+    finally:
+        Muon._orthogonal = orthogonal
+    return len(times)

@@ -97,3 +97,14 @@ def test_traffic_of_slices(four):
         calls, sent = four.run("placed.traffic", (4,), "S1", [(n, 8, 8)], stacked_dims=1)[0]
         assert sent <= 2**16, n
         assert calls <= 1 + 32 + 6
+
+
+@pytest.mark.parametrize("options", [{"statistics": True}, {"mode": "adaptive"}, {"mode": "off"}])
+def test_wrapper(four, options):
+    """MGUP around an optimizer that knows nothing of it."""
+    four.run("placed.wrapped", (2, 2), "S0 S1", **options)
+
+
+def test_muon_orthogonalises_once(four):
+    """Each matrix by one rank, all ranks taking turns."""
+    assert four.run("placed.orthogonalised_once", 6) == [2, 2, 1, 1]
