@@ -25,6 +25,10 @@ from .rank import top_count as top_count
 from .reduce import dot as dot
 from .reduce import norm as norm
 from .rules import AMSGD as AMSGD
+from .rules import FISMO as FISMO
+from .rules import M3 as M3
+from .rules import NAMO as NAMO
+from .rules import NAMOD as NAMOD
 from .rules import SCALE as SCALE
 from .rules import SGD as SGD
 from .rules import SGDP as SGDP
@@ -36,7 +40,9 @@ from .rules import AdEMAMix as AdEMAMix
 from .rules import AMAdamW as AMAdamW
 from .rules import AnchoredSGD as AnchoredSGD
 from .rules import AuON as AuON
+from .rules import DeltaMomentum as DeltaMomentum
 from .rules import Direction as Direction
+from .rules import HybridAuON as HybridAuON
 from .rules import Lion as Lion
 from .rules import LionK as LionK
 from .rules import Muon as Muon

@@ -8,6 +8,10 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import (
     AMSGD,
+    FISMO,
+    M3,
+    NAMO,
+    NAMOD,
     SCALE,
     SGD,
     SGDP,
@@ -19,6 +23,8 @@ from mgup_core import (
     AMAdamW,
     AnchoredSGD,
     AuON,
+    DeltaMomentum,
+    HybridAuON,
     Lion,
     LionK,
     SGDSaI,
@@ -43,8 +49,14 @@ mgup_amadamw = transformation(AMAdamW, positional=("learning_rate", "b1", "b2", 
 mgup_amsgd = transformation(AMSGD)
 mgup_anchoredsgd = transformation(AnchoredSGD)
 mgup_auon = transformation(AuON, positional=("learning_rate", "momentum"))
+mgup_deltamomentum = transformation(DeltaMomentum, defaults={"out_axis": -1})
+mgup_fismo = transformation(FISMO)
+mgup_hybridauon = transformation(HybridAuON, positional=("learning_rate", "momentum"))
 mgup_lion = transformation(Lion, positional=("learning_rate", "b1", "b2"))
 mgup_lionk = transformation(LionK, positional=("learning_rate", "b1", "b2"))
+mgup_m3 = transformation(M3)
+mgup_namo = transformation(NAMO)
+mgup_namod = transformation(NAMOD, defaults={"out_axis": -1})
 mgup_scale = transformation(SCALE, defaults={"out_axis": -1})
 mgup_sgd = transformation(SGD, positional=("learning_rate", "momentum", "nesterov"))
 mgup_sgdp = transformation(

@@ -7,6 +7,10 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import (
     AMSGD,
+    FISMO,
+    M3,
+    NAMO,
+    NAMOD,
     SCALE,
     SGD,
     SGDP,
@@ -18,6 +22,8 @@ from mgup_core import (
     AMAdamW,
     AnchoredSGD,
     AuON,
+    DeltaMomentum,
+    HybridAuON,
     Lion,
     LionK,
     SGDSaI,
@@ -41,8 +47,14 @@ MGUPAMAdamW = optimizer(AMAdamW)
 MGUPAMSGD = optimizer(AMSGD)
 MGUPAnchoredSGD = optimizer(AnchoredSGD)
 MGUPAuON = optimizer(AuON)
+MGUPDeltaMomentum = optimizer(DeltaMomentum)
+MGUPFISMO = optimizer(FISMO)
+MGUPHybridAuON = optimizer(HybridAuON)
 MGUPLion = optimizer(Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay"))
 MGUPLionK = optimizer(LionK)
+MGUPM3 = optimizer(M3)
+MGUPNAMO = optimizer(NAMO)
+MGUPNAMOD = optimizer(NAMOD)
 MGUPSCALE = optimizer(SCALE)
 MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum", "dampening", "weight_decay"))
 MGUPSGDP = optimizer(SGDP)

@@ -14,7 +14,11 @@ import mindspore as ms
 from mindspore import ops
 
 add, subtract, multiply, divide = ops.add, ops.sub, ops.mul, ops.div
-bitwise_and, bitwise_right_shift = ops.bitwise_and, ops.bitwise_right_shift
+bitwise_and, bitwise_right_shift, floor_mod = (
+    ops.bitwise_and,
+    ops.bitwise_right_shift,
+    ops.floor_mod,
+)
 less, less_equal, greater, greater_equal = ops.less, ops.le, ops.gt, ops.ge
 equal, not_equal = ops.eq, ops.ne
 logical_and, logical_or, logical_not = ops.logical_and, ops.logical_or, ops.logical_not

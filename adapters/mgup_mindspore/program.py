@@ -70,8 +70,9 @@ class Symbol:
         return self.program.elementwise("bitwise_right_shift", self, bits)
 
     def __mod__(self, divisor: int) -> Symbol:
-        _exponent(divisor)
-        return self.program.elementwise("bitwise_and", self, divisor - 1)
+        if divisor & (divisor - 1) == 0:
+            return self.program.elementwise("bitwise_and", self, divisor - 1)
+        return self.program.elementwise("floor_mod", self, divisor)
 
     def __neg__(self) -> Symbol:
         return self.program.elementwise("negative", self)
@@ -197,6 +198,9 @@ class Recorder:
         if isinstance(value, Symbol):
             return self.call("broadcast_to", value, x.shape, shape=x.shape, dtype=value.dtype)
         return self.full(x.shape, value, dtype=dtype or x.dtype)
+
+    def eye(self, n: int, *, dtype: Any, device: Any = None) -> Symbol:
+        return self.constant(np.eye(n), dtype)
 
     def zeros_like(self, x: Symbol, *, dtype: Any = None) -> Symbol:
         zeros = self.call("zeros_like", x, shape=x.shape, dtype=x.dtype)

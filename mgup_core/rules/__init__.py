@@ -13,9 +13,15 @@ from .base import Direction as Direction
 from .base import Rule as Rule
 from .base import State as State
 from .base import fresh_state as fresh_state
+from .delta_momentum import DeltaMomentum as DeltaMomentum
+from .fismo import FISMO as FISMO
+from .hybrid_auon import HybridAuON as HybridAuON
 from .lion import Lion as Lion
 from .lion_k import LionK as LionK
+from .m3 import M3 as M3
 from .muon import Muon as Muon
+from .namo import NAMO as NAMO
+from .namo import NAMOD as NAMOD
 from .scale import SCALE as SCALE
 from .sgd import SGD as SGD
 from .sgd_sai import SGDSaI as SGDSaI

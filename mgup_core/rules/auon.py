@@ -75,8 +75,10 @@ class AuON(Rule):
 
     def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
         d = ema(be, state["momentum_buffer"], g, self.momentum)
+        return Direction(self._brake(be, d), a=d)
+
+    def _brake(self, be: Backend, d: Array) -> Array:
+        x = normalized(be, d)
         if self.normalize:
-            x = normalized(be, d)
-            return Direction(braked(be, x, x, 1.0), a=d)
-        z = be.mul(be.scalar(self.gamma_c), normalized(be, d))
-        return Direction(braked(be, d, z, self.gamma_c), a=d)
+            return braked(be, x, x, 1.0)
+        return braked(be, d, be.mul(be.scalar(self.gamma_c), x), self.gamma_c)

@@ -18,8 +18,8 @@ class Direction(NamedTuple):
     a: Array
     """The alignment operand: the score is ``a * g`` (P1)."""
     size: Array | None = None
-    """What :meth:`Rule.rates` needs to know of this parameter; 0-d, or as it broadcasts with ``u``.
-    Not for elementwise rules."""
+    """What :meth:`Rule.rates` needs to know of this parameter: 0-d, as it broadcasts with ``u``, or
+    a tuple of such. Not for elementwise rules."""
 
 
 @dataclass(frozen=True)

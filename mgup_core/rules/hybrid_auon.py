@@ -1,0 +1,52 @@
+"""Hybrid-AuON: AuON's brake on orthogonalised matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..backend import Array, Backend
+from ..scalars import ema
+from .auon import AuON
+from .base import Direction, State
+from .matrix import check_newton_schulz, newton_schulz
+
+
+@dataclass(frozen=True)
+class HybridAuON(AuON):
+    """Hybrid-AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
+
+    arXiv 2509.24320, in the form of the author's code: :class:`mgup_core.AuON` with
+    ``X = newton_schulz(D)`` in place of D for all but vectors::
+
+        m <- momentum*m + (1 - momentum)*g
+        D  = (1 - momentum)*g + momentum*m
+        X  = newton_schulz(D), or D for a vector
+        u  = X / (sqrt(mean(cosh(gamma_c * X / (|X| + 1e-7))^2)) + 1e-8)                a = D
+
+    The paper has one step of the iteration, ``ns_steps=1, normalize=True``; it prints the mean
+    without its root, which the code has. MGUP ranks by D, elementwise, as for Muon.
+
+    Args:
+        momentum, gamma_c, normalize: as :class:`mgup_core.AuON`.
+        ns_steps, ns_dtype: of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. Tensors of
+            more than two axes are stacks of matrices there, and one tensor in the norm.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape.
+    """
+
+    ns_steps: int = 5
+    ns_dtype: str = "float32"
+
+    identical: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_newton_schulz(self.ns_steps, self.ns_dtype)
+
+    def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
+        d = ema(be, state["momentum_buffer"], g, self.momentum)
+        if d.ndim < 2:
+            return Direction(self._brake(be, d), a=d)
+        x = newton_schulz(be, d, steps=self.ns_steps, dtype=self.ns_dtype)
+        return Direction(self._brake(be, x), a=d)
