@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 from .groups import Group
 from .jobs import Job
 from .kernels import FusedStep, refusal, unavailable
+from .sharded import Part
 
 
 @functools.cache
@@ -42,8 +45,13 @@ class Fusion:
             for p in group["params"]
         )
 
-    def divide(self, jobs: Sequence[Job], *, measure: bool) -> tuple[list[Job], list[Job]]:
+    def divide(
+        self, jobs: Sequence[Job], part_of: Callable[[Tensor, int], Part], *, measure: bool
+    ) -> tuple[list[Job], list[Job]]:
         """(those to fuse, the others).
+
+        Args:
+            part_of: what lies here of a DTensor, given it and ``stacked_dims``.
 
         Raises:
             ValueError: for a parameter with ``implementation="fused"`` that cannot be.
@@ -53,10 +61,14 @@ class Fusion:
         for job in jobs:
             how = job.group["implementation"]
             reason = "statistics are measured" if measure else None
-            reason = "it is a DTensor" if job.whole is not None else reason
             if how == "reference" or (how == "auto" and job.param.device.type != "cuda"):
                 others.append(job)
                 continue
+            if job.whole is not None and job.group["scope"] == "global":
+                part = part_of(job.whole.param, job.group["stacked_dims"])
+                job = job._replace(team=part.rankers, total=part.length)
+                if part.rankers is not None and not part.consecutive:
+                    reason = reason or "its shards are no runs of consecutive coordinates"
             reason = reason or refusal(job)
             if how == "fused" and reason is not None:
                 raise ValueError(

@@ -18,7 +18,7 @@ from mgup_core.update import Update
 
 from .backend import TorchBackend, cells, compute_dtype, host_backend
 from .groups import Group
-from .sharded import is_dtensor, local
+from .sharded import Team, is_dtensor, local
 from .statistics import combine
 
 _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
@@ -40,6 +40,10 @@ class Job(NamedTuple):
     group: Group
     whole: Job | None = None
     """The step of the DTensors of whose parts on this rank this is the step."""
+    team: Team | None = None
+    """Who holds the rest of its slices, where these are parts."""
+    total: int | None = None
+    """The length of its slices as wholes, if these are parts."""
 
     @property
     def owner(self) -> Job:
@@ -54,6 +58,16 @@ class Job(NamedTuple):
         return self._replace(
             param=local(self.param), grad=local(self.grad), state=state, whole=self
         )
+
+    @property
+    def length(self) -> int:
+        """Of what lies here of each slice."""
+        return math.prod(self.param.shape[self.group["stacked_dims"] :])
+
+    @property
+    def slices(self) -> int:
+        """How many there are."""
+        return math.prod(self.param.shape[: self.group["stacked_dims"]])
 
     @property
     def arrays(self) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -58,7 +57,7 @@ def refusal(job: Job) -> str | None:
         return "the kernels compute in float32"
     if not all(x.is_contiguous() for x in arrays):
         return "it, its gradient or its state is not contiguous"
-    if _slice_size(job) >= 2**31:
+    if (job.total or job.length) >= 2**31:
         return "it ranks 2^31 coordinates or more together"
     return None
 
@@ -77,10 +76,6 @@ def _unspelled(rule: Rule) -> str | None:
     return None
 
 
-def _slice_size(job: Job) -> int:
-    return math.prod(job.param.shape[job.group["stacked_dims"] :])
-
-
 class FusedStep:
     """The fused steps of one optimizer."""
 
@@ -92,17 +87,18 @@ class FusedStep:
     def run(self, jobs: Sequence[Job]) -> None:
         """Step parameters that :func:`refusal` has nothing against; returns before it is done."""
         self._last = None
-        kinds: dict[tuple[torch.device, Kind], list[Job]] = {}
+        kinds: dict[tuple[torch.device, Kind, Any], list[Job]] = {}
         for job in jobs:
             if "step" in job.state and job.state["step"].device != job.param.device:
                 job.state["step"] = job.state["step"].to(job.param.device, torch.float32)
-            if job.param.numel():
-                kinds.setdefault((job.param.device, _kind(job)), []).append(job)
+            if job.param.numel() or job.team is not None:  # an empty part has a part in the counts
+                team = None if job.team is None else job.team.key
+                kinds.setdefault((job.param.device, _kind(job), team), []).append(job)
             elif "step" in job.state:
                 job.state["step"] += 1
         self._used = []
-        for (device, kind), mine in kinds.items():
-            key = device, kind, tuple((id(job.param), *_ranked(job)) for job in mine)
+        for (device, kind, team), mine in kinds.items():
+            key = device, kind, team, tuple((id(job.owner.param), *_ranked(job)) for job in mine)
             if key not in self._tables:
                 self._tables[key] = _Table(kind, mine)
                 if len(self._tables) > _KEPT:
@@ -181,7 +177,6 @@ def _kind(job: Job) -> Kind:
     """Jobs of a kind, on one device, take their steps in the same launches."""
     from .source import Kind
 
-    every = (job.param, job.grad, *job.arrays.values())
     return Kind(
         job.rule,
         _static(job.policy),
@@ -189,8 +184,15 @@ def _kind(job: Job) -> Kind:
         maximize=job.group["maximize"],
         dtype=job.param.dtype,
         state_dtypes=tuple(x.dtype for x in job.arrays.values()),
-        aligned=_slice_size(job) % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in every),
+        # All devices of a team must sort their jobs alike, so each looks at its own later.
+        aligned=job.team is None and _aligned(job),
     )
+
+
+def _aligned(job: Job) -> bool:
+    """Whether loads may be sixteen bytes wide."""
+    arrays = (job.param, job.grad, *job.arrays.values())
+    return job.length % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in arrays)
 
 
 @functools.lru_cache
@@ -211,16 +213,20 @@ class _Table:
     def __init__(self, kind: Kind, jobs: Sequence[Job]) -> None:
         from . import plan, source
 
+        team = jobs[0].team
+        if team is not None:
+            kind = kind._replace(aligned=all(map(_aligned, jobs)))
         itemsize = [dtype.itemsize for dtype in (kind.dtype, kind.dtype, *kind.state_dtypes)]
-        sizes = [_slice_size(job) for job in jobs]
-        counts = [job.param.numel() // size for job, size in zip(jobs, sizes, strict=True)]
+        sizes = [job.length for job in jobs]
+        totals = [job.total or job.length for job in jobs]
+        counts = [job.slices for job in jobs]
         self.device, self.dtype, self.aligned = jobs[0].param.device, kind.dtype, kind.aligned
         self.owner = np.repeat(np.arange(len(jobs)), counts)
         within = np.concatenate([np.arange(count) for count in counts])
         self.offsets = (within * np.array(sizes)[self.owner])[:, None] * np.array(itemsize)
         ranks = kind.policy is not None and kind.policy.ranks
         slices = [
-            plan.Slice(sizes[i], sizes[i], jobs[i].policy.top(sizes[i]) if ranks else 0)
+            plan.Slice(sizes[i], totals[i], jobs[i].policy.top(totals[i]) if ranks else 0)
             for i in self.owner
         ]
         self.plan: Plan = plan.Plan(
@@ -230,6 +236,7 @@ class _Table:
             self.device,
             ranks=ranks,
             aligned=kind.aligned,
+            team=team,
         )
         self.plan.rows[:, table.LEADS] = within == 0
         self.jobs: Sequence[Job] = ()
@@ -327,7 +334,7 @@ class _Table:
                 self.plan.launch()
                 return
             self.launches += 1
-            if self.launches == 2:  # the first compiled and loaded the kernels
+            if self.launches == 2 and self.plan.team is None:  # the first compiled and loaded the kernels
                 self.graph = _captured(self.plan)
             if self.graph is None:
                 self.plan.launch()
