@@ -100,10 +100,14 @@ class TorchTrainer:
         weights = initial_weights(settings)
         self.model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
         self.model.to(self.device)
+        self._place()
         self.optimizer = make_optimizer(recipe, self.model, settings)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: schedule(step, settings.steps, settings.warmup)
         )
+
+    def _place(self) -> None:
+        """For those who spread the model over devices before its optimizer sees it."""
 
     def step(self, batch: Batch) -> Step:
         started = time.perf_counter()

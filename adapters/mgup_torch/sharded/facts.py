@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +37,12 @@ class Facts(NamedTuple):
         """Without what changes at every step."""
         groups = tuple({k: v for k, v in g.items() if k not in _FLEETING} for g in self.groups)
         return Facts(groups, tuple(entry._replace(step=None) for entry in self.entries))
+
+    def at_rates_of(self, groups: Sequence[Group]) -> Facts:
+        """With the learning rates that the groups have now."""
+        now = [{k: _plain(group[k]) for k in _FLEETING if k in group} for group in groups]
+        known = zip(self.groups, now, strict=True)
+        return self._replace(groups=tuple({**old, **new} if old else old for old, new in known))
 
     def spelled(self) -> dict[str, dict[str, Any]]:
         """By the parameters' names."""

@@ -60,12 +60,20 @@ class PartBackend(TorchBackend):
     Args:
         part: of the tensor.
         alone: whether each part is ranked as if it were the whole.
+        scalars: made before, for other backends of this dtype and device.
     """
 
     def __init__(
-        self, part: Part, dtype: torch.dtype, device: torch.device, *, alone: bool = False
+        self,
+        part: Part,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        alone: bool = False,
+        scalars: dict[float, Tensor] | None = None,
     ) -> None:
         super().__init__(dtype, device)
+        self._scalars = {} if scalars is None else scalars
         self.part = part
         self.rankers = None if alone else part.rankers
         self.questions: list[Question] = []

@@ -3,8 +3,8 @@
 A score is an integer key in the order of the scores, and its rank among equals is its flat index,
 so the K-th largest is one number: the key, then the index counted from the end. It is found from
 its leading digit on. At each digit the parts count, among their coordinates that share the digits
-so far, how many have digit c or more, for each c; the counts of all rows of all tensors are summed
-in one collective, and say which digit is next. What is sent does not depend on how long a row is,
+so far, how many have digit c, for each c; the counts of all rows of all tensors are summed in one
+collective, and say which digit is next. What is sent does not depend on how long a row is,
 and nothing waits for the device: the number of rounds is known beforehand.
 """
 
@@ -125,9 +125,8 @@ def _search(
     counts = [part.rows for part in words]
     for shift in range(width - bits, -1, -bits):
         starts = base.split(counts)
-        at_least = total(
-            torch.cat([w.at_least(b, shift, bits) for w, b in zip(words, starts, strict=True)])
-        )
+        counts_here = [w.count(b, shift, bits) for w, b in zip(words, starts, strict=True)]
+        at_least = total(torch.cat(counts_here)).flip(-1).cumsum(-1).flip(-1)
         digit = (at_least >= need[:, None]).sum(-1)
         above = torch.nn.functional.pad(at_least, (0, 1)).gather(-1, digit[:, None])
         need = need - above[:, 0]
@@ -150,11 +149,12 @@ class _Words:
         self.values, self.alive = values, alive
         self.row = torch.arange(self.rows, device=values.device)[:, None]
 
-    def at_least(self, base: Tensor, shift: int, bits: int) -> Tensor:
-        """How many words lie at ``base + c`` or above within the digit, c = 1, 2, …: (n, 2^b - 1).
+    def count(self, base: Tensor, shift: int, bits: int) -> Tensor:
+        """How many words have the digit c = 1, 2, …: int64, (n, 2^bits - 1).
 
         Args:
-            base: (n,), what a word with digit 0 is when ``shift`` bits are cut off.
+            base: (n,), what a word with digit 0 is when ``shift`` bits are cut off. Words further
+                from it than that are not counted.
         """
         size = 1 << bits
         # Where the difference does not fit its dtype it wraps around to below zero.
@@ -172,8 +172,7 @@ class _Words:
         else:
             counts = torch.bincount(place[inside], minlength=bins)
             self._keep(inside)
-        counts = counts.view(self.rows, size)
-        return counts.flip(-1).cumsum(-1).flip(-1)[:, 1:]
+        return counts.view(self.rows, size)[:, 1:]
 
     def _keep(self, inside: Tensor) -> None:
         """Forget the words that no later digit can bring back."""

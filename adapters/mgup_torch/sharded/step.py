@@ -78,6 +78,7 @@ class Sharding:
         """What this rank sent in the last step."""
         self._parts: dict[Any, Part] = {}
         self._agreement = Agreement()
+        self._agreed: list[tuple[Team, Facts]] = []
 
     def __deepcopy__(self, memo: object) -> Sharding:
         return Sharding(self.prefix)  # process groups are not to be copied
@@ -119,11 +120,23 @@ class Sharding:
                     taken = steps_taken(state.get(p) or {})
                     entry = Entry(name, number, tuple(p.shape), p.grad is not None, taken)
                     teams.setdefault(team.key, (team, []))[1].append(entry)
+        self._agreed = []
         for team, entries in teams.values():
             used = {entry.group for entry in entries}
             theirs = tuple(facts if i in used else {} for i, facts in enumerate(known))
-            with nothing_moved([entry.name for entry in entries]):
-                self._agreement.check(team, Facts(theirs, tuple(entries)))
+            self._compare(team, Facts(theirs, tuple(entries)))
+
+    def agree_again(self, groups: Sequence[Group]) -> None:
+        """As :meth:`agree`, where only learning rates can have changed since."""
+        self.traffic.collectives = self.traffic.bytes = 0
+        agreed, self._agreed = self._agreed, []
+        for team, facts in agreed:
+            self._compare(team, facts.at_rates_of(groups))
+
+    def _compare(self, team: Team, facts: Facts) -> None:
+        with nothing_moved([entry.name for entry in facts.entries]):
+            self._agreement.check(team, facts)
+        self._agreed.append((team, facts))
 
     def settle(
         self, proposals: Iterable[Proposal], *, statistics: bool
@@ -139,12 +152,14 @@ class Sharding:
             the statistics, if there was a decision and they are wanted.
         """
         asking = []
+        scalars: dict[Any, dict[float, Tensor]] = {}
         for given in proposals:
             if is_dtensor(given.param):
                 part = self.part(given.param, self._of(given.group, "stacked_dims"))
                 alone = self._of(given.group, "scope") == "local"
                 here = local(given.param)
-                be = PartBackend(part, compute_dtype(here.dtype), here.device, alone=alone)
+                kind = compute_dtype(here.dtype), here.device
+                be = PartBackend(part, *kind, alone=alone, scalars=scalars.setdefault(kind, {}))
                 if be.asks(given.rule, given.policy, measure=statistics):
                     asking.append((given, be))
         with nothing_moved([given.name for given, _ in asking]):

@@ -22,6 +22,14 @@ class Traffic:
         self.collectives += 1
         self.bytes += x.numel() * x.element_size()
 
+    def __iadd__(self, other: Traffic) -> Traffic:
+        self.collectives += other.collectives
+        self.bytes += other.bytes
+        return self
+
+    def __sub__(self, other: Traffic) -> Traffic:
+        return Traffic(self.collectives - other.collectives, self.bytes - other.bytes)
+
 
 class Team:
     """The ranks that differ from this one only along some dimensions of a mesh.
