@@ -182,14 +182,14 @@ class RuleOptimizer(torch.optim.Optimizer):
         return loss
 
     def _step_eager(self) -> None:
-        if self._fusion.step.repeat(self.state):
+        if self._fusion.step.repeat(
+            self.state, lambda: self._sharding.agree_again(self.param_groups)
+        ):
             return
         self._sharding.agree(self.param_groups, self.state)
         jobs = [job.here() for job in self._gather()]
         self._measured.clear()
-        fused, jobs = self._fusion.divide(
-            jobs, self._sharding.part, measure=self._measure
-        )
+        fused, jobs = self._fusion.divide(jobs, self._sharding.part, measure=self._measure)
         spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
         backends: dict[Any, TorchBackend] = {}
         totals = totals_of(jobs)
@@ -225,7 +225,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 self._run(job, done, move)
         if fused:
             self._run_fused(fused, done)
-            if len(fused) == len(done) and not any(job.whole for job in fused):
+            if len(fused) == len(done):
                 self._fusion.step.remember(self.param_groups, fused)
 
     def _run(self, job: Job, done: list[str], move: Callable[[Job], Statistics | None]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import operator
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from mgup_core import Policy, Rule
 from mgup_core.program import record
 
+from ..sharded.layout import is_dtensor
 from . import table
 
 if TYPE_CHECKING:
@@ -111,16 +113,19 @@ class FusedStep:
 
     def remember(self, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
         """Let :meth:`repeat` do the next step, if it is like this one."""
-        if all(job.param.numel() for job in jobs):
+        if all(job.owner.param.numel() for job in jobs):
             self._last = _Last(groups, jobs, self._used)
 
-    def repeat(self, state: Any) -> bool:
+    def repeat(self, state: Any, agree: Callable[[], None]) -> bool:
         """Step as in the last step, with new gradients and learning rates; False if more changed.
+
+        Args:
+            agree: called before anything is launched.
 
         A step of a large model takes the device a millisecond or two, and looking at everything
         anew would take the host longer.
         """
-        return self._last is not None and self._last.repeat(state)
+        return self._last is not None and self._last.repeat(state, agree)
 
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""
@@ -132,13 +137,13 @@ class _Last:
 
     def __init__(self, groups: Sequence[Group], jobs: Sequence[Job], tables: list[_Table]) -> None:
         self.groups = [(group, list(_settings(group))) for group in groups]
-        stepped = {job.param for job in jobs}
+        stepped = {job.owner.param for job in jobs}
         self.idle = [p for group in groups for p in group["params"] if p not in stepped]
         self.tables = tables
         for one in tables:  # where nothing counts, a rule knows the first step from the others
             one.plan.rows[:, table.T] = 2
 
-    def repeat(self, state: Any) -> bool:
+    def repeat(self, state: Any, agree: Callable[[], None]) -> bool:
         for group, settings in self.groups:
             now = list(_settings(group))
             if len(now) != len(settings):
@@ -152,6 +157,7 @@ class _Last:
         found = [one.addresses(state) for one in self.tables]
         if any(addresses is None for addresses in found):
             return False
+        agree()
         for one, addresses in zip(self.tables, found, strict=True):
             one.refill(addresses)
             one.launch()
@@ -243,16 +249,17 @@ class _Table:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.launches = 0
         self.uploads: list[Tensor] = []
+        self.sent: Any = None  # what a replay of the graph sends to other ranks
 
     # -- what the tables say ----------------------------------------------------------------------
 
     def fill(self, jobs: Sequence[Job]) -> None:
         """Everything that a step needs to know."""
         self.jobs = jobs
-        self.params = [job.param for job in jobs]
-        self.states = [job.state for job in jobs]
+        self.params = [job.owner.param for job in jobs]
+        self.states = [job.owner.state for job in jobs]
         self.arrays = {name: [kept[name] for kept in self.states] for name in self.states[0]}
-        self.shapes = [p.shape for p in self.params]
+        self.shapes = [job.param.shape for job in jobs]
         groups = {id(job.group): job for job in jobs}
         first = list(groups.values())  # of each group
         self.groups = [job.group for job in first]
@@ -276,12 +283,13 @@ class _Table:
         ``None`` if anything but the addresses is not as it was: this runs at every step, so each
         question is asked of all tensors in one go.
         """
-        params = self.params
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in self.params]
         if any(g is None for g in grads):
             return None
+        same = all(map(operator.is_, map(state.get, self.params), self.states))
+        params, grads = _here(self.params), _here(grads)
         same = (
-            all(map(operator.is_, map(state.get, params), self.states))
+            same
             and all(g.dtype is self.dtype and g.layout is torch.strided for g in grads)
             and all(map(Tensor.is_contiguous, grads))
             and all(map(Tensor.is_contiguous, params))
@@ -295,7 +303,7 @@ class _Table:
             if not all(map(operator.is_, [kept.get(name) for kept in self.states], arrays)):
                 return None
             if name != "step":
-                columns.append(arrays)
+                columns.append(_here(arrays))
         found = np.array([list(map(Tensor.data_ptr, column)) for column in columns]).T
         return None if self.aligned and (found & 15).any() else found
 
@@ -334,12 +342,22 @@ class _Table:
                 self.plan.launch()
                 return
             self.launches += 1
-            if self.launches == 2 and self.plan.team is None:  # the first compiled and loaded the kernels
+            team = self.plan.team
+            if self.launches == 2:  # the first compiled and loaded the kernels
+                before = None if team is None else replace(team.traffic)
                 self.graph = _captured(self.plan)
-            if self.graph is None:
+                self.sent = None if team is None else team.traffic - before
+            elif self.graph is None:
                 self.plan.launch()
-            else:
+            elif team is not None:
+                team.traffic += self.sent
+            if self.graph is not None:
                 self.graph.replay()
+
+
+def _here(tensors: list[Tensor]) -> list[Tensor]:
+    """What lies on this rank of tensors, which are all DTensors or none."""
+    return [x._local_tensor for x in tensors] if is_dtensor(tensors[0]) else tensors
 
 
 def _on_device(value: Any) -> bool:

@@ -42,6 +42,7 @@ class Team(Protocol):
 
     number: int
     size: int
+    traffic: Any
 
     def total(self, x: Tensor) -> Tensor: ...
     def greatest(self, x: Tensor) -> Tensor: ...
@@ -130,7 +131,10 @@ class Plan:
         if ranks:
             top = np.array([s.top for s in slices], np.int64)
             share = top / np.maximum(totals, 1)
-            capacity = np.minimum(sizes, np.ceil(sizes * _width(share)).astype(np.int64))
+            expected = np.ceil(sizes * _width(share)).astype(np.int64)
+            # Parts of a small slice guess apart from each other: room for all of them.
+            least = 0 if team is None else SAMPLE
+            capacity = np.minimum(sizes, np.maximum(expected, least))
             self.rows[:, table.K] = top
             self.rows[:, table.CAPACITY] = capacity
             needed = 0
@@ -142,6 +146,8 @@ class Plan:
             count = min(LANES, len(self.batches))
             self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
             self.digits = zeros(n, 1 << rank.DIGIT_BITS.value, dtype=torch.int32)
+        # What all guesses span misses only if all of them do.
+        self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
         self.shape = self.tables.stride(0), self.uniforms.stride(0)
         self.blocked = {
             "BLOCK": BLOCK,
@@ -157,7 +163,8 @@ class Plan:
         if self.ranks:
             rank.bracket[(len(self.rows),)](
                 self.tables, self.records, self.uniforms, *self.shape, SEEN=f.seen, SAMPLE=SAMPLE,
-                CHUNK=CHUNK, DEVIATIONS=DEVIATIONS, num_warps=SAMPLE_WARPS, enable_fp_fusion=False,
+                CHUNK=CHUNK, DEVIATIONS=self.deviations, num_warps=SAMPLE_WARPS,
+                enable_fp_fusion=False,
             )  # fmt: skip
             if self.team is not None:
                 self._share_brackets(self.team)
