@@ -146,7 +146,8 @@ class Recorder:
         array = np.asarray(value, dtype=NUMPY[dtype])
         key = array.tobytes(), array.shape, str(dtype)
         if key not in self._known:
-            text = f"self.constants[{len(self.constants)}]"
+            i = len(self.constants)
+            text = f"c{i}" if dtype == ms.float64 else f"self.constants[{i}]"
             self.constants.append((array, dtype))
             self._known[key] = Symbol(self, text, array.shape, dtype)
         return self._known[key]
@@ -266,11 +267,25 @@ class Recorder:
             inputs: names of the arguments, separated by commas.
             outputs: what the cell returns, as a tuple.
         """
-        head = f"def construct(self, {inputs}):\n"
+        head = f"def construct(self, {inputs}):\n" + self._wide_constants()
         tail = f"    return ({' '.join(f'{x.text},' for x in outputs)})\n"
         construct = _load(head + "".join(line + "\n" for line in self.lines) + tail)
         kind = type("Program", (Program,), {"construct": construct, "__module__": __name__})
         return kind(self.constants, self.parts)
+
+    def _wide_constants(self) -> str:
+        """The float64 constants times 1, each read once.
+
+        MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the graph and
+        after it.
+        """
+        wide = [i for i, (_, dtype) in enumerate(self.constants) if dtype == ms.float64]
+        if not wide:
+            return ""
+        one = len(self.constants)
+        self.constants.append((np.float64(1.0), ms.float64))
+        line = "    c{i} = multiply(self.constants[{i}], self.constants[{one}])\n"
+        return "".join(line.format(i=i, one=one) for i in wide)
 
 
 def _elementwise(operation: str, dtype: Any = None) -> Callable[..., Symbol]:

@@ -173,10 +173,9 @@ def _inputs(xp: Recorder, slots: Sequence[Parameter], lr_dtype: Any) -> tuple[An
     """(w, g, state, t, lr, decay) of one parameter, as symbols."""
     w, *arrays = (xp.symbol(f"slots[{i}]", x.shape, x.dtype) for i, x in enumerate(slots))
     g, t = xp.symbol("g", w.shape, w.dtype), xp.symbol("t", (), ms.int32)
-    if w.dtype == ms.float64:
-        # Times 1: MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the
-        # graph and after it, as coupled decay uses the weights.
-        w = w * 1.0
+    # Times 1: MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the graph
+    # and after it, as coupled decay uses the weights and sums over all parameters the state.
+    w, *arrays = (x * 1.0 if x.dtype == ms.float64 else x for x in (w, *arrays))
     lr, decay = (xp.symbol(name, (), lr_dtype) for name in ("lr", "decay"))
     return w, g, arrays, t, lr, decay
 
