@@ -33,9 +33,9 @@ class AMSGD(Rule):
 
     Experimental: there is no official code. The equations are derived from the paper's model, two
     planes and a proximal term, and agree with a third party's port, whose defaults these are.
-    ``beta`` is 0 where ``d = g``. With ``beta_scope="all"`` the products are those of all parameters
-    together, added up in their order, on which their last bits depend. A parameter at its first
-    step takes no part in them. With ``lam=0`` and a fixed ``beta`` this is SGD with
+    ``beta`` is 0 where ``d = g``. With ``beta_scope="all"`` the products are those of all
+    parameters together, added up in their order, on which their last bits depend. A parameter at
+    its first step takes no part in them. With ``lam=0`` and a fixed ``beta`` this is SGD with
     ``momentum = dampening = beta``.
 
     Args:
