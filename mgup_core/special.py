@@ -57,10 +57,10 @@ def tanh(be: Backend, x: Array) -> Array:
 
 
 def sinh_squared(be: Backend, x: Array, bound: float) -> Array:
-    """``sinh(x)^2``, of any shape, where ``|x| <= bound``, within 8 units in the last place.
+    """``sinh(x)^2``, of any shape, where ``|x| <= bound``.
 
     ``y = x / 2^k``, at most 1, by the series of ``(cosh(2y) - 1) / 2``, then k times
-    ``s <- 4s(1 + s)``.
+    ``s <- 4s(1 + s)``. Within ``4 * max(1, bound)`` units in the last place.
     """
     doublings = max(0, math.ceil(math.log2(bound))) if bound > 0 else 0
     y = be.mul(x, be.scalar(2.0**-doublings))
