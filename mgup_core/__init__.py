@@ -54,6 +54,8 @@ from .rules import fresh_state as fresh_state
 from .scalars import bias_correction as bias_correction
 from .scalars import ema as ema
 from .scalars import inverse_correction as inverse_correction
+from .transforms import SAMGS as SAMGS
+from .transforms import SAMGSState as SAMGSState
 from .update import Statistics as Statistics
 from .update import contribution as contribution
 from .update import update_array as update_array

@@ -32,6 +32,7 @@ from mgup_core import (
 
 from .base import RuleOptimizer as RuleOptimizer
 from .factory import optimizer as optimizer
+from .mkor import MKOR as MKOR
 from .muon import MGUPMuon as MGUPMuon
 from .wrapper import MGUP as MGUP
 
