@@ -213,7 +213,7 @@ class MKOR:
         """
 
         def before(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if args or kwargs.get("closure") is not None:
+            if args[1:] or kwargs.get("closure") is not None:
                 raise ValueError("step got a closure, but MKOR needs the gradients before it.")
             self.precondition()
 
