@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,6 @@ def polynomial(be: Backend, coefficients: Sequence[float], x: Array) -> Array:
     return value
 
 
-@lru_cache(maxsize=2)
 def _fraction(levels: int) -> tuple[list[float], list[float]]:
     """Lambert's ``tanh(x) / x = 1 / (1 + s / (3 + s / (5 + …)))``, ``s = x^2``, as a quotient.
 
@@ -40,20 +38,26 @@ def _fraction(levels: int) -> tuple[list[float], list[float]]:
     return [c / below[0] for c in above], [c / below[0] for c in below]
 
 
+_TANH, _ONE_FROM = (_fraction(17), _fraction(36)), (9.1, 19.1)
+"""In float32 and in float64: to rounding up to where tanh is 1 to rounding."""
+
+
 def tanh(be: Backend, x: Array) -> Array:
     """The hyperbolic tangent, of any shape, within 12 units in the last place and never beyond 1.
 
-    Lambert's continued fraction, up to where tanh is 1 to rounding: ``|x| = 9.1``, or 19.1 in
-    float64. NaN stays.
+    NaN stays.
     """
     xp = be.xp
-    limit, levels = (19.1, 36) if be.host_dtype is np.float64 else (9.1, 17)
-    above, below = _fraction(levels)
-    one, sign = be.scalar(1.0), xp.sign(x)
-    x = xp.where(xp.abs(x) > be.scalar(limit), be.mul(sign, be.scalar(limit)), x)
+    beyond = xp.abs(x) > be.scalar(_ONE_FROM[be.host_dtype is np.float64])
+    value = tanh_inside(be, xp.where(beyond, be.scalar(0.0), x))
+    return xp.where(beyond | (xp.abs(value) > be.scalar(1.0)), xp.sign(x), value)
+
+
+def tanh_inside(be: Backend, x: Array) -> Array:
+    """The same where it is not yet 1: below 9.1, or 19.1 in float64."""
+    above, below = _TANH[be.host_dtype is np.float64]
     square = be.mul(x, x)
-    value = be.div(be.mul(x, polynomial(be, above, square)), polynomial(be, below, square))
-    return xp.where(xp.abs(value) > one, sign, value)
+    return be.div(be.mul(x, polynomial(be, above, square)), polynomial(be, below, square))
 
 
 def sinh_squared(be: Backend, x: Array, bound: float) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 from ..backend import Array, Backend
 from ..checks import check_beta, check_eps, check_range
 from ..scalars import ema, inverse_correction
-from ..special import tanh
+from ..special import tanh_inside
 from .base import Direction, Rule, State
 
 
@@ -34,7 +34,7 @@ class AdEMAMix(Rule):
 
     Args:
         b1, b2, b3: decay rates of the fast momentum, the second moment and the slow momentum, in
-            [0, 1); for a warm-up of b3, 0 < b1 <= b3.
+            [0, 1); for a warm-up of b3, 1e-6 <= b1 <= b3.
         eps: added to the root, >= 0.
         mix: the weight of the slow momentum, >= 0; at 0 this is AdamW.
         mix_warmup, beta3_warmup: steps, >= 0; 0 is no warm-up.
@@ -59,9 +59,9 @@ class AdEMAMix(Rule):
         for name in ("mix_warmup", "beta3_warmup"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a number of steps >= 0.")
-        if self.beta3_warmup and not 0.0 < self.b1 <= self.b3:
+        if self.beta3_warmup and not 1e-6 <= self.b1 <= self.b3:
             raise ValueError(
-                f"b1={self.b1!r} is outside (0, {self.b3!r}]: b3 warms up from there; "
+                f"b1={self.b1!r} is outside [1e-6, {self.b3!r}]: b3 warms up from there; "
                 "beta3_warmup=0 leaves it constant."
             )
 
@@ -100,7 +100,7 @@ class AdEMAMix(Rule):
         first, last = -1.0 / log(self.b1), -1.0 / log(self.b3)
         slope = be.scalar((last - first) / self.beta3_warmup)
         memory = be.scalar(first) + be.mul(slope, be.scalar(t))  # 1 / x, in steps
-        half = tanh(be, be.div(be.scalar(0.5), memory))
+        half = tanh_inside(be, be.div(be.scalar(0.5), memory))
         one = be.scalar(1.0)
         warming = be.scalar(t) < be.scalar(self.beta3_warmup)
         return (
