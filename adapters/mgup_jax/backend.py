@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mgup_core import Backend
+from mgup_core import Backend, Policy, Split, counting_mask
+from mgup_core.counting import cumulative_count
 
-from .selection import select
+from .selection import flattens, select
+from .sharding import Axes, Whole, check_length, decide_in_place
 
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
 
@@ -33,11 +35,14 @@ class JaxBackend(Backend):
     Args:
         dtype: the compute dtype, float32 or float64.
         selection: see :func:`mgup_jax.selection.select`.
+        where: for the leading axes of an array, the axes of the mesh over which the ``shard_map``
+            around the program cuts them.
     """
 
-    def __init__(self, dtype: Any, selection: str = "auto") -> None:
+    def __init__(self, dtype: Any, selection: str = "auto", where: tuple[Axes, ...] = ()) -> None:
         super().__init__(jnp, jnp.dtype(dtype))
         self.selection = selection
+        self.where = where
         self._corrections: dict[float, tuple[Any, Any]] = {}
 
     def scalar(self, value: Any) -> Any:
@@ -68,8 +73,8 @@ class JaxBackend(Backend):
         shape = np.broadcast_shapes(np.shape(a), np.shape(b))
         if shape == () or np.shape(b) != shape:
             # XLA divides by one number for all by multiplying with its reciprocal. It does not
-            # look behind a barrier.
-            b = jnp.broadcast_to(b, shape)
+            # look behind a barrier. The selection lets b follow a into a vmap.
+            b = jnp.where(a == a, b, self.host_dtype(np.nan))
             b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
         return self._fence(a / b)  # (x / y) / z would become x / (y * z)
 
@@ -97,8 +102,42 @@ class JaxBackend(Backend):
         )
         return self.cast(product, self.dtype)
 
+    def decide(self, policy: Policy, scores: Any, stacked_dims: int = 0) -> Split:
+        if scores.size == 0 or (flattens(self.selection) and not any(self.where)):
+            return super().decide(policy, scores, stacked_dims)
+        return decide_in_place(self, policy, scores, stacked_dims, self.where)
+
+    def coordinate(self, whole: Whole) -> Backend:
+        """A backend for rows of one coordinate, the rest of whose slice lies elsewhere."""
+        return _Coordinate(self.dtype, whole)
+
     def rank_mask(self, scores: Any, k: int) -> Any:
+        check_length(scores.shape[-1])
         return select(scores, k, self.selection)
 
     def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
         return lax.fori_loop(0, n, lambda _, value: body(value), carry)
+
+
+class _Coordinate(JaxBackend):
+    def __init__(self, dtype: Any, whole: Whole) -> None:
+        super().__init__(dtype)
+        self.whole = whole
+
+    def length(self, rows: Any) -> int:
+        return self.whole.length
+
+    def count(self, mask: Any) -> Any:
+        return self.whole.add(cumulative_count(jnp, mask, self.whole.length))
+
+    def rank_mask(self, scores: Any, k: int) -> Any:
+        return counting_mask(
+            jnp,
+            scores,
+            k,
+            all_reduce=self.whole.add,
+            index=self.whole.index,
+            total=self.whole.length,
+            sample=self.whole.sample,
+            while_loop=self.whole.while_loop,
+        )

@@ -88,6 +88,7 @@ def mgup_muon(
     tau_min: float = 0.01,
     stacked_dims: Any = 0,
     selection: str = "auto",
+    param_specs: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -124,6 +125,7 @@ def mgup_muon(
         "tau_min": tau_min,
         "stacked_dims": stacked_dims,
         "selection": selection,
+        "param_specs": param_specs,
     }
     muon = {
         "momentum": momentum,

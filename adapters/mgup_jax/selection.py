@@ -24,6 +24,11 @@ def check_selection(selection: Any) -> None:
         raise ValueError(f"selection={selection!r} is none of {', '.join(map(repr, SELECTIONS))}.")
 
 
+def flattens(selection: str) -> bool:
+    """Whether scores may be made rows, since one device holds them."""
+    return selection == "callback" or (selection == "auto" and jax.device_count() == 1)
+
+
 def select(scores: Any, k: int, selection: str = "auto") -> Any:
     """The mask of the k largest in each row of canonical ``scores`` (n, d), bool (n, d).
 
@@ -35,9 +40,7 @@ def select(scores: Any, k: int, selection: str = "auto") -> Any:
     """
     if scores.size == 0:
         return jnp.zeros(scores.shape, bool)
-    if selection == "auto" and jax.device_count() > 1:
-        selection = "graph"  # the scores may be spread over the devices
-    if selection == "graph":
+    if not flattens(selection):
         return graph_mask(scores, k)
     if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":
         return jnp.asarray(partition_mask(np.asarray(scores), k))  # nothing to compile

@@ -15,6 +15,7 @@ from mgup_core.checks import check_rate
 
 from .backend import JaxBackend, is_traced
 from .selection import check_selection
+from .sharding import Axes
 
 Scheduled = Any
 """A number, a 0-d array, or a function of the step count, from 0, that gives either."""
@@ -52,6 +53,7 @@ class Settings:
     tau_min: float = 0.01
     stacked_dims: Any = 0
     selection: str = "auto"
+    param_specs: Any = None
 
     @property
     def decays(self) -> bool:
@@ -104,9 +106,9 @@ class Settings:
         given = {"tau": self.tau, "ties": self.ties, "tau_min": self.tau_min}
         return modes.policy_of(mode, alpha=alpha, gamma=gamma, **given)
 
-    def backend(self, dtype: Any) -> JaxBackend:
-        """The core's operations in a compute dtype."""
-        return JaxBackend(dtype, self.selection)
+    def backend(self, dtype: Any, where: tuple[Axes, ...] = ()) -> JaxBackend:
+        """The core's operations in a compute dtype, on arrays that are cut so."""
+        return JaxBackend(dtype, self.selection, where)
 
 
 def check_params(w: Any) -> None:

@@ -16,6 +16,7 @@ from mgup_core import Rule, contribution, update_array
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
+from .manual import placements
 from .settings import Settings, check_params
 from .sharding import automatic
 from .state import MGUPState, by_leaf, by_name, initial
@@ -44,11 +45,12 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         count = optax.safe_increment(state.count)
         t = count if is_traced(count) else int(count)
 
-        backends = lru_cache(settings.backend)  # one for each dtype
+        cuts = placements(like, grads, stacks, settings.param_specs, treedef, step.policy, rule)
+        backends = lru_cache(settings.backend)  # one for each dtype and placement
 
-        def given(g: Any, w: Any, decays: bool) -> tuple[Any, Any, Any]:
+        def given(g: Any, w: Any, decays: bool, where: Any = ()) -> tuple[Any, Any, Any]:
             """(backend, parameter, decay) of a leaf."""
-            be = backends(compute_dtype((g if w is None else w).dtype))
+            be = backends(compute_dtype((g if w is None else w).dtype), where)
             if rule.reads_parameters or (decays and settings.decays):
                 check_params(w)
             if w is None:  # no rule can read a value from this
@@ -68,10 +70,12 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
 
         totals = sums()
 
-        def move(g: Any, w: Any, own: Any, stacked: int, decays: bool) -> tuple[Any, Any]:
+        def move(
+            g: Any, w: Any, own: Any, stacked: int, decays: bool, where: Any
+        ) -> tuple[Any, Any]:
             if g is None:  # R6
                 return None if w is None else jnp.zeros_like(w), own
-            be, w, decay = given(g, w, decays)
+            be, w, decay = given(g, w, decays, where)
             done = update_array(
                 be,
                 rule,
@@ -88,7 +92,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
             # In the compute dtype, so that optax.apply_updates rounds the sum once (R5).
             return -done.delta, done.state
 
-        jobs = zip(grads, weights, moments, stacks, decayed, strict=True)
+        jobs = zip(grads, weights, moments, stacks, decayed, cuts, strict=True)
         deltas, states = zip(*(move(*job) for job in jobs), strict=True) if grads else ((), ())
         kept = by_name(list(states), state.moments, treedef)
         return treedef.unflatten(deltas), MGUPState(count, kept)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import score
-from mgup_core.rank import slices
 from mgup_core.update import apply_split
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
+from .manual import placements
 from .settings import Scheduled, Settings, check_params
 from .sharding import automatic
 from .state import MGUPState
@@ -43,6 +43,7 @@ def mgup(
     tau_min: float = 0.01,
     stacked_dims: Any = 0,
     selection: str = "auto",
+    param_specs: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Rescale the updates of an optimizer that knows nothing of MGUP.
 
@@ -84,6 +85,7 @@ def mgup(
         tau_min=tau_min,
         stacked_dims=stacked_dims,
         selection=selection,
+        param_specs=param_specs,
     )
     inner = optax.with_extra_args_support(inner)
 
@@ -113,13 +115,15 @@ def mgup(
         stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
         decayed = per_leaf("mask", settings.mask, like, treedef)
 
-        def rescale(g: Any, w: Any, move: Any, stacked: int, decays: bool) -> Any:
-            be = settings.backend(compute_dtype((g if w is None else w).dtype))
+        cuts = placements(like, grads, stacks, settings.param_specs, treedef, step.policy)
+
+        def rescale(g: Any, w: Any, move: Any, stacked: int, decays: bool, where: Any) -> Any:
+            be = settings.backend(compute_dtype((g if w is None else w).dtype), where)
             moved = -be.cast(move, be.dtype)  # learning rate * u
             split = None
             if step.policy is not None:
-                rows = slices(score(moved, be.flush(be.cast(g, be.dtype)), be=be), be.xp, stacked)
-                split = step.policy.decide(be, rows)
+                scores = score(moved, be.flush(be.cast(g, be.dtype)), be=be)
+                split = be.decide(step.policy, scores, stacked)
             delta = apply_split(be, split, be.scalar(1.0), moved)
             if settings.decays and decays:
                 check_params(w)
@@ -127,7 +131,7 @@ def mgup(
                 delta = delta + be.mul(rate, be.cast(w, be.dtype))
             return -delta
 
-        jobs = zip(grads, weights, treedef.flatten_up_to(moves), stacks, decayed, strict=True)
+        jobs = zip(grads, weights, treedef.flatten_up_to(moves), stacks, decayed, cuts, strict=True)
         deltas = treedef.unflatten(rescale(*job) for job in jobs)
         return deltas, MGUPWrapperState(optax.safe_increment(state.count), inner_state)
 
