@@ -133,13 +133,20 @@ class RuleOptimizer(nn.Optimizer):
         t = self.global_step.reshape(())
         corrections = self.corrections(t)
         totals = ()
-        for j in self.coupled:
-            gradient = gradients[self.trained[j]]
-            totals = added(totals, self.steps[j].share(gradient, t, decays[j], corrections))
+        read = ()
+        for j in range(len(self.trained)):
+            if j in self.coupled:
+                gradient = gradients[self.trained[j]]
+                parts = self.steps[j].share(gradient, t, decays[j], corrections)
+                n = len(self.steps[j].share.gives)
+                totals = added(totals, parts[:n])
+                read += (parts[n:],)
+            else:
+                read += ((),)
         for j in range(len(self.trained)):
             gradient = gradients[self.trained[j]]
             given = totals if j in self.coupled else ()
-            self.steps[j](gradient, t, rates[j], decays[j], corrections, given)
+            self.steps[j](gradient, t, rates[j], decays[j], corrections, given, read[j])
         return True
 
 

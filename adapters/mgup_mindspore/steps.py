@@ -93,8 +93,10 @@ class ParameterStep(nn.Cell):
         decay: Tensor,
         corrections: Sequence[Tensor],
         totals: Sequence[Tensor],
+        read: Sequence[Tensor],
     ) -> None:
-        new = self.program(self.slots, g, t, lr, decay, corrections, totals)
+        slots = self.slots if len(read) == 0 else read
+        new = self.program(slots, g, t, lr, decay, corrections, totals)
         for i in range(len(self.slots)):
             assign(self.slots[i], new[i])
 
@@ -106,9 +108,10 @@ class ParameterStep(nn.Cell):
         decay: Tensor,
         corrections: Sequence[Tensor],
         totals: Sequence[Tensor],
+        read: Sequence[Tensor],
     ) -> None:
         if not on_host():
-            self.construct(g, t, lr, decay, corrections, totals)
+            self.construct(g, t, lr, decay, corrections, totals, read)
             return
         w, *arrays = (host_view(x) for x in self.slots)
         rates = (float(x.asnumpy()) for x in (lr, decay))
@@ -128,7 +131,9 @@ class Contribution(nn.Cell):
     """One parameter's part of the sums over all of them, if its rule has any (Rule.totals).
 
     A graph takes in :meth:`construct`; PyNative calls :meth:`__call__`. Arguments as of
-    :class:`ParameterStep`.
+    :class:`ParameterStep`. After the parts comes what was read of the parameter and its state, for
+    the step to use: MindSpore 2.10 keeps as float32 a float64 parameter that is read again after
+    another one's step.
     """
 
     def __init__(
@@ -148,7 +153,8 @@ class Contribution(nn.Cell):
         if settings.rule.couples_parameters:
             parts = _contribution(be, settings, w, g, arrays, t, decay, names)
         self.gives = tuple(parts)
-        self.program = xp.cell("slots, g, t, decay, corrections", list(parts.values()))
+        given = [*parts.values(), w, *arrays] if parts else []
+        self.program = xp.cell("slots, g, t, decay, corrections", given)
 
     def construct(
         self, g: Tensor, t: Tensor, decay: Tensor, corrections: Sequence[Tensor]
