@@ -14,9 +14,9 @@ from .projection import Projected
 
 @dataclass(frozen=True)
 class AdamP(Projected):
-    """AdamP: Heo et al., Slowing Down the Weight Norm Increase in Momentum-based Optimizers, 2020.
+    """AdamP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
 
-    arXiv 2006.08217, in the form of the official code::
+    Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights::
 
         m <- b1*m + (1 - b1)*g
         v <- b2*v + (1 - b2)*g*g

@@ -14,9 +14,9 @@ from .projection import Projected
 
 @dataclass(frozen=True)
 class SGDP(Projected):
-    """SGDP: Heo et al., Slowing Down the Weight Norm Increase in Momentum-based Optimizers, 2020.
+    """SGDP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
 
-    arXiv 2006.08217, in the form of the official code::
+    Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights::
 
         m <- momentum*m + (1 - dampening)*g             (from zero: the first step is damped too)
         p  = m, or g + momentum*m with nesterov
