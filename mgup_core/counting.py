@@ -17,8 +17,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import array_api_compat
 import numpy as np
-from array_api_compat import device
 
 Array = Any
 Reduce = Callable[[Array], Array]
@@ -27,6 +27,14 @@ Loop = Callable[..., Any]
 SAMPLE = 1 << 13
 """How many scores of a row are sorted to guess its threshold."""
 _DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
+
+
+def device(x: Array) -> Any:
+    """Where ``x`` is; ``None`` where it does not say, as under the vmap of JAX 0.6."""
+    try:
+        return array_api_compat.device(x)
+    except AttributeError:
+        return None
 
 
 def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:

@@ -22,6 +22,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mgup_core import Policy, Split
 from mgup_core.counting import stride
 
+try:
+    from jax.sharding import auto_axes
+except ImportError:  # JAX 0.6
+    from jax.experimental.shard import auto_axes
+
 if TYPE_CHECKING:
     from .backend import JaxBackend
 
@@ -107,7 +112,10 @@ def _while_loop(names: frozenset[str], condition: Any, body: Any, carry: Any) ->
 
     def differs(x: Any) -> Any:
         new = tuple(names - varying(x))
-        return lax.pcast(x, new, to="varying") if new else x
+        if not new:
+            return x
+        # The one replaced the other in JAX 0.9.
+        return lax.pcast(x, new, to="varying") if hasattr(lax, "pcast") else lax.pvary(x, new)
 
     return lax.while_loop(condition, body, jax.tree.map(differs, carry))
 
@@ -185,7 +193,7 @@ def automatic(update: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any
         def inside(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
             return update(updates, state, params, **extra)
 
-        return jax.sharding.auto_axes(inside, out_sharding=kept)(updates, state, params)
+        return auto_axes(inside, out_sharding=kept)(updates, state, params)
 
     return wrapped
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mgup_core import Backend, Rule, rules
+from mgup_core import Rule, backend_for, rules
 
 SPECIFIED = ("adamw", "lion", "sgd", "muon")
 CLASSES: dict[str, type[Rule]] = {
@@ -31,8 +31,8 @@ def hyperparameters(name: str) -> dict[str, Any]:
 
 def state_names(name: str) -> tuple[str, ...]:
     """The state arrays of one parameter."""
-    be = Backend(np, np.dtype(np.float32))
-    return tuple(CLASSES[name]().init(be, np.zeros((2, 2), np.float32)))
+    w = np.zeros((2, 2), np.float32)
+    return tuple(CLASSES[name]().init(backend_for(w), w))
 
 
 def trains_vectors(name: str) -> bool:
