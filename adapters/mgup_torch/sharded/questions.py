@@ -178,7 +178,7 @@ def _answer_wholes(team: Team, questions: list[Whole]) -> None:
     """Each tensor's function is computed by one rank, those of a round side by side.
 
     A tensor is gathered by all and then broadcast by its owner, so each of its coordinates is sent
-    to every rank twice; no rank keeps more than one whole tensor and its result.
+    to every rank twice; no rank holds more than two whole tensors at a time.
     """
     largest_first = sorted(questions, key=lambda q: -torch.Size(q.part.shape).numel())
     for start in range(0, len(questions), team.size):

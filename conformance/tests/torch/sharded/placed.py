@@ -259,3 +259,38 @@ def orthogonalised_once(n: int):
     finally:
         Muon._orthogonal = orthogonal
     return len(times)
+
+
+def every_elementwise_rule():
+    """Of the core's, by the names of their classes here; how many."""
+    names = [
+        name
+        for name in dir(mgup_torch)
+        if getattr(getattr(getattr(mgup_torch, name), "rule_class", None), "elementwise", False)
+    ]
+    for name in names:
+        compare((2, 2), "S1 S0", name=name, kind="few", shapes=[(9, 5), (4,)], steps=3)
+    return len(names)
+
+
+def compiled():
+    """A compiled step steps DTensors outside its graph."""
+    torch._dynamo.reset()
+    mesh = mesh_of((2,))
+    (w,), moved = weights([(9, 5)], torch.float32), []
+    for compiling in (False, True):
+        p = place(w, mesh, "S0").requires_grad_()
+        optimizer = mgup_torch.MGUPAdamW([p])
+        step = torch.compile(optimizer.step, backend="eager") if compiling else optimizer.step
+        for i in range(2):
+            p.grad = place(*grads([(9, 5)], torch.float32, "few", i), mesh, "S0")
+            step()
+        moved.append(p.detach().to_local())
+    identical("compiled", *moved)
+
+
+def strided():
+    """Whether this PyTorch can place tensors as these tests want to have them."""
+    x = torch.arange(10.0)
+    mesh = mesh_of((2, 2))
+    return all(torch.equal(place(x, mesh, text).full_tensor(), x) for text in ("T0 S0", "R T0"))

@@ -108,3 +108,12 @@ def test_wrapper(four, options):
 def test_muon_orthogonalises_once(four):
     """Each matrix by one rank, all ranks taking turns."""
     assert four.run("placed.orthogonalised_once", 6) == [2, 2, 1, 1]
+
+
+def test_every_elementwise_rule(four):
+    """A rule says nothing of devices."""
+    assert four.run("placed.every_elementwise_rule")[0] > 4
+
+
+def test_compiled(two):
+    two.run("placed.compiled")
