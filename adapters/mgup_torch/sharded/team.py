@@ -71,6 +71,8 @@ class Team:
         return self._reduce(x, dist.ReduceOp.MAX)
 
     def _reduce(self, x: Tensor, operation: Any) -> Tensor:
+        if x.numel() == 0:  # then it is so on every rank
+            return x
         buffer = x.to(self.device, copy=True).contiguous()  # parameters may be offloaded
         for group in self.groups:
             dist.all_reduce(buffer, operation, group=group)

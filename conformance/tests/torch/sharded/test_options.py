@@ -21,7 +21,7 @@ OPTIONS = {
     "bfloat16, float32 state": {"dtype": "bfloat16", "state_dtype": "float32"},
     "float32, bfloat16 state": {"state_dtype": "bfloat16"},
 }
-STACKED = {"shapes": [(5, 7, 6), (3, 4, 2)], "kind": "few", "stacked_dims": 1}
+STACKED = {"shapes": [(5, 7, 6), (3, 4, 2), (1, 4, 2)], "kind": "few", "stacked_dims": 1}
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
