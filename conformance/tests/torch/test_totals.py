@@ -1,0 +1,53 @@
+"""Sums over all parameters (Rule.totals): one beta for every group, as in the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mgup_core import AMSGD, MGUP, Optimizer
+from mgup_torch import MGUPAMSGD
+
+SHAPES = ((4, 6), (5,), (3, 2, 2))
+
+
+def run(parameters, optimizer, grads):
+    for one in grads:
+        for p, g in zip(parameters, one, strict=True):
+            p.grad = None if g is None else torch.from_numpy(g.copy())
+        optimizer.step()
+    return [p.detach().numpy() for p in parameters]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_groups_share_one_beta(dtype):
+    """However they are grouped; a parameter without a gradient takes no part (R6)."""
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal(shape).astype(dtype) for shape in SHAPES]
+    grads = [[rng.standard_normal(shape).astype(dtype) for shape in SHAPES] for _ in range(5)]
+    grads[2][1] = None
+    reference = Optimizer(AMSGD(), MGUP(), lr=0.1, weight_decay=0.1)
+    expected, state = start, reference.init(start)
+    for one in grads:
+        expected, state = reference.step(expected, one, state)
+    for split in (0, 1, 2):
+        parameters = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start]
+        groups = [{"params": part} for part in (parameters[:split], parameters[split:]) if part]
+        ours = run(parameters, MGUPAMSGD(groups, lr=0.1, weight_decay=0.1), grads)
+        for one, other in zip(expected, ours, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_group_with_a_beta_of_its_own_takes_no_part():
+    """beta_scope is a group's: the others step as they do without it."""
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal(shape) for shape in SHAPES]
+    grads = [[rng.standard_normal(shape) for shape in SHAPES] for _ in range(4)]
+    apart = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start]
+    groups = [{"params": apart[:1], "beta_scope": "tensor"}, {"params": apart[1:]}]
+    ours = run(apart, MGUPAMSGD(groups), grads)
+    alone = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start[1:]]
+    theirs = run(alone, MGUPAMSGD(alone), [one[1:] for one in grads])
+    for one, other in zip(ours[1:], theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
