@@ -1,10 +1,15 @@
 """The rules that mgup_core ports beyond the specification, as plain data.
 
-They have no clause of their own: a case of theirs cites what holds of every rule.
+They have no clause of their own: a case of theirs cites what holds of every rule. A rule that is in
+no library is checked likewise when the environment names it: ``MGUP_CONFORMANCE_RULES`` holds
+``package.module:Class``, several with commas between them.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -12,13 +17,25 @@ import numpy as np
 
 from mgup_core import Rule, backend_for, rules
 
+OWN = "MGUP_CONFORMANCE_RULES"
+
+
+def _own() -> Iterator[type[Rule]]:
+    for path in filter(None, os.environ.get(OWN, "").split(",")):
+        module, _, name = path.strip().partition(":")
+        kind = getattr(importlib.import_module(module), name, None)
+        if not (isinstance(kind, type) and issubclass(kind, Rule)):
+            raise ValueError(f"{OWN}: {path!r} names no rule; give it as package.module:Class.")
+        yield kind
+
+
 SPECIFIED = ("adamw", "lion", "sgd", "muon")
 CLASSES: dict[str, type[Rule]] = {
     name.lower(): kind
     for name, kind in vars(rules).items()
     if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule
-}
-"""All rules of the core, by their names in the suite."""
+} | {kind.__name__.lower(): kind for kind in _own()}
+"""All rules of the core, and those that the environment names, by their names in the suite."""
 PORTED = tuple(sorted(CLASSES.keys() - set(SPECIFIED)))
 
 

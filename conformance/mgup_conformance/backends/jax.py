@@ -20,6 +20,7 @@ from mgup_core.rank import slices
 from mgup_jax import MuonDimensionNumbers
 from mgup_jax.backend import JaxBackend, compute_dtype
 
+from ..ports import CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec
 from .core import make_policy
 
@@ -44,7 +45,7 @@ def make_optimizer(
     if kind == "muon":  # the cases' rows are the first axis
         rule["muon_weight_dimension_numbers"] = [MuonDimensionNumbers(1, 0)] * len(stacked_dims)
     make: Callable[..., optax.GradientTransformationExtraArgs]
-    make = getattr(mgup_jax, f"mgup_{kind}")
+    make = getattr(mgup_jax, f"mgup_{kind}", None) or mgup_jax.transformation(CLASSES[kind])
     return make(
         lr,
         weight_decay=spec["weight_decay"],

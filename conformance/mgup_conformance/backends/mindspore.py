@@ -47,7 +47,9 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> mgup_mindspor
     kind, mode = rule.pop("name"), MODES.get(policy.pop("name"), "off")
     rule = {re.sub(r"^b(\d)$", r"beta\1", name): value for name, value in rule.items()}
     same = spec["state_dtype"] == spec["dtype"]
-    kind_of: Any = getattr(mgup_mindspore, f"MGUP{CLASSES[kind].__name__}")
+    rule_class = CLASSES[kind]
+    kind_of: Any = getattr(mgup_mindspore, f"MGUP{rule_class.__name__}", None)
+    kind_of = kind_of or mgup_mindspore.optimizer(rule_class)
     with warnings.catch_warnings():
         # Told to the user once per parameter (P3); the cases damp whole slices on purpose.
         warnings.filterwarnings("ignore", message=".*none is selected")

@@ -59,7 +59,9 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> torch.optim.O
         "state_dtype": None if spec["state_dtype"] == spec["dtype"] else state_dtype,
         **policy,
     }
-    kind_of: Any = getattr(mgup_torch, f"MGUP{CLASSES[kind].__name__}")
+    rule_class = CLASSES[kind]
+    kind_of: Any = getattr(mgup_torch, f"MGUP{rule_class.__name__}", None)
+    kind_of = kind_of or mgup_torch.optimizer(rule_class)
     return kind_of(groups, **common, **rule)  # type: ignore[no-any-return]
 
 
