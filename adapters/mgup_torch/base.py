@@ -43,11 +43,11 @@ from .sharded import (
     Proposal,
     Sharding,
     Traffic,
-    check_gradient_placement,
     check_placement,
     check_rule,
     is_dtensor,
     local,
+    placed_gradient,
 )
 
 _LEAST_SPARE = 1 << 21
@@ -266,15 +266,15 @@ class RuleOptimizer(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
-                check_gradient_placement(name, p)
-                check_gradient(name, p, p.grad)
+                grad = placed_gradient(name, p)
+                check_gradient(name, p, grad)
                 state = self.state.get(p) or self._fresh_state(rule, group, p)
                 t: Any = 2 if self.state.get(p) else 1
                 if rule.counts_steps:
                     step = state["step"]
                     t = int(step) + 1 if step.device.type == "cpu" else step
                 # Autograd's symbolic zeros have no storage to read.
-                grad = torch.zeros_like(p) if p.grad._is_zerotensor() else p.grad
+                grad = torch.zeros_like(p) if grad._is_zerotensor() else grad
                 jobs.append(Job(name, p, grad, state, t, rule, policy, group))
         for job in jobs:
             if job.param not in self._warned and all_damped(job.policy, job.param, job.group):

@@ -11,7 +11,7 @@ from torch import Tensor
 from .groups import Group
 from .jobs import Job
 from .kernels import FusedStep, refusal, unavailable
-from .sharded import Part
+from .sharded import Part, is_partial
 
 
 @functools.cache
@@ -64,6 +64,8 @@ class Fusion:
             if how == "reference" or (how == "auto" and job.param.device.type != "cuda"):
                 others.append(job)
                 continue
+            if is_partial(job.owner.param.grad):
+                reason = reason or "its gradient is partial, and summed anew at every step"
             if job.whole is not None and job.group["scope"] == "global":
                 part = part_of(job.whole.param, job.group["stacked_dims"])
                 job = job._replace(team=part.rankers, total=part.length)

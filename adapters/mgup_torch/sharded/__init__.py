@@ -9,7 +9,9 @@ from .layout import check_gradient_placement as check_gradient_placement
 from .layout import check_placement as check_placement
 from .layout import check_same_placement as check_same_placement
 from .layout import is_dtensor as is_dtensor
+from .layout import is_partial as is_partial
 from .layout import local as local
+from .layout import placed_gradient as placed_gradient
 from .questions import PartBackend as PartBackend
 from .step import Proposal as Proposal
 from .step import Sharding as Sharding

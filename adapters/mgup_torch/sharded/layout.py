@@ -83,6 +83,28 @@ def check_gradient_placement(name: str, p: Tensor) -> None:
     )
 
 
+def placed_gradient(name: str, p: Tensor) -> Tensor:
+    """The gradient, placed as its parameter: a partial one, whose value is a sum, is summed.
+
+    Tensor parallelism leaves such gradients of weights that it replicates.
+
+    Raises:
+        ValueError: for any other that lies elsewhere.
+    """
+    g = p.grad
+    if is_dtensor(p) and is_dtensor(g) and p.device_mesh == g.device_mesh:
+        pairs = list(zip(g.placements, p.placements, strict=True))
+        if is_partial(g) and all(have == want or have.is_partial() for have, want in pairs):
+            return g.redistribute(placements=p.placements)
+    check_gradient_placement(name, p)
+    return g
+
+
+def is_partial(g: Any) -> bool:
+    """Whether this is a DTensor whose parts are yet to be summed."""
+    return is_dtensor(g) and any(placement.is_partial() for placement in g.placements)
+
+
 class Part:
     """One rank's part of the DTensors of one layout.
 

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from support import array
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.placement_types import _StridedShard
 
@@ -294,3 +294,18 @@ def strided():
     x = torch.arange(10.0)
     mesh = mesh_of((2, 2))
     return all(torch.equal(place(x, mesh, text).full_tensor(), x) for text in ("T0 S0", "R T0"))
+
+
+def partial(placements: str):
+    """Gradients whose parts are yet to be summed, as tensor parallelism leaves some."""
+    mesh = mesh_of((2,))
+    (w,) = weights([(9, 5)], torch.float32)
+    plain, there = w.clone().requires_grad_(), place(w, mesh, placements).requires_grad_()
+    one, other = mgup_torch.MGUPAdamW([plain]), mgup_torch.MGUPAdamW([there])
+    for step in range(2):
+        parts = grads([(9, 5)] * 2, torch.float32, "few", step)
+        plain.grad = parts[0] + parts[1]
+        there.grad = DTensor.from_local(parts[dist.get_rank()], mesh, [Partial()])
+        one.step()
+        other.step()
+        identical(f"step {step + 1}", place(plain, mesh, placements).to_local(), there.to_local())

@@ -76,11 +76,11 @@ def test_alone(two):
 def test_traffic(four, mesh, placements, levels):
     """At most 64 KB a parameter, whatever its size, and no more collectives for more parameters.
 
-    The shapes of a thousand and of a million coordinates differ only in the digits of an index.
+    Those of a thousand coordinates and of a hundred thousand differ only in the digits of an index.
     """
     sent = [
         four.run("placed.traffic", mesh, placements, shapes)[0]
-        for shapes in ([(32, 32)], [(32, 32)] * 20, [(1024, 1024)] * 2)
+        for shapes in ([(32, 32)], [(32, 32)] * 20, [(300, 300)] * 2)
     ]
     (few, small), (many, larger), (most, large) = sent
     agreement, round_ = 16 * levels, 255 * 8 * levels
@@ -117,3 +117,9 @@ def test_every_elementwise_rule(four):
 
 def test_compiled(two):
     two.run("placed.compiled")
+
+
+@pytest.mark.parametrize("placements", ["R", "S0", "S1"])
+def test_partial_gradients(two, placements):
+    """They are summed first: that is their value."""
+    two.run("placed.partial", placements)
