@@ -40,6 +40,7 @@ class RuleOptimizer(nn.Optimizer):
         loss_scale: float,
         settings: Group,
     ) -> None:
+        _refuse_parallel_optimizer()
         defaults = {**MGUP_DEFAULTS, **settings, "lr": learning_rate, "weight_decay": weight_decay}
         theirs, groups = as_groups(params, defaults)
         rules = {name: self._rule(group) for name, group in groups.items()}
@@ -175,6 +176,16 @@ def check_gradients(names: Any, parameters: Any, gradients: Any) -> None:
                 f"the gradient of parameter {names[i]} is {gradients[i].dtype}, but the "
                 f"parameter is {parameters[i].dtype}: they must agree."
             )
+
+
+def _refuse_parallel_optimizer() -> None:
+    """Parameters in parts, one on each device, would be ranked part by part."""
+    if ms.get_auto_parallel_context("enable_parallel_optimizer"):
+        raise ValueError(
+            "enable_parallel_optimizer=True splits parameters over devices, and MGUP ranks whole "
+            "ones: switch it off, with ms.set_auto_parallel_context(enable_parallel_optimizer="
+            "False). Data parallelism without it gives the same bits on every device."
+        )
 
 
 def _parameters(theirs: list[Any]) -> list[Parameter]:
