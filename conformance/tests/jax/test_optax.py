@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax import lax
+from jax import export, lax
 
 import mgup_core as core
 from mgup_conformance.compare import check_identical
@@ -165,10 +165,10 @@ def test_mask_of_the_decay():
 
 
 def test_vmap_over_replicas():
-    """Each replica as if it were alone, by callback and by graph."""
+    """Each replica as if it were alone, by callback and by graph, and where it divides a count."""
     params = {"w": jnp.asarray(tree({"w": (3, 6, 5)})["w"])}
-    for selection in ("callback", "graph"):
-        optimizer = mgup_adamw(1e-2, selection=selection)
+    for how in ({"selection": "callback"}, {"selection": "graph"}, {"mode": "adaptive"}):
+        optimizer = mgup_adamw(1e-2, **how)
         step = step_of(optimizer)
         state = jax.vmap(optimizer.init)(params)
         together, _ = jax.jit(jax.vmap(step))(params, state, params)
@@ -210,7 +210,7 @@ def test_export():
     optimizer = mgup_adamw(1e-2, selection="graph")
     params = arrays()
     state, step = optimizer.init(params), jax.jit(step_of(optimizer))
-    exported = jax.export.export(jax.jit(lambda w, g: step(w, state, g)[0]))(params, params)
+    exported = export.export(jax.jit(lambda w, g: step(w, state, g)[0]))(params, params)
     same(step(params, state, params)[0], exported.call(params, params))
 
 
