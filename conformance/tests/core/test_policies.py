@@ -52,7 +52,7 @@ def test_score_is_the_product_in_the_compute_dtype():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_score_is_canonical(dtype):
     """P2, and the docstring of score: -0 and what is tiny are +0; NaN stays."""
-    tiny = 2 * np.finfo(dtype).tiny
+    tiny = dtype(2 * np.finfo(dtype).tiny)  # NumPy 1 would promote it
     s = np.array([-0.0, np.nextafter(tiny, dtype(0)), -tiny, NAN, -INF], dtype)
     out = score(s, np.ones(5, dtype))
     np.testing.assert_array_equal(out, np.array([0, 0, -tiny, NAN, -INF], dtype))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from array_api_compat import numpy as array_api
 
 import mgup_core as core
 from mgup_core.blocks import BlockStep
@@ -37,7 +38,7 @@ def test_the_bits_of_the_whole_step(rule):
     for t in range(1, 4):
         g = rng.standard_normal(w.size).astype(np.float32)
         params, state = optimizer.step(params, [g], state)
-        be = core.NumPyBackend(np, np.float32)
+        be = core.NumPyBackend(array_api, np.float32)
         options = {"lr": 0.1, "weight_decay": 0.1, "spare": 1 << 16}
         BlockStep(be, rule, core.MGUP(), w, g, kept, t, **options).run()
         assert w.tobytes() == params[0].tobytes()
@@ -53,6 +54,6 @@ def test_a_rule_that_asks_for_a_value_is_told_so():
             return super().direction(be, g, w, state, t)
 
     w = np.ones(10, np.float32)
-    be = core.NumPyBackend(np, np.float32)
+    be = core.NumPyBackend(array_api, np.float32)
     with pytest.raises(TypeError, match="asked for the value of an array"):
         BlockStep(be, Curious(), core.MGUP(), w, w, {"exp_avg": w}, 1, lr=0.1)

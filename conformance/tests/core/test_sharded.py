@@ -11,6 +11,7 @@ import array_api_strict as xps
 import numpy as np
 import pytest
 import torch
+from array_api_compat import numpy as array_api
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -75,7 +76,7 @@ def test_shards_select_what_the_whole_selects(case, data):
     owner = np.array(data.draw(st.lists(st.integers(0, 2), min_size=d, max_size=d)))
     index = [np.flatnonzero(owner == i).astype(np.int32) for i in range(3)]
     devices = Devices(3)
-    masks = devices.run(np, [scores[:, at] for at in index], index, k, d)
+    masks = devices.run(array_api, [scores[:, at] for at in index], index, k, d)
     together = np.zeros(scores.shape, bool)
     for at, mask in zip(index, masks, strict=True):
         together[:, at] = mask
@@ -101,7 +102,7 @@ def test_shards_strictly():
 def test_counts_of_a_huge_row_do_not_overflow():
     """A row of 2^32 elements over 2^30 devices, all equal: int32 counts would wrap around."""
     copies = 2**30
-    xp = types.SimpleNamespace(**vars(np))
+    xp = types.SimpleNamespace(**vars(array_api))
     # NumPy widens what it sums; JAX, for one, does not.
     xp.sum = lambda x, axis, keepdims: np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
     dtypes = set()
@@ -124,7 +125,7 @@ def test_counts_of_a_huge_row_do_not_overflow():
 def test_sharing_needs_the_index():
     """The message names what is missing."""
     with pytest.raises(ValueError, match="`index` and `total`"):
-        counting_mask(np, np.zeros((1, 2)), 1, all_reduce=lambda counts: counts)
+        counting_mask(array_api, np.zeros((1, 2)), 1, all_reduce=lambda counts: counts)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -157,7 +158,7 @@ def test_a_loop_of_the_caller():
         return carry
 
     scores = np.array([[1.0, 3.0, 2.0]])
-    assert counting_mask(np, scores, 1, loop=loop).tolist() == [[False, True, False]]
+    assert counting_mask(array_api, scores, 1, loop=loop).tolist() == [[False, True, False]]
     assert turns == [65]
 
 
@@ -181,6 +182,6 @@ def test_guesses_change_no_mask(pattern, dtype, monkeypatch):
         scores = be.flush(scores[None], be.tiny_score)
         for k in {0, 1, d // 2, d - 1, d}:
             with np.errstate(all="ignore"):
-                mask = counting_mask(np, scores, k, while_loop=while_loop)
+                mask = counting_mask(array_api, scores, k, while_loop=while_loop)
             np.testing.assert_array_equal(mask, oracle_mask(scores, k))
     assert max(turns) <= 3 * (33 if dtype is np.float32 else 65)
