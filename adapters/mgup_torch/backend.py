@@ -74,10 +74,9 @@ class TorchBackend(Backend):
         return super().total(x, axis)
 
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
-        if dtype is None:
+        if dtype != "bfloat16":  # float32 is the compute dtype, or narrower than it need be
             return torch.matmul(a, b)
-        narrow = getattr(torch, dtype)
-        return torch.matmul(a.to(narrow), b.to(narrow)).to(self.dtype)
+        return torch.matmul(a.to(torch.bfloat16), b.to(torch.bfloat16)).to(self.dtype)
 
     def flush(self, x: Tensor, below: float | None = None) -> Tensor:
         below = self.tiny_moment if below is None else below

@@ -1,0 +1,82 @@
+"""mkdocs hook: the table of all rules, from the rules themselves and the times of a benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgup_core import Backend, Rule, rules
+
+MARK = "<!-- table -->"
+SPECIFIED = ("AdamW", "Lion", "SGD", "Muon")
+PAGES = {
+    "AMAdamW": "adaptive_memory", "AMSGD": "adaptive_memory", "AdaBelief": "adabelief",
+    "AdamP": "adamp", "Adan": "adan", "AdEMAMix": "ademamix", "AnchoredSGD": "anchored_sgd",
+    "AuON": "auon", "DeltaMomentum": "delta_momentum", "FISMO": "fismo",
+    "HybridAuON": "hybrid_auon", "LionK": "lion_k", "M3": "m3", "NAMO": "namo", "NAMOD": "namo",
+    "SCALE": "scale", "SGDP": "adamp", "SGDSaI": "sgd_sai", "Signum": "signum",
+}  # fmt: skip
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the table where a page asks for it."""
+    return markdown.replace(MARK, table()) if MARK in markdown else markdown
+
+
+def table() -> str:
+    """A Markdown table with one line for each rule."""
+    speed = json.loads(Path(__file__).with_name("speed.json").read_text(encoding="utf-8"))
+    kinds = [
+        kind
+        for kind in vars(rules).values()
+        if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule
+    ]
+    kinds.sort(key=lambda kind: (kind.__name__ not in SPECIFIED, kind.__name__.lower()))
+    head = (
+        "| rule | works on | state of an m × n parameter | across frameworks | confirmed "
+        f"| time of a step |\n| --- | --- | --- | --- | --- | ---: |\n"
+    )
+    return head + "\n".join(_line(kind, speed["ratios"]) for kind in kinds) + f"\n\n{_note(speed)}"
+
+
+def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
+    name = kind.__name__
+    title = f"[{name}]({PAGES[name]}.md)" if name in PAGES else f"[{name}](../spec.md)"
+    cells = (
+        title,
+        _kind(kind),
+        _state(kind()),
+        "identical" if kind.identical else "bounded",
+        "experimental" if kind.experimental else "yes",
+        f"{ratios[name]:.1f}" if name in ratios else "",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _kind(kind: type[Rule]) -> str:
+    if kind.elementwise:
+        return "single coordinates"
+    return "rows or whole tensors" if kind.identical else "matrices"
+
+
+def _state(rule: Rule) -> str:
+    """What is kept, in words of m and n, from the state of a 2 x 3 parameter."""
+    words = {(2, 3): "mn", (2, 2): "m²", (3, 3): "n²", (2, 1): "m", (2,): "m", (1, 3): "n",
+             (3,): "n", (): "1", (1, 1): "1"}  # fmt: skip
+    state = rule.init(Backend(np, np.dtype(np.float32)), np.zeros((2, 3), np.float32))
+    counts: dict[str, int] = {}
+    for x in state.values():
+        counts[words[x.shape]] = counts.get(words[x.shape], 0) + 1
+    return " + ".join(f"{n if n > 1 else ''}{word}" for word, n in counts.items()) or "none"
+
+
+def _note(speed: dict[str, Any]) -> str:
+    return (
+        f"Time of an MGUP step beside MGUP-AdamW's, PyTorch on the CPU, {speed['shapes']}, "
+        f"{speed['date']}, {speed['versions']}: medians of turns in one process "
+        "(`python conformance/benchmarks/rules_cpu.py`). Rules of single coordinates go block by "
+        "block through the cache; the others work on whole tensors, operation by operation."
+    )

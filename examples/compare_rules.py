@@ -1,0 +1,231 @@
+"""Train the small language model under several optimizers, each with and without MGUP.
+
+    python examples/compare_rules.py --rules AdamW,Lion --steps 100 --seeds 1
+    python examples/compare_rules.py --device cuda --jobs 8
+
+Every optimizer gets the same grid of learning rates, from its own lowest upward in powers of two,
+the same batches and the same budget, with and without MGUP. A learning rate's number is the
+held-out loss at the end, averaged over the seeds; a line of the table is the best learning rate's.
+Rules of matrices train the blocks' matrices, and AdamW the rest. Writes compare.csv, compare.md and
+compare.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import itertools
+import multiprocessing
+import statistics
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.progress import track
+from torch.nn import functional as F
+
+import mgup_torch
+from lm.data import Corpus, fixed_batches, load_corpus, random_batches, standard_library
+from lm.recipes import schedule
+from lm.torch_trainer import GPT
+from lm.trainer import initial_weights
+from train_lm import make_parser, make_settings
+
+LOWEST = {
+    "AdamW": 5e-4, "Adan": 2e-3, "AdaBelief": 2e-3, "AdEMAMix": 5e-4, "AdamP": 5e-4,
+    "Lion": 2.5e-4, "SCALE": 5e-4, "NAMO": 2e-3,
+}  # fmt: skip
+FACTORS = (1, 2, 4, 8, 16, 32)
+MATRIX_RULES = ("SCALE", "NAMO")
+WEIGHT_DECAY = 0.1
+HELD_OUT_BATCHES = 16
+
+
+class Run(NamedTuple):
+    """One training run: what varies."""
+
+    rule: str
+    mode: str
+    """MGUP's, or "off"."""
+    lr: float
+    seed: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse(arguments)
+    runs = [
+        Run(rule, mode, LOWEST[rule] * factor, seed)
+        for rule, mode, factor, seed in itertools.product(
+            args.rules, ("off", "rank"), FACTORS, args.seeds
+        )
+    ]
+    # Short runs beside long ones: a rule's own speed does not leave the others waiting.
+    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+        found = pool.imap(_train, [(run, args) for run in runs])
+        losses = dict(zip(runs, track(found, "training", len(runs)), strict=True))
+    args.out.mkdir(parents=True, exist_ok=True)
+    with (args.out / "compare.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*Run._fields, "held_out_loss"])
+        writer.writerows([*run, f"{loss:.4f}"] for run, loss in losses.items())
+    text = table(losses, args.rules)
+    (args.out / "compare.md").write_text(text, encoding="utf-8")
+    draw(losses, args.rules, args.out / "compare.png")
+    print(text)
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rules", default=",".join(LOWEST), help="comma-separated")
+    parser.add_argument("--seeds", default="1,2,3", help="comma-separated (default 1,2,3)")
+    parser.add_argument("--steps", type=int, default=400, help="of each run (default 400)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="FOLDER")
+    args = parser.parse_args(arguments)
+    args.rules = args.rules.split(",")
+    if unknown := set(args.rules) - LOWEST.keys():
+        parser.error(f"unknown rules {sorted(unknown)}; there are {', '.join(LOWEST)}")
+    args.seeds = [int(seed) for seed in args.seeds.split(",")]
+    return args
+
+
+# -- one run -----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _corpus(context: int) -> Corpus:
+    return load_corpus(standard_library(), context)
+
+
+def _train(task: tuple[Run, argparse.Namespace]) -> float:
+    """The held-out loss at the end of a run."""
+    run, args = task
+    torch.set_num_threads(1)
+    defaults = make_settings(make_parser().parse_args([]))
+    settings = dataclasses.replace(
+        defaults, seed=run.seed, steps=args.steps, warmup=args.steps // 10
+    )
+    corpus = _corpus(settings.context)
+    model = GPT(settings)
+    weights = initial_weights(settings)
+    model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+    model.to(args.device)
+    optimizers = make_optimizers(run, model)
+    schedulers = [
+        torch.optim.lr_scheduler.LambdaLR(
+            one, lambda step: schedule(step, settings.steps, settings.warmup)
+        )
+        for one in optimizers
+    ]
+
+    def loss_of(batch: Iterable[object]) -> torch.Tensor:
+        tokens, targets = (torch.from_numpy(part).to(args.device) for part in batch)
+        return F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten())
+
+    batches = random_batches(corpus.train, 16, settings.context, run.seed)
+    for batch in itertools.islice(batches, args.steps):
+        model.zero_grad()
+        loss_of(batch).backward()
+        for one in optimizers:
+            one.step()
+        for one in schedulers:
+            one.step()
+    held_out = fixed_batches(corpus.held_out, HELD_OUT_BATCHES, 16, settings.context)
+    with torch.no_grad():
+        return statistics.fmean(loss_of(batch).item() for batch in held_out)
+
+
+def make_optimizers(run: Run, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
+    """The rule on what it trains, and AdamW with the same MGUP on the rest."""
+    kind = getattr(mgup_torch, f"MGUP{run.rule}")
+    common = {"lr": run.lr, "weight_decay": WEIGHT_DECAY, "mode": run.mode}
+    if run.rule == "Lion":
+        common["weight_decay"] *= 10  # its learning rate is a tenth, and the decay is their product
+    if run.rule not in MATRIX_RULES:
+        return [kind(model.parameters(), **common)]
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if all(p is not q for q in matrices)]
+    return [kind(matrices, **common), mgup_torch.MGUPAdamW(others, **common)]
+
+
+# -- what came out -------------------------------------------------------------------------------
+
+
+class Best(NamedTuple):
+    """The learning rate that did best, and the held-out losses of its seeds."""
+
+    lr: float
+    losses: list[float]
+    at_the_edge: bool
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.losses)
+
+    @property
+    def spread(self) -> float:
+        return statistics.stdev(self.losses) if len(self.losses) > 1 else 0.0
+
+
+def best(losses: dict[Run, float], rule: str, mode: str) -> Best:
+    rates: dict[float, list[float]] = {}
+    for run, loss in losses.items():
+        if (run.rule, run.mode) == (rule, mode):
+            rates.setdefault(run.lr, []).append(loss if loss == loss else float("inf"))
+    lr = min(rates, key=lambda rate: statistics.fmean(rates[rate]))
+    return Best(lr, rates[lr], lr in (min(rates), max(rates)))
+
+
+def table(losses: dict[Run, float], rules: Sequence[str]) -> str:
+    """Markdown: held-out loss at the best learning rate, mean ± standard deviation of the seeds."""
+    lines = [
+        "| rule | alone | best lr | with MGUP | best lr | difference |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for rule in rules:
+        alone, mgup = (best(losses, rule, mode) for mode in ("off", "rank"))
+        cells = [
+            f"{one.mean:.3f} ± {one.spread:.3f} | {one.lr:.2g}{'*' * one.at_the_edge}"
+            for one in (alone, mgup)
+        ]
+        lines.append(f"| {rule} | {' | '.join(cells)} | {mgup.mean - alone.mean:+.3f} |")
+    return "\n".join([*lines, "", "\\* at the edge of the grid", ""])
+
+
+def draw(losses: dict[Run, float], rules: Sequence[str], path: Path) -> None:
+    """Each rule's best, every seed a dot."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 0.55 * len(rules) + 1.4), layout="constrained")
+    for mode, label, colour, shift in (
+        ("off", "alone", "#7a7a7a", 0.13),
+        ("rank", "with MGUP", "#c2410c", -0.13),
+    ):
+        found = [best(losses, rule, mode) for rule in rules]
+        places = [len(rules) - 1 - i + shift for i in range(len(rules))]
+        for one, place in zip(found, places, strict=True):
+            axes.plot(one.losses, [place] * len(one.losses), "o", color=colour, ms=4, alpha=0.6)
+        means = [one.mean for one in found]
+        axes.plot(means, places, "|", color=colour, ms=16, mew=2.5, label=label)
+    axes.set_yticks(range(len(rules)), list(reversed(rules)))
+    axes.set_xlabel("held-out loss at the best learning rate (dots: seeds, bars: means)")
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="best", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", message=".*none is selected")
+    sys.exit(main())
