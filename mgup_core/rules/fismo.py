@@ -56,12 +56,13 @@ class FISMO(MatrixRule):
     Experimental: three second-hand accounts agree on this, and none gives the defaults, which are
     this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
     eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
-    coordinates, so that ``M * g`` would mix two spaces. It holds matrix products: unlike Muon's,
+    coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
     masks may differ between backends where scores differ by a rounding.
 
     Args:
         b1, b2: decay rates of the momentum and of the factors, in [0, 1).
-        damping: >= 0, of the factors, which it keeps invertible.
+        damping: >= 0, of the factors, which it keeps invertible where gradients have entries below
+            1 or so: it is relative to P and Q, not to L and R.
         ns_coefficients, ns_steps, ns_dtype: of the polar factor; see :class:`mgup_core.Muon`.
         root_steps: of the inverse roots, in [1, 99].
 
@@ -129,11 +130,11 @@ class FISMO(MatrixRule):
 
         def mean_of_diagonal(x: Array) -> Array:
             trace = be.total(be.total(be.mul(x, eye), -1), -2)
-            return be.mul(trace, be.scalar(1.0 / n))
+            return be.mul(trace, be.scalar(1.0 / max(n, 1)))
 
         square = be.matmul(half, be.xp.matrix_transpose(half))
         damped = be.mul(be.mul(be.scalar(self.damping), mean_of_diagonal(old)), eye)
-        new = ema(be, old, be.mul(square, be.scalar(1.0 / k)) + damped, self.b2)
+        new = ema(be, old, be.mul(square, be.scalar(1.0 / max(k, 1))) + damped, self.b2)
         new = be.div(new, mean_of_diagonal(new))
         return be.mul(be.scalar(0.5), new + be.xp.matrix_transpose(new))
 

@@ -111,6 +111,13 @@ def test_a_stack_is_its_matrices():
     np.testing.assert_allclose(stacked[0], np.stack(apart), rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (2, 0, 3)])
+def test_nothing_to_train_is_no_op(shape):
+    """R6."""
+    (w,), _ = follow(FISMO(), [np.ones(shape)], [[np.ones(shape)]], MGUP())
+    assert w.shape == shape
+
+
 def test_the_mask_is_that_of_the_coloured_momentum():
     """a = P^-1/2 M Q^-1/2, in the gradient's own coordinates."""
     params, grads = data(((4, 6),))
