@@ -41,10 +41,11 @@ class Agreement:
         if not (sent.waits and before is not None) and sent.differs():
             raise ValueError(_told(team, facts, "disagree, and no parameter has taken this step"))
         if sent.waits and changed and sent.differs():  # the others do not look, and cannot be asked
+            own = {"the last step": before.lasting(), "this": facts.lasting()}
             raise ValueError(
                 f"rank {torch.distributed.get_rank()} steps otherwise than before, and the other "
-                f"ranks do not follow: {difference({'the last step': before, 'this': facts})}. "
-                f"No parameter has taken this step here. {_REMEDY}"
+                f"ranks do not follow: {difference(own)}. No parameter has taken this step here. "
+                f"{_REMEDY}"
             )
         self._last[team.key] = facts, sent
 

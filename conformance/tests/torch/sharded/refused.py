@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -249,3 +251,70 @@ def late_in_the_search():
         "rank 0 .*'first', 'second'.*No parameter has taken this step",
         RuntimeError,
     )
+
+
+@contextmanager
+def as_on_an_accelerator():
+    """Fingerprints that arrive later: reading one at once would wait for the device."""
+    from mgup_torch.sharded import agreement
+
+    class Late(agreement._Fingerprint):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.waits, self.arrived = True, SimpleNamespace(synchronize=lambda: None)
+
+    original, agreement._Fingerprint = agreement._Fingerprint, Late
+    try:
+        yield
+    finally:
+        agreement._Fingerprint = original
+
+
+def late_first_step():
+    """The first step is compared before it is taken, whatever that costs."""
+    with as_on_an_accelerator():
+        mesh, tau = mesh_of((2,)), (0.5, 0.25)[dist.get_rank()]
+        p = place(torch.ones(9), mesh, "S0").requires_grad_()
+        p.grad = torch.ones_like(p)
+        optimizer = mgup_torch.MGUPAdamW([("first", p)], tau=tau)
+        with pytest.raises(ValueError, match=r"disagree.*'first', tau: 0.5 on rank 0; 0.25 on"):
+            optimizer.step()
+        assert (p.to_local() == 1).all()
+
+
+def late_learning_rate():
+    """What changes at every step is compared a step later, by both ranks."""
+    with as_on_an_accelerator():
+        optimizer, params, give = made()
+        give(1)
+        if dist.get_rank() == 1:
+            optimizer.param_groups[0]["lr"] = 0.1
+        optimizer.step()
+        give(2)
+        refused(optimizer, params, "different steps last time.*lr: 0.001 on rank 0; 0.1 on rank 1")
+
+
+def late_change():
+    """A rank that changes alone is told at once; the others wait for it in vain."""
+    with as_on_an_accelerator():
+        optimizer, params, give = made()
+        give(1)
+        if dist.get_rank() == 1:
+            optimizer.param_groups[0]["tau"] = 0.25
+            match = "rank 1 steps otherwise than before.*tau: 0.5 on the last step; 0.25 on this"
+            refused(optimizer, params, match)
+            time.sleep(5)
+        else:
+            refused(optimizer, params, "rank 0 .*No parameter has taken this step", RuntimeError)
+
+
+def late_change_of_all():
+    """A change that all ranks make is no disagreement."""
+    with as_on_an_accelerator():
+        optimizer, params, give = made()
+        for step, mode in enumerate(("sign", "rank", "off"), start=1):
+            give(step)
+            optimizer.param_groups[0]["mode"] = mode
+            before = held(optimizer, params)
+            optimizer.step()
+            assert held(optimizer, params) != before

@@ -18,6 +18,9 @@ from .workers import Workers
         "flattened",
         "unknown_rules",
         "checkpoints",
+        "late_first_step",
+        "late_learning_rate",
+        "late_change_of_all",
     ],
 )
 def test_two_ranks(two, case):
@@ -29,7 +32,7 @@ def test_four_ranks(four, case):
     four.run(f"refused.{case}")
 
 
-@pytest.mark.parametrize("case", ["alone_at_the_door", "late_in_the_search"])
+@pytest.mark.parametrize("case", ["alone_at_the_door", "late_in_the_search", "late_change"])
 def test_a_collective_that_times_out(two, case):
     """The rank that waited is told, with its number and the parameters; it has changed nothing."""
     workers = Workers(2, timeout=3)
