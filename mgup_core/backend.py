@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import array_api_compat
 import numpy as np
 
-from .counting import cumulative_count
+from .counting import cumulative_count, device
 from .partition import partition_mask
 from .rank import argsort_mask, slices
 from .reduce import folded_sum
@@ -161,4 +161,4 @@ def backend_for(x: Array) -> Backend:
     xp = array_api_compat.array_namespace(x)
     dtype = xp.float64 if x.dtype == xp.float64 else xp.float32
     kind = NumPyBackend if isinstance(x, np.ndarray) else Backend
-    return kind(xp, dtype, array_api_compat.device(x))
+    return kind(xp, dtype, device(x))

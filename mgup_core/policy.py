@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from .backend import Array, Backend, backend_for
 from .checks import check_range
-from .counting import counting_mask
+from .counting import counting_mask, device
 from .partition import partition_mask
 from .rank import argsort_mask, slices, top_count
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from array_api_compat import device
+from .counting import device
 
 Array = Any
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,10 +28,15 @@ from .core import make_policy
 MODES = {"mgup": "rank", "sign": "sign", "adaptive": "adaptive", "cautious": "cautious"}
 
 
+# It was in jax.experimental before.
+_HOME = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
+enable_x64 = _HOME.enable_x64
+
+
 @contextlib.contextmanager
 def precision(dtype: str) -> Any:
     """float64 where it is asked for, and only there."""
-    with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():
+    with enable_x64(dtype == "float64"), warnings.catch_warnings():
         # Told to the user at init (P3); the cases damp whole slices on purpose.
         warnings.filterwarnings("ignore", message=".*none is selected")
         yield

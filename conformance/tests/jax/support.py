@@ -79,7 +79,7 @@ def gradients(params: Any, t: int, dtype: Any = None) -> Any:
     for w in leaves:
         noise = rng.standard_normal(w.shape).astype(np.float32)
         noise = chaotic(noise, np.asarray(w))
-        out.append(np.where(rng.random(w.shape) < 0.3, 0, noise).astype(w.dtype))
+        out.append(np.where(rng.random(w.shape) < 0.3, noise.dtype.type(0), noise).astype(w.dtype))
     return treedef.unflatten(out)
 
 

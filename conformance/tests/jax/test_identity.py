@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 
 import mgup_core as core
+from mgup_conformance.backends.jax import enable_x64
 from mgup_conformance.compare import check_identical
 from mgup_jax import mgup_adamw, mgup_muon, transformation
 from mgup_jax.backend import JaxBackend
@@ -99,7 +100,7 @@ def test_low_precision(name, dtype, state_dtype):
 @pytest.mark.parametrize("name", MAKERS)
 def test_float64(name):
     """N1 in float64."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         start = tree(SINGLE, dtype="float64")
         reference = Reference(start, RULES[name](), core.MGUP(), lr=1e-2, weight_decay=0.1)
         follow(MAKERS[name](**RATES), reference, jax.tree.map(jnp.asarray, start), 10, jit=True)
