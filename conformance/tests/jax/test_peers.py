@@ -10,6 +10,8 @@ import pytest
 
 from mgup_core import AdaBelief, Adan, AdEMAMix, LionK, Optimizer, Signum
 
+pytest.importorskip("optax", minversion="0.2.8", reason="older ones lack some of these")
+
 SHAPES = ((4, 6), (5,))
 
 
