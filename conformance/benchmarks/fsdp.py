@@ -116,7 +116,7 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
     return slowest.item()
 
 
-def host_time(step: Callable[[], object], device: torch.device, steps: int = 10) -> float:
+def host_time(step: Callable[[], object], device: torch.device, steps: int = 5) -> float:
     """Milliseconds until a step returns to the host, while an accelerator is busy elsewhere."""
     times = []
     for _ in range(steps):
@@ -214,6 +214,7 @@ def main() -> int:
     parser.add_argument("--size", choices=(*SIZES, "tiny"), help="default 1.34B, or tiny on a CPU")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--reference", action="store_true", help="time the reference step too")
     parser.add_argument("--out", type=Path, help="a folder for fsdp.json")
     args = parser.parse_args()
     if "RANK" not in os.environ:
@@ -241,8 +242,9 @@ def main() -> int:
             ("MGUP-AdamW adaptive", {"mode": "adaptive"}),
             ("MGUP-AdamW rank, each shard alone", {"scope": "local"}),
         ):
-            if args.only in name:
+            if args.only in name and (args.reference or "reference" not in name):
                 rows.append(measure(name, shapes, device, dtype, mesh, args.rounds, **options))
+                console.print(f"{name}, {rows[-1].dtype}: {rows[-1].ratio:.2f}")
                 if accelerated:
                     torch.cuda.empty_cache()
     where = torch.cuda.get_device_name() if accelerated else "CPU"

@@ -22,7 +22,8 @@ SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 16
 DEVIATIONS = 4.0
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that loads are sixteen bytes wide
-LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many
+LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
+SHARED_PARTS = 4  # where each batch costs collectives
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 
@@ -116,7 +117,10 @@ class Plan:
         self.rows[:, table.FIRST_BLOCK] = first
         # By the whole slices, so that all devices of a team have the same batches.
         weights = totals if team is None else -(-totals // team.size)
-        self.batches = _batches(weights, blocks) if ranks else [_Batch(0, n, 0, int(blocks.sum()))]
+        parts = PARTS if team is None else SHARED_PARTS
+        self.batches = (
+            _batches(weights, blocks, parts) if ranks else [_Batch(0, n, 0, int(blocks.sum()))]
+        )
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
@@ -277,9 +281,9 @@ def _width(shares: Any) -> Any:
     return ROOM * 2 * DEVIATIONS * np.sqrt(np.maximum(shares * (1 - shares), 0.01) / SAMPLE)
 
 
-def _batches(sizes: Any, blocks: Any) -> list[_Batch]:
+def _batches(sizes: Any, blocks: Any, parts: int) -> list[_Batch]:
     """Consecutive slices, so few coordinates at a time that the memory for copies stays small."""
-    most = max(LEAST, math.ceil(int(sizes.sum()) / PARTS))
+    most = max(LEAST, math.ceil(int(sizes.sum()) / parts))
     starts, filled = [0], 0
     for i, size in enumerate(sizes):
         if filled and filled + size > most:

@@ -86,7 +86,7 @@ def test_a_vector_is_refused(name):
 
 
 def test_the_hyperparameter_of_another_rule_is_refused():
-    with pytest.raises(TypeError, match="MGUPAdan.*momentum"):
+    with pytest.raises(TypeError, match=r"MGUPAdan.*momentum"):
         mgup_torch.MGUPAdan(parameters("adan"), momentum=0.9)
 
 

@@ -28,7 +28,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def table() -> str:
     """A Markdown table with one line for each rule."""
-    speed = json.loads(Path(__file__).with_name("speed.json").read_text(encoding="utf-8"))
+    speed = json.loads(
+        (Path(__file__).parent / "optimizers/speed.json").read_text(encoding="utf-8")
+    )
     kinds = [
         kind
         for kind in vars(rules).values()
@@ -37,7 +39,7 @@ def table() -> str:
     kinds.sort(key=lambda kind: (kind.__name__ not in SPECIFIED, kind.__name__.lower()))
     head = (
         "| rule | works on | state of an m × n parameter | across frameworks | confirmed "
-        f"| time of a step |\n| --- | --- | --- | --- | --- | ---: |\n"
+        "| time of a step |\n| --- | --- | --- | --- | --- | ---: |\n"
     )
     return head + "\n".join(_line(kind, speed["ratios"]) for kind in kinds) + f"\n\n{_note(speed)}"
 
