@@ -287,6 +287,9 @@ class _Table:
         if any(g is None for g in grads):
             return None
         same = all(map(operator.is_, map(state.get, self.params), self.states))
+        if is_dtensor(self.params[0]):
+            pairs = zip(self.params, grads, strict=True)
+            same = same and all(p.placements == g.placements for p, g in pairs)
         params, grads = _here(self.params), _here(grads)
         same = (
             same
