@@ -44,7 +44,8 @@ def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
         total: the length of the whole row, when ``mask`` is one device's part of it.
     """
     dtype = _index_dtype(xp, mask.shape[-1] if total is None else total)
-    return xp.sum(xp.astype(mask, dtype), axis=-1, keepdims=True)
+    # Cast again: a sum of int32 is int64 where the default integer is.
+    return xp.astype(xp.sum(xp.astype(mask, dtype), axis=-1, keepdims=True), dtype)
 
 
 def _index_dtype(xp: Any, d: int) -> Any:
@@ -88,7 +89,7 @@ class _Keys:
         """The key of each number (n,), the inverse of :meth:`decode`; NaN gives any key."""
         xp, size = self.xp, self.xp.abs(x)
         reached = xp.reshape(size, (-1, 1)) >= self.powers[1:]
-        exponent = xp.sum(xp.astype(reached, self.int_dtype), axis=-1)
+        exponent = xp.astype(xp.sum(xp.astype(reached, self.int_dtype), axis=-1), self.int_dtype)
         # 2^(bias - e) would be subnormal for the largest e, so it comes in two factors.
         powers = np.arange(self.top + 1) - self.bias
         for part in (powers // 2, powers - powers // 2):

@@ -51,6 +51,16 @@ def test_jitted_trajectories(name, mode):
     assert int(state.count) == 25
 
 
+@pytest.mark.parametrize("selection", ["graph", "callback"])
+def test_float32_where_float64_is_enabled(selection):
+    """N1: the default integer is int64 then, which no count may become on its way."""
+    start = tree(SINGLE)
+    reference = Reference(start, RULES["adamw"](), core.MGUP(), lr=1e-2, weight_decay=0.1)
+    with enable_x64(True):
+        optimizer = MAKERS["adamw"](**RATES, selection=selection)
+        follow(optimizer, reference, jax.tree.map(jnp.asarray, start), 5, jit=True)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_eager_trajectories(name):
     """N1: without a compiler around it."""
