@@ -355,9 +355,11 @@ MAIN = (
     "run/sgd_coupled/mgup/float64", "run/adamw/large/float32", "run/muon_default/mgup/float32",
     "tiny_gradients/adamw/float32", "nonfinite/adamw/float32", "overflow/sgd/float32",
     "absent/adamw/float32", "stacked/adamw/float32", "limit/lion/mgup",
+    "port/adan/mgup/float32", "port/adamp/mgup/float32", "port/namo/mgup/float32",
 )  # fmt: skip
-"""What a backend that is slow is asked unless all is asked for: each rule and form, each
-policy, each kind of numbers, and each shape, but not each with each."""
+"""What a backend that is slow is asked unless all is asked for: each rule and form of the
+specification, a port of each kind, each policy, each kind of numbers, and each shape, but not each
+with each."""
 
 
 def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[Case]:
