@@ -348,6 +348,8 @@ def counting_mask(
         "loop": loop,
         "while_loop": while_loop,
     }
+    if while_loop is not None and all_reduce is None:  # not every tracer has slices with a step
+        sample = scores[:, :: stride(length)]
     number = scores == scores
     numbers = how["reduce"](cumulative_count(xp, number, length))
     wanted = xp.full_like(numbers, k)
@@ -356,7 +358,7 @@ def counting_mask(
         scores,
         xp.minimum(wanted, numbers),
         numbers,
-        sample=scores[:, :: stride(length)] if all_reduce is None else sample,
+        sample=sample,
         share=k,
         **how,
     )

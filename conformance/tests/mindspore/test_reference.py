@@ -162,3 +162,14 @@ def test_any_rule_makes_a_class():
     assert cls.__name__ == "MGUPHeavy"
     made = cls(parameters(arrays()), 0.05, 0.7)
     Beside(made, Heavy(momentum=0.7), core.MGUP(), lr=0.05, weight_decay=0.0).run(3)
+
+
+def test_graph_of_a_long_slice():
+    """P4: longer than what a search with a while loop takes a sample of, in a graph."""
+    start = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
+    weight = ms.Parameter(ms.Tensor(start), name="w")
+    lion = MGUPLion([weight], 1e-2)
+    reference = core.Optimizer(core.Lion(), core.MGUP(), lr=1e-2, weight_decay=0.0)
+    expected, _ = reference.step([start], [start], reference.init([start]))
+    ms.jit(lion.construct)((ms.Tensor(start),))
+    np.testing.assert_array_equal(weight.asnumpy(), expected[0])
