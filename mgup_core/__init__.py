@@ -58,6 +58,7 @@ from .transforms import SAMGS as SAMGS
 from .transforms import SAMGSState as SAMGSState
 from .update import Statistics as Statistics
 from .update import contribution as contribution
+from .update import summed as summed
 from .update import update_array as update_array
 
 __version__ = "0.1.0"

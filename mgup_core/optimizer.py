@@ -13,7 +13,7 @@ from .backend import Array, Backend, backend_for
 from .checks import check_rate, check_real
 from .policy import MGUP, Policy
 from .rules.base import Rule, State, fresh_state
-from .update import Statistics, contribution, update_array
+from .update import Statistics, contribution, summed, update_array
 
 Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 
@@ -160,18 +160,16 @@ class Optimizer:
         self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
     ) -> State:
         """What the rule sums over all parameters (:meth:`Rule.totals`)."""
-        sums: State = {}
-        for key, g in gradients.items():
-            if g is None:
-                continue
+
+        def part(key: Any, g: Any) -> State:
             w, t = weights[key], state.steps[key] + 1
-            with np.errstate(all="ignore"):
-                part = contribution(
-                    self.backend(w), self.rule, w, g, state.arrays[key], t,
-                    weight_decay=self.weight_decay,
-                )  # fmt: skip
-            sums = {n: sums[n] + value if n in sums else value for n, value in part.items()}
-        return sums
+            return contribution(
+                self.backend(w), self.rule, w, g, state.arrays[key], t,
+                weight_decay=self.weight_decay,
+            )  # fmt: skip
+
+        with np.errstate(all="ignore"):
+            return summed(part(key, g) for key, g in gradients.items() if g is not None)
 
     def _stacked(self, key: Any) -> int:
         if isinstance(self.stacked_dims, dict):

@@ -6,6 +6,7 @@ accelerators) is this function in a loop.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .backend import Array, Backend
@@ -121,6 +122,14 @@ def contribution(
     """
     w, state, _, g, _ = _entering(be, rule, w, g, state, weight_decay)
     return rule.totals(be, g, w, state, t)
+
+
+def summed(parts: Iterable[State]) -> State:
+    """The contributions of all parameters added up by name, in their order."""
+    sums: State = {}
+    for part in parts:
+        sums |= {n: sums[n] + value if n in sums else value for n, value in part.items()}
+    return sums
 
 
 def update_array(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mgup_core import Rule, contribution, update_array
+from mgup_core import Rule, contribution, summed, update_array
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
@@ -60,13 +60,12 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         def sums() -> dict[str, Any] | None:
             if not rule.couples_parameters:
                 return None
-            found: dict[str, Any] = {}
+            parts = []
             for g, w, own, decays in zip(grads, weights, moments, decayed, strict=True):
                 if g is not None:
                     be, w, decay = given(g, w, decays)
-                    part = contribution(be, rule, w, g, own, t, weight_decay=decay)
-                    found = {n: found[n] + x if n in found else x for n, x in part.items()}
-            return found
+                    parts.append(contribution(be, rule, w, g, own, t, weight_decay=decay))
+            return summed(parts)
 
         totals = sums()
 
