@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -38,6 +38,7 @@ from .jobs import (
     totals_of,
     warn_all_damped,
 )
+from .scaling import check_scaled, forget, unscale
 from .sharded import (
     PartBackend,
     Proposal,
@@ -181,15 +182,39 @@ class RuleOptimizer(torch.optim.Optimizer):
             self._step_eager()
         return loss
 
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Whether ``torch.amp.GradScaler`` lets :meth:`step` find out if it is to be skipped.
+
+        Where the step is fused it need not wait for the device to know. Elsewhere the scaler asks.
+        """
+        return self._fusion.wanted(self.param_groups)
+
     def _step_eager(self) -> None:
-        if self._fusion.step.repeat(
-            self.state, lambda: self._sharding.agree_again(self.param_groups)
-        ):
+        try:
+            self._step_now()
+        except BaseException:
+            forget(self)
+            raise
+
+    def _step_now(self) -> None:
+        def ready(grads: Iterable[Tensor]) -> Tensor | None:
+            self._sharding.agree_again(self.param_groups)
+            return unscale(self, grads)
+
+        if self._fusion.step.repeat(self.state, ready):
             return
         self._sharding.agree(self.param_groups, self.state)
         jobs = [job.here() for job in self._gather()]
-        self._measured.clear()
         fused, jobs = self._fusion.divide(jobs, self._sharding.part, measure=self._measure)
+        found = unscale(self, [job.grad for job in (*fused, *jobs)])
+        # Only kernels can skip what they were told to do. And whether there is a state must be
+        # known here: a rule may ask whether a step is the first.
+        if found is not None and (jobs or not all(self.state.get(j.owner.param) for j in fused)):
+            if found > 0:
+                return
+            found = None
+        self._measured.clear()
         spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
         backends: dict[Any, TorchBackend] = {}
         totals = totals_of(jobs)
@@ -224,7 +249,7 @@ class RuleOptimizer(torch.optim.Optimizer):
             if job.param.device.type != "cpu":  # here, where the caller's stream is current
                 self._run(job, done, move)
         if fused:
-            self._run_fused(fused, done)
+            self._run_fused(fused, found, done)
             if len(fused) == len(done):
                 self._fusion.step.remember(self.param_groups, fused)
 
@@ -243,9 +268,9 @@ class RuleOptimizer(torch.optim.Optimizer):
             self._measured[job.owner.param] = measured
         done.append(job.name)
 
-    def _run_fused(self, jobs: list[Job], done: list[str]) -> None:
+    def _run_fused(self, jobs: list[Job], found: Tensor | None, done: list[str]) -> None:
         try:
-            self._fusion.step.run(jobs)
+            self._fusion.step.run(jobs, found)
         except Exception as error:
             raise RuntimeError(
                 f"the fused step of {len(jobs)} parameters failed ({error!r}) and may have moved "
@@ -276,6 +301,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 # Autograd's symbolic zeros have no storage to read.
                 grad = torch.zeros_like(p) if grad._is_zerotensor() else grad
                 jobs.append(Job(name, p, grad, state, t, rule, policy, group))
+        check_scaled(self, (job.grad for job in jobs))
         for job in jobs:
             if job.param not in self._warned and all_damped(job.policy, job.param, job.group):
                 self._warned.add(job.param)
@@ -329,7 +355,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
             return jobs, rates
-        for job in self._gather():
+        gathered = self._gather()
+        found = unscale(self, [local(job.grad) for job in gathered])
+        if found is not None and found > 0:
+            return jobs, rates
+        for job in gathered:
             if job.rule.counts_steps:
                 job = job._replace(t=torch.as_tensor(next_step(job.t)))
                 job.state["step"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .source import Kind
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+Ready = Callable[[Iterable[Tensor]], Tensor | None]
 _KEPT = 16  # plans; another one is made when other parameters have gradients
 
 
@@ -86,8 +87,12 @@ class FusedStep:
         self._used: list[_Table] = []
         self._last: _Last | None = None
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Step parameters that :func:`refusal` has nothing against; returns before it is done."""
+    def run(self, jobs: Sequence[Job], found_inf: Tensor | None = None) -> None:
+        """Step parameters that :func:`refusal` has nothing against; returns before it is done.
+
+        Args:
+            found_inf: 0-d, on a device; where it is above zero, nothing changes.
+        """
         self._last = None
         kinds: dict[tuple[torch.device, Kind, Any], list[Job]] = {}
         for job in jobs:
@@ -97,7 +102,8 @@ class FusedStep:
                 team = None if job.team is None else job.team.key
                 kinds.setdefault((job.param.device, _kind(job), team), []).append(job)
             elif "step" in job.state:
-                job.state["step"] += 1
+                count = job.state["step"]
+                count += 1 if found_inf is None else _zero(found_inf, count)
         self._used = []
         for (device, kind, team), mine in kinds.items():
             key = device, kind, team, tuple((id(job.owner.param), *_ranked(job)) for job in mine)
@@ -108,7 +114,7 @@ class FusedStep:
             self._tables.move_to_end(key)
             self._used.append(self._tables[key])
         for one, mine in zip(self._used, kinds.values(), strict=True):
-            one.fill(mine)
+            one.fill(mine, found_inf)
             one.launch()
 
     def remember(self, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
@@ -116,16 +122,16 @@ class FusedStep:
         if all(job.owner.param.numel() for job in jobs):
             self._last = _Last(groups, jobs, self._used)
 
-    def repeat(self, state: Any, agree: Callable[[], None]) -> bool:
+    def repeat(self, state: Any, ready: Ready) -> bool:
         """Step as in the last step, with new gradients and learning rates; False if more changed.
 
         Args:
-            agree: called before anything is launched.
+            ready: called with the gradients before anything is launched; returns ``found_inf``.
 
         A step of a large model takes the device a millisecond or two, and looking at everything
         anew would take the host longer.
         """
-        return self._last is not None and self._last.repeat(state, agree)
+        return self._last is not None and self._last.repeat(state, ready)
 
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""
@@ -143,7 +149,7 @@ class _Last:
         for one in tables:  # where nothing counts, a rule knows the first step from the others
             one.plan.rows[:, table.T] = 2
 
-    def repeat(self, state: Any, agree: Callable[[], None]) -> bool:
+    def repeat(self, state: Any, ready: Ready) -> bool:
         for group, settings in self.groups:
             now = list(_settings(group))
             if len(now) != len(settings):
@@ -157,9 +163,9 @@ class _Last:
         found = [one.addresses(state) for one in self.tables]
         if any(addresses is None for addresses in found):
             return False
-        agree()
+        found_inf = ready(g for one in self.tables for g in one.grads())
         for one, addresses in zip(self.tables, found, strict=True):
-            one.refill(addresses)
+            one.refill(addresses, found_inf)
             one.launch()
         return True
 
@@ -253,7 +259,7 @@ class _Table:
 
     # -- what the tables say ----------------------------------------------------------------------
 
-    def fill(self, jobs: Sequence[Job]) -> None:
+    def fill(self, jobs: Sequence[Job], found_inf: Tensor | None) -> None:
         """Everything that a step needs to know."""
         self.jobs = jobs
         self.params = [job.owner.param for job in jobs]
@@ -275,7 +281,11 @@ class _Table:
         steps = [job.t if isinstance(job.t, int) else 1 for job in jobs]
         self.plan.rows[:, table.T] = np.array(steps)[self.owner]
         every = [(job.param, job.grad, *job.arrays.values()) for job in jobs]
-        self.refill(np.array([[x.data_ptr() for x in arrays] for arrays in every]))
+        self.refill(np.array([[x.data_ptr() for x in arrays] for arrays in every]), found_inf)
+
+    def grads(self) -> list[Tensor]:
+        """The gradients that :meth:`addresses` found."""
+        return _here([p.grad for p in self.params])
 
     def addresses(self, state: Any) -> Any:
         """Of parameters, gradients and state arrays, (jobs, arrays), as int64.
@@ -310,7 +320,7 @@ class _Table:
         found = np.array([list(map(Tensor.data_ptr, column)) for column in columns]).T
         return None if self.aligned and (found & 15).any() else found
 
-    def refill(self, addresses: Any) -> None:
+    def refill(self, addresses: Any, found_inf: Tensor | None) -> None:
         """New addresses and learning rates."""
         rows = self.plan.rows
         rows[:, table.POINTERS :] = addresses[self.owner] + self.offsets
@@ -324,6 +334,10 @@ class _Table:
         for column, first, last, value in late:
             scalars = self.plan.tables.view(torch.float64)
             scalars[first:last, column] = value.reshape(()).double()
+        if found_inf is not None:  # slices of no coordinates, none selected, no count to advance
+            goes = _zero(found_inf, self.plan.tables)
+            for column in (table.D, table.K, table.LEADS):
+                self.plan.tables[:, column].mul_(goes)
 
     def _set(self, column: int, values: list[Any]) -> list[tuple[int, int, int, Tensor]]:
         """Scalars of each group; those that only the device knows are returned, with their rows."""
@@ -361,6 +375,11 @@ class _Table:
 def _here(tensors: list[Tensor]) -> list[Tensor]:
     """What lies on this rank of tensors, which are all DTensors or none."""
     return [x._local_tensor for x in tensors] if is_dtensor(tensors[0]) else tensors
+
+
+def _zero(found_inf: Tensor, like: Tensor) -> Tensor:
+    """1 where nothing was found, else 0: 0-d, as ``like``."""
+    return (found_inf <= 0).to(like)
 
 
 def _on_device(value: Any) -> bool:

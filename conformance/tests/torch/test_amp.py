@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 
 import mgup_core as core
-from mgup_torch import MGUPAdamW
+from mgup_torch import MGUPAdamW, RuleOptimizer
 
 from .inputs import some_inputs
 from .support import Reference, frozen, give, gradients, loss_of, parameters, regression, same
@@ -18,6 +21,14 @@ def scaled(scaler, params, grads) -> None:
     give(params, [g * scale for g in grads])
 
 
+@pytest.fixture(params=["the scaler", "the step"])
+def who_looks(request, monkeypatch):
+    """Who reads found_inf: the step itself where it may be fused, else the scaler before it."""
+    by_itself = request.param == "the step"
+    monkeypatch.setattr(RuleOptimizer, "_step_supports_amp_scaling", by_itself)
+
+
+@pytest.mark.usefixtures("who_looks")
 @pytest.mark.parametrize("given", some_inputs(), ids=str)
 def test_scaler_steps_and_skips(given):
     """A found inf skips the step, state and all; the others see the unscaled gradient."""
@@ -41,6 +52,7 @@ def test_scaler_steps_and_skips(given):
         assert same(params, plain)
 
 
+@pytest.mark.usefixtures("who_looks")
 def test_scaler_with_clipping_between():
     """unscale_, clip, step: the documented order works."""
     params, plain = parameters(), parameters()
@@ -57,6 +69,55 @@ def test_scaler_with_clipping_between():
         scaler.update()
         expected.step()
         assert same(params, plain)
+
+
+@pytest.mark.usefixtures("who_looks")
+def test_scaler_refuses_float16_gradients():
+    """They would be unscaled in float16, which holds no small values."""
+    params = parameters(dtype=torch.float16)
+    optimizer = MGUPAdamW(params)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled(scaler, params, gradients(params, 0))
+    before, grads = frozen(optimizer), [p.grad.clone() for p in params]
+    with pytest.raises(ValueError, match=r"FP16|float16"):
+        scaler.step(optimizer)
+    assert frozen(optimizer) == before
+    assert same([p.grad for p in params], grads)
+
+
+@pytest.mark.usefixtures("who_looks")
+def test_a_refused_step_keeps_nothing_of_the_scaler():
+    """Neither the next step without a scaler nor a second try divides by the scale again."""
+    params, plain = parameters(), parameters()
+    optimizer, expected = MGUPAdamW(params), MGUPAdamW(plain)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    grads = gradients(params, 0)
+    scaled(scaler, params, grads)
+    whole = params[0].grad
+    params[0].grad = whole.to_sparse()
+    with pytest.raises(RuntimeError, match="sparse"):
+        scaler.step(optimizer)
+    unscaled = params[1].grad.equal(grads[1])  # the scaler did so before it called the step
+    params[0].grad = grads[0].clone() if unscaled else whole
+    scaler.step(optimizer)
+    scaler.update()
+    give(plain, grads)
+    expected.step()
+    assert same(params, plain)
+    for one, its in ((optimizer, params), (expected, plain)):
+        give(its, gradients(its, 1))
+        one.step()
+    assert same(params, plain)
+
+
+def test_what_a_scaler_sets_is_not_saved():
+    params = parameters()
+    optimizer = MGUPAdamW(params)
+    optimizer.found_inf, optimizer.grad_scale = torch.tensor(1.0), torch.tensor(2.0)
+    for twin in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert not hasattr(twin, "found_inf")
+        assert not hasattr(twin, "grad_scale")
+    assert optimizer.state_dict().keys() == MGUPAdamW(params).state_dict().keys()
 
 
 def test_scaler_on_a_real_backward():
