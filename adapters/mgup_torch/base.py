@@ -50,6 +50,7 @@ from .sharded import (
     local,
     placed_gradient,
 )
+from .stacks import move_stack, stacks
 
 _LEAST_SPARE = 1 << 21
 _SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, the blocks included
@@ -221,7 +222,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         settled = self._settle(jobs, totals)
         done: list[str] = []
 
-        def move(job: Job) -> Statistics | None:
+        def move(stack: list[Job]) -> Statistics | None:
+            job = stack[0]
             if job.owner.param in settled:
                 be, measured = settled.pop(job.owner.param)
                 move_whole(job, be, job.group["lr"], measure=False, totals=totals)
@@ -230,6 +232,9 @@ class RuleOptimizer(torch.optim.Optimizer):
                 return move_in_blocks(job, spare=spare, measure=self._measure)
             kind = compute_dtype(job.param.dtype), job.param.device
             be = backends.setdefault(kind, TorchBackend(*kind))
+            if len(stack) > 1:
+                move_stack(stack, be, totals)
+                return None
             return move_whole(job, be, job.group["lr"], measure=self._measure, totals=totals)
 
         def move_host(stop: Callable[[], bool]) -> None:
@@ -237,7 +242,7 @@ class RuleOptimizer(torch.optim.Optimizer):
                 for job in host:
                     if stop():
                         return
-                    self._run(job, done, move)
+                    self._run([job], done, move)
 
         host = [job for job in jobs if job.param.device.type == "cpu"]
         if host:
@@ -245,28 +250,33 @@ class RuleOptimizer(torch.optim.Optimizer):
                 uninterrupted(move_host)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_progress(done)) from None
-        for job in jobs:
-            if job.param.device.type != "cpu":  # here, where the caller's stream is current
-                self._run(job, done, move)
+        # Here, where the caller's stream is current.
+        away = [job for job in jobs if job.param.device.type != "cpu"]
+        for stack in [[job] for job in away] if self._measure else stacks(away):
+            self._run(stack, done, move)
         if fused:
             self._run_fused(fused, found, done)
             if len(fused) == len(done):
                 self._fusion.step.remember(self.param_groups, fused)
 
-    def _run(self, job: Job, done: list[str], move: Callable[[Job], Statistics | None]) -> None:
+    def _run(
+        self, stack: list[Job], done: list[str], move: Callable[[list[Job]], Statistics | None]
+    ) -> None:
         try:
-            measured = move(job)
+            measured = move(stack)
         except Exception as error:
+            names = ", ".join(job.name for job in stack)
             raise RuntimeError(
-                f"the step of parameter {job.name} failed ({error!r}) and may have moved it in "
+                f"the step of parameter {names} failed ({error!r}) and may have moved it in "
                 f"part. {_progress(done)}"
             ) from error
-        if "step" in job.state:
-            job.state["step"] += 1
-        self.state[job.owner.param] = job.owner.state
-        if measured is not None:
-            self._measured[job.owner.param] = measured
-        done.append(job.name)
+        for job in stack:
+            if "step" in job.state:
+                job.state["step"] += 1
+            self.state[job.owner.param] = job.owner.state
+            if measured is not None:
+                self._measured[job.owner.param] = measured
+            done.append(job.name)
 
     def _run_fused(self, jobs: list[Job], found: Tensor | None, done: list[str]) -> None:
         try:
