@@ -23,17 +23,7 @@ from .policy import Policy
 from .program import record_proposal
 from .replay import Replay
 from .rules.base import Rule, State
-from .threshold import (
-    Cut,
-    Scan,
-    exact_cut,
-    guess,
-    mask_of,
-    resolve,
-    sample_stride,
-    scan,
-    ties_in,
-)
+from .threshold import find_cut, mask_of
 from .update import gradients
 
 _MASKS = 2  # as long as a block, a byte a cell
@@ -62,6 +52,12 @@ class Tally(NamedTuple):
     """The multiplier of the rest."""
 
 
+def factors(be: NumPyBackend, policy: Policy, positive: int, size: int) -> tuple[Any, Any]:
+    """(high, low), 0-d, where so many of ``size`` scores are positive."""
+    high, low = policy.factors(be, np.full((1, 1), positive), size)
+    return high.reshape(()), low.reshape(())
+
+
 class _Proposal(NamedTuple):
     """A block's direction and score, and the moments if they were not written back."""
 
@@ -88,7 +84,7 @@ def _replay(rule: Rule, dtype: str, coupled: bool, accumulate: bool, in_place: b
 
 @lru_cache(maxsize=1024)
 def _scalars(replay: Replay, dtype: Any, t: int, decay: float) -> list[Any]:
-    return replay.scalars(dtype, t=t, weight_decay=decay)
+    return replay.scalars.values(dtype, {"t": t, "weight_decay": decay})
 
 
 class BlockStep:
@@ -148,6 +144,8 @@ class BlockStep:
         self.spans = [slice(i, min(i + block, size)) for i in range(0, size, block)]
         arrays_kept = 2 if exact_state else 2 + len(state)
         self.keep = max(spare - each_cell * threads * block, 0) // (arrays_kept * itemsize * block)
+        if len(self.spans) == 1:
+            self.keep = 1
         self.kept: dict[int, _Proposal] = {}
         self.clean = [False] * len(self.spans)  # whether the first look flushed nothing
 
@@ -252,11 +250,7 @@ class BlockStep:
     # -- the passes ----------------------------------------------------------------------------
 
     def _each(self, work: Any) -> list[Any]:
-        def quiet(i: int) -> Any:
-            with np.errstate(all="ignore"):
-                return work(i)
-
-        return each(quiet, len(self.spans), self.threads)
+        return each(work, len(self.spans), self.threads)
 
     def run(self) -> Tally:
         """Do the step."""
@@ -270,10 +264,6 @@ class BlockStep:
                 return self._run_ranked(self.policy)
             return self._run_signed(self.policy)
 
-    def _factors(self, policy: Policy, positive: int) -> tuple[Any, Any]:
-        high, low = policy.factors(self.be, np.full((1, 1), positive), len(self.w))
-        return high.reshape(()), low.reshape(())
-
     def _run_signed(self, policy: Policy) -> Tally:
         """Those above zero: one pass if the factors do not depend on how many there are."""
 
@@ -285,7 +275,7 @@ class BlockStep:
             again = self._again
         else:
             self.keep, count, again = 0, [0], self._first
-        high, low = self._factors(policy, sum(count))
+        high, low = factors(self.be, policy, sum(count), len(self.w))
 
         def move(i: int) -> tuple[int, int]:
             proposal = again(i)
@@ -300,11 +290,18 @@ class BlockStep:
     def _run_ranked(self, policy: Policy) -> Tally:
         size = len(self.w)
         k = policy.top(size)
-        cut, ties = self._cut(k)
+        cut, ties = find_cut(
+            k,
+            self.spans,
+            lambda i: self._first(i).scores,
+            self._scores_again,
+            self._sample,
+            self._each,
+        )
         # The quota of each block: the ties are taken in index order.
         before = accumulate([0, *ties])
         quotas = [min(max(cut.need - b, 0), n) for b, n in zip(before, ties, strict=False)]
-        high, low = self._factors(policy, 0)
+        high, low = factors(self.be, policy, 0, size)
 
         def move(i: int) -> tuple[int, int]:
             proposal = self._again(i)
@@ -316,31 +313,12 @@ class BlockStep:
         selected, positive = (sum(column) for column in zip(*moved, strict=True))
         return Tally(size, selected, cut.threshold, sum(ties), positive, high, low)
 
-    def _cut(self, k: int) -> tuple[Cut, list[int]]:
-        """Where to cut, and how many ties each block has there; the first pass."""
-        if len(self.spans) == 1:
-            self.keep = 1
-            scores = self._first(0).scores
-            cut = exact_cut(scores, k)
-            return cut, [int(np.count_nonzero(scores == cut.threshold))]
-        low, high = self._guess(k)
-        scans: list[Scan] = self._each(lambda i: scan(self._first(i).scores, low, high))
-        found = resolve(scans, k, low, high)
-        if found is not None:
-            return found, [ties_in(s, found.threshold) for s in scans]
-        # The guess missed: look at all scores at once. Rare, and as exact.
-        scores = np.concatenate(self._each(self._scores_again))
-        cut = exact_cut(scores, k)
-        return cut, [int(np.count_nonzero(scores[span] == cut.threshold)) for span in self.spans]
-
     def _scores_again(self, i: int) -> Array:
         proposal = self._again(i)
         if i < self.keep:
             self.kept[i] = proposal
         return proposal.scores
 
-    def _guess(self, k: int) -> tuple[float, float]:
-        size = len(self.w)
-        stride = sample_stride(size)
-        sample = self._propose(self.sampling, slice(0, size, stride), keep=True)[0].scores
-        return guess(sample, k / size)
+    def _sample(self, stride: int) -> Array:
+        span = slice(0, len(self.w), stride)
+        return self._propose(self.sampling, span, keep=True)[0].scores

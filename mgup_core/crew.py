@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
@@ -27,15 +29,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def each(work: Callable[[int], T], n: int, threads: int = 1) -> list[T]:
-    """``[work(0), …, work(n - 1)]``, shared among ``threads`` threads, this one included."""
-    if threads <= 1 or n <= 1:
-        return [work(i) for i in range(n)]
+    """``[work(0), …, work(n - 1)]``, shared among ``threads`` threads, this one included.
+
+    NumPy's warnings of what is not finite are off, in each of them.
+    """
     results: list[Any] = [None] * n
     numbers = count()
 
     def run() -> None:
-        while (i := next(numbers)) < n:
-            results[i] = work(i)
+        with np.errstate(all="ignore"):
+            while (i := next(numbers)) < n:
+                results[i] = work(i)
+
+    if threads <= 1 or n <= 1:
+        run()
+        return results
 
     helpers = [_pool("helper", threads - 1).submit(run) for _ in range(min(threads, n) - 1)]
     try:

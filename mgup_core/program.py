@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Backend
-from .policy import MGUP, Policy, SignMGUP
+from .policy import MGUP, Policy, SignMGUP, Split
 from .rules.base import Rule
 from .update import gradients, update_array
 
@@ -153,6 +153,7 @@ class _Recorder(Backend):
         super().__init__(_Namespace(), dtype)
         self.expand = expand
         self.seen: Symbol | None = None
+        self.scores: Symbol | None = None
 
     def scalar(self, value: Any) -> Symbol:
         if isinstance(value, Symbol):
@@ -168,6 +169,10 @@ class _Recorder(Backend):
         if self.expand:
             return super().correction(beta, t)  # type: ignore[no-any-return]
         return Symbol("correction", (t, _constant(beta, "float64")), self.dtype, uniform=True)
+
+    def decide(self, policy: Policy, scores: Symbol, stacked_dims: int = 0) -> Split:
+        self.scores = scores
+        return super().decide(policy, scores, stacked_dims)
 
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
         self.seen = scores
@@ -224,37 +229,57 @@ class Program(NamedTuple):
     """What must be known of the whole slice first: a score, to be ranked; a mask, to be counted."""
     outputs: dict[str, Symbol]
     """``w`` and the state, in the compute dtype."""
+    scores: Symbol | None
+    """The canonical scores; ``None`` without a policy."""
 
 
-def record(rule: Rule, policy: Policy | None, *, decays: bool, maximize: bool = False) -> Program:
-    """The program of a rule and a policy for float32 arithmetic.
+def record(
+    rule: Rule,
+    policy: Policy | None,
+    *,
+    decays: bool,
+    maximize: bool = False,
+    dtype: str = "float32",
+    expand: bool = True,
+) -> Program:
+    """The program of a rule and a policy.
 
     Args:
         decays: whether there is weight decay at all.
         maximize: whether the gradient is negated first.
+        dtype: the compute dtype, ``"float32"`` or ``"float64"``.
+        expand: whether ``correction`` is written out as its additions and products (N3), for a
+            target that has no host to compute it.
 
     Raises:
         TypeError, AttributeError: for a rule whose step is not elementwise.
     """
     if not rule.elementwise:
         raise TypeError(f"{type(rule).__name__} is not elementwise: it has no such program.")
-    be = _Recorder(expand=True)  # in a kernel N3 is its additions and products
-    w, g = _input("w", uniform=False), _input("g", uniform=False)
+    be = _Recorder(dtype, expand=expand)
+
+    def scalar(name: str) -> Symbol:
+        return _input(name, dtype)
+
+    def array(name: str) -> Symbol:
+        return _input(name, dtype, uniform=False)
+
+    w, g = array("w"), array("g")
     states = tuple(rule.init(be, w))
     if isinstance(policy, (MGUP, SignMGUP)):
-        policy = replace(policy, alpha=_input("alpha"), gamma=_input("gamma"))
+        policy = replace(policy, alpha=scalar("alpha"), gamma=scalar("gamma"))
     update = update_array(
         be,
         rule,
         policy,
         w,
         -g if maximize else g,
-        {name: _input(name, uniform=False) for name in states},
+        {name: array(name) for name in states},
         _input("t", "int64"),
-        lr=_input("lr"),
-        weight_decay=_input("weight_decay") if decays else 0.0,
+        lr=scalar("lr"),
+        weight_decay=scalar("weight_decay") if decays else 0.0,
     )
-    return Program(states, be.seen, {"w": w - update.delta, **update.state})
+    return Program(states, be.seen, {"w": w - update.delta, **update.state}, be.scores)
 
 
 def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symbol]:

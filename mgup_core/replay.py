@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array
-from .program import Symbol, frontier, needed
+from .program import Symbol, needed
 from .scalars import host_correction
 
 _INTO: dict[str, Any] = {
@@ -36,6 +36,45 @@ def _compute(symbol: Symbol, args: list[Any]) -> Any:
     return function(*args)
 
 
+class Scalars:
+    """What a program needs that is the same for all coordinates, computed once, on the host.
+
+    Args:
+        outputs: the symbols that are wanted of the program.
+    """
+
+    def __init__(self, outputs: Iterable[Symbol]) -> None:
+        outputs = list(outputs)
+        arrays = [s for s in needed(outputs) if not s.uniform and s.op != "input"]
+        used = [s for s in (*(a for s in arrays for a in s.args), *outputs) if s.uniform]
+        self.symbols = list(dict.fromkeys(used))
+        """Whose values :meth:`values` returns, constants included."""
+        self._order = needed(self.symbols)
+        self.inputs = [s.args[0] for s in self._order if s.op == "input"]
+        """The names that must be known."""
+
+    def values(self, dtype: Any, known: Mapping[str, Any]) -> list[Any]:
+        """The values, as NumPy scalars and, of constants, numbers.
+
+        Args:
+            dtype: the compute dtype, as a NumPy scalar type.
+            known: at least the :attr:`inputs`; others may be among them.
+        """
+        values: dict[Symbol, Any] = {}
+        for symbol in self._order:
+            if symbol.op == "const":
+                values[symbol] = symbol.args[0]
+            elif symbol.op == "input":
+                value = known[symbol.args[0]]
+                values[symbol] = value if symbol.dtype == "int64" else dtype(value)
+            elif symbol.op == "correction":
+                t, beta = (values[arg] for arg in symbol.args)
+                values[symbol] = host_correction(dtype, beta, t)
+            else:
+                values[symbol] = _compute(symbol, [values[arg] for arg in symbol.args])
+        return [values[symbol] for symbol in self.symbols]
+
+
 class Replay:
     """Some symbols of a program, computed from arrays.
 
@@ -52,8 +91,7 @@ class Replay:
         order = [s for s in needed(self.outputs) if not s.uniform]
         self.inputs = {s.args[0]: s for s in order if s.op == "input"}
         self.steps = [s for s in order if s.op != "input"]
-        self.uniform = frontier(self.outputs)
-        self.before = needed(self.uniform)
+        self.scalars = Scalars(self.outputs)
         last = {arg: i for i, s in enumerate(self.steps) for arg in s.args}
         at_home = self._at_home(homes or {}, last)
         last |= dict.fromkeys(self.outputs, len(self.steps))
@@ -76,10 +114,9 @@ class Replay:
         self.buffers += 1  # the last one for what an operation needs in passing
         # By number instead of by symbol: this runs for every block, and two threads that meet at
         # the interpreter's lock wait longer than they work.
-        symbols = [*self.uniform, *order]
-        symbols += [a for s in self.steps for a in s.args if a.op == "const"]
-        numbers = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
-        self._values = [s.args[0] if s.op == "const" else None for s in numbers]
+        symbols = dict.fromkeys([*self.scalars.symbols, *order])
+        numbers = {symbol: i for i, symbol in enumerate(symbols)}
+        self._length = len(numbers)
         self._inputs = [(numbers[symbol], name) for name, symbol in self.inputs.items()]
         self._outputs = [numbers[symbol] for symbol in self.outputs]
         self._steps = [
@@ -100,27 +137,6 @@ class Replay:
                 found |= dict.fromkeys(chain, name)
         return found
 
-    def scalars(self, dtype: Any, **known: Any) -> list[Any]:
-        """The scalars that :meth:`run` needs.
-
-        Args:
-            dtype: the compute dtype, as a NumPy scalar type.
-            known: the uniform inputs by name.
-        """
-        values: dict[Symbol, Any] = {}
-        for symbol in self.before:
-            if symbol.op == "const":
-                values[symbol] = symbol.args[0]
-            elif symbol.op == "input":
-                value = known[symbol.args[0]]
-                values[symbol] = value if symbol.dtype == "int64" else dtype(value)
-            elif symbol.op == "correction":
-                t, beta = (values[arg] for arg in symbol.args)
-                values[symbol] = host_correction(dtype, beta, t)
-            else:
-                values[symbol] = _compute(symbol, [values[arg] for arg in symbol.args])
-        return [values[symbol] for symbol in self.uniform]
-
     def run(
         self,
         arrays: dict[str, Array],
@@ -133,11 +149,11 @@ class Replay:
 
         Args:
             arrays: the inputs by name, of one length and dtype.
-            scalars: what :meth:`scalars` returned.
+            scalars: what :meth:`Scalars.values` returned.
             buffers: of that length and dtype, ``self.buffers`` of them or more.
             clean: whether it is known that there is nothing to flush.
         """
-        values = [*scalars, *self._values[len(scalars) :]]
+        values = [*scalars, *[None] * (self._length - len(scalars))]
         for i, name in self._inputs:
             values[i] = arrays[name]
         spare, clean_so_far = buffers[self.buffers - 1], True

@@ -8,6 +8,7 @@ right, so the guess decides only the speed. NumPy arrays only.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,6 +106,44 @@ def resolve(scans: list[Scan], k: int, low: float, high: float) -> Cut | None:
     if k == above_low:
         return Cut(low, 0)
     return _cut_of(between, k - above_high)
+
+
+def find_cut(
+    k: int,
+    spans: list[slice],
+    scores: Callable[[int], Array],
+    again: Callable[[int], Array],
+    sample: Callable[[int], Array],
+    each: Callable[[Callable[[int], Any]], list[Any]],
+) -> tuple[Cut, list[int]]:
+    """The cut for the k largest of all blocks' scores, and how many ties each block has there.
+
+    Args:
+        spans: of the blocks, at least one.
+        scores: the scores of a block by its number, asked for once.
+        again: the same once more.
+        sample: the scores this far apart.
+        each: carries out a function for each block's number.
+    """
+    if len(spans) == 1:
+        whole = scores(0)
+        cut = exact_cut(whole, k)
+        return cut, [int(np.count_nonzero(whole == cut.threshold))]
+    size = spans[-1].stop
+    low, high = guess(sample(sample_stride(size)), k / size)
+    scans: list[Scan] = each(lambda i: scan(scores(i), low, high))
+    found = resolve(scans, k, low, high)
+    if found is not None:
+        return found, [ties_in(s, found.threshold) for s in scans]
+    # The guess missed: look at all scores at once. Rare, and as exact.
+    whole = np.empty(size, np.result_type(scans[0].between))
+
+    def fill(i: int) -> None:
+        whole[spans[i]] = again(i)
+
+    each(fill)
+    cut = exact_cut(whole, k)
+    return cut, [int(np.count_nonzero(whole[span] == cut.threshold)) for span in spans]
 
 
 def ties_in(block: Scan, threshold: float) -> int:

@@ -17,7 +17,9 @@ from mgup_core.rank import top_count
 from mgup_core.update import Update
 
 from .backend import TorchBackend, cells, compute_dtype, host_backend
+from .compiled import CompiledStep
 from .groups import Group
+from .machine import code_for
 from .sharded import Team, is_dtensor, local
 from .statistics import combine
 
@@ -134,20 +136,24 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
     state = {name: value.contiguous() for name, value in job.arrays.items()}
     slices = math.prod(p.shape[: group["stacked_dims"]])
     length = w.numel() // max(slices, 1)
+    be, decay = host_backend(dtype), float(group["weight_decay"])
+    exact_state = all(value.dtype == dtype for value in state.values())
+    make: Any = functools.partial(BlockStep, be, job.rule, exact_state=exact_state)
+    if group["implementation"] != "reference":
+        kind = job.rule, job.policy, decay != 0, be.host_dtype.__name__
+        if code := code_for(*kind, coordinates=w.numel()):
+            make = functools.partial(CompiledStep, be, code)
     tallies = []
     for i in range(slices):
         span = slice(i * length, (i + 1) * length)
-        step = BlockStep(
-            host_backend(dtype),
-            job.rule,
+        step = make(
             job.policy,
             cells(w, span, dtype),
             cells(g, span, dtype, negative=group["maximize"]),
             {name: cells(value, span, dtype) for name, value in state.items()},
             job.t,
             lr=float(group["lr"]),
-            weight_decay=float(group["weight_decay"]),
-            exact_state=all(value.dtype == dtype for value in state.values()),
+            weight_decay=decay,
             spare=spare,
             measure=measure,
             threads=min(torch.get_num_threads(), _MOST_THREADS),

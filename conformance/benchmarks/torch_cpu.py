@@ -76,6 +76,9 @@ OPTIMIZERS: dict[str, Callable[[list[torch.Tensor]], object]] = {
     "AdamW, fused": lambda params: torch.optim.AdamW(params, fused=True),
     "MGUP-AdamW as published": Published,
     "MGUPAdamW": mgup_torch.MGUPAdamW,
+    "MGUPAdamW, not compiled": lambda params: mgup_torch.MGUPAdamW(
+        params, implementation="reference"
+    ),
     "MGUPAdamW, sign": lambda params: mgup_torch.MGUPAdamW(params, mode="sign"),
     "MGUPAdamW, adaptive": lambda params: mgup_torch.MGUPAdamW(params, mode="adaptive"),
     "MGUPAdamW, off": lambda params: mgup_torch.MGUPAdamW(params, mode="off"),

@@ -1,0 +1,182 @@
+"""One step of one parameter in host memory, in place, by compiled loops (:mod:`.machine`).
+
+What :class:`mgup_core.blocks.BlockStep` does, and the same bits: the first pass only looks at the
+scores, the second does the step. Each reads its arrays once and no intermediate reaches memory.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mgup_core import NumPyBackend, Policy
+from mgup_core.blocks import Cells, Tally, factors
+from mgup_core.crew import each
+from mgup_core.threshold import find_cut
+
+from .machine import Code
+
+_MASKS = 3  # as long as a block, a byte a cell: what is made to count the scores
+_SMALLEST, _LARGEST = 1 << 15, 1 << 17
+
+
+class CompiledStep:
+    """One step of one slice of one parameter.
+
+    Args:
+        be: bound to the compute dtype of the parameter.
+        code: of its rule and policy.
+        w, g, state: cells of equal length, in C order. ``w`` and ``state`` are changed in place.
+        t: the step, from 1.
+        lr, weight_decay: numbers.
+        spare: bytes that may be used besides the arguments, over all threads.
+        threads: how many work at it.
+        measure: whether to count what was selected, which takes another pass.
+    """
+
+    def __init__(
+        self,
+        be: NumPyBackend,
+        code: Code,
+        policy: Policy | None,
+        w: Cells,
+        g: Cells,
+        state: dict[str, Cells],
+        t: int,
+        *,
+        lr: float,
+        weight_decay: float,
+        spare: int,
+        threads: int,
+        measure: bool,
+    ) -> None:
+        self.code, self.be, self.policy = code, be, policy
+        self.threads, self.measure, self.size = threads, measure, len(w)
+        self.cells = [w, g, *state.values()]
+        self.dtype: Any = np.dtype(be.host_dtype)
+        self.bases = [
+            _address(cells) if isinstance(cells, np.ndarray) else None for cells in self.cells
+        ]
+        if isinstance(w, np.ndarray) and isinstance(g, np.ndarray) and np.may_share_memory(w, g):
+            self.bases[1] = None  # a copy: the code relies on it that no two arrays overlap
+        self.known = {"t": t, "d": self.size, "lr": lr, "weight_decay": weight_decay}
+        for name in ("alpha", "gamma"):
+            self.known[name] = float(getattr(policy, name, 1.0))
+        converted = sum(base is None for base in self.bases)
+        each_cell = (1 + converted) * self.dtype.itemsize + _MASKS
+        block = min(max(spare // (each_cell * threads), _SMALLEST), _LARGEST)
+        self.spans = [slice(i, min(i + block, self.size)) for i in range(0, self.size, block)]
+        self._mine = threading.local()
+
+    def _each(self, work: Callable[[int], Any]) -> list[Any]:
+        return each(work, len(self.spans), self.threads)
+
+    def run(self) -> Tally:
+        """Do the step."""
+        with np.errstate(all="ignore"):
+            if self.spans and self.policy is not None:
+                return self._run(self.policy)
+            if self.spans:
+                self._move(math.inf, self.size)
+            return Tally(self.size, 0, math.inf, 0, 0, 1.0, 1.0)
+
+    def _run(self, policy: Policy) -> Tally:
+        assert self.code.scores is not None
+        self.looking = self.code.scores.operands(self.dtype.type, self.known)
+        threshold, taken, ties, positive = 0.0, 0, [0], 0
+        if policy.ranks:
+            cut, ties = find_cut(
+                policy.top(self.size), self.spans, self._scores, self._scores, self._sample,
+                self._each,
+            )  # fmt: skip
+            threshold, taken = cut
+        elif policy.counts:
+            positive = self._count(lambda scores: scores > 0.0)
+        high, low = factors(self.be, policy, positive, self.size)
+        measured = 0, 0
+        if self.measure:
+            above = self._count(lambda scores: scores > threshold)
+            if policy.selects_zero:
+                taken = self._count(lambda scores: scores == threshold)
+            measured = above + taken, self._count(lambda scores: scores > 0.0)
+        self.known["positive"] = positive
+        self._move(threshold, self._boundary(threshold, taken, ties) if policy.ranks else self.size)
+        return Tally(self.size, measured[0], threshold, sum(ties), measured[1], high, low)
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def _scores(self, i: int) -> Any:
+        """The scores of block i, valid until this thread's next."""
+        span = self.spans[i]
+        if not hasattr(self._mine, "scores"):
+            self._mine.scores = np.empty(self.spans[0].stop, self.dtype)
+        return self._look(span, self._mine.scores[: span.stop - span.start])
+
+    def _sample(self, stride: int) -> Any:
+        span = slice(0, self.size, stride)
+        return self._look(span, np.empty(-(-self.size // stride), self.dtype))
+
+    def _look(self, span: slice, scores: Any) -> Any:
+        assert self.code.scores is not None
+        addresses, _held = self._open(span)
+        self.code.scores.call(_address(scores), *addresses, _address(self.looking), scores.size)
+        return scores
+
+    def _count(self, chosen: Callable[[Any], Any]) -> int:
+        return sum(self._each(lambda i: int(np.count_nonzero(chosen(self._scores(i))))))
+
+    def _boundary(self, threshold: float, need: int, ties: list[int]) -> int:
+        """The place before which all scores equal to the threshold are selected, and none after."""
+        for i, count in enumerate(ties):
+            if need < count:
+                if need == 0:
+                    return self.spans[i].start
+                return self.spans[i].start + int(
+                    np.flatnonzero(self._scores(i) == threshold)[need - 1] + 1
+                )
+            need -= count
+        return self.size
+
+    # -- moving ------------------------------------------------------------------------------------
+
+    def _move(self, threshold: float, boundary: int) -> None:
+        update = self.code.update
+        with_ties, without = (
+            update.operands(self.dtype.type, self.known, threshold, ties) for ties in (1, 0)
+        )
+
+        def move(i: int) -> None:
+            span = self.spans[i]
+            addresses, held = self._open(span)
+            length = span.stop - span.start
+            before = min(max(boundary - span.start, 0), length)
+            update.call(*addresses, _address(with_ties), before)
+            further = (address + before * self.dtype.itemsize for address in addresses)
+            update.call(*further, _address(without), length - before)
+            for cells, values in held:
+                if cells is not self.cells[1]:
+                    cells[span] = values
+
+        self._each(move)
+
+    def _open(self, span: slice) -> tuple[list[int], list[tuple[Any, Any]]]:
+        """(where the values of a span lie, the cells that had to be copied, with the copies)."""
+        addresses: list[int] = []
+        held: list[tuple[Any, Any]] = []
+        for cells, base in zip(self.cells, self.bases, strict=True):
+            if base is None or span.step is not None:
+                values = np.array(cells[span], dtype=self.dtype, order="C")
+                held.append((cells, values))
+                addresses.append(_address(values))
+            else:
+                addresses.append(base + span.start * self.dtype.itemsize)
+        return addresses, held
+
+
+def _address(array: Any) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
