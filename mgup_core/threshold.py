@@ -87,9 +87,14 @@ def scan(scores: Array, low: float, high: float) -> Scan:
     inside = scores > low
     above_low = int(np.count_nonzero(inside))
     above_high = int(np.count_nonzero(over))
-    single = np.nextafter(scores.dtype.type(high), scores.dtype.type(-math.inf)) <= low
     inside ^= over
-    return Scan(above_high, above_low, scores[:0] if single else scores[inside])
+    one = holds_one(scores.dtype.type, low, high)
+    return Scan(above_high, above_low, scores[:0] if one else scores[inside])
+
+
+def holds_one(dtype: Any, low: float, high: float) -> bool:
+    """Whether the bracket (low, high] holds a single value of a NumPy scalar type."""
+    return bool(np.nextafter(dtype(high), dtype(-math.inf)) <= low)
 
 
 def resolve(scans: list[Scan], k: int, low: float, high: float) -> Cut | None:
@@ -115,6 +120,7 @@ def find_cut(
     again: Callable[[int], Array],
     sample: Callable[[int], Array],
     each: Callable[[Callable[[int], Any]], list[Any]],
+    scan: Callable[[Array, float, float], Scan] = scan,
 ) -> tuple[Cut, list[int]]:
     """The cut for the k largest of all blocks' scores, and how many ties each block has there.
 
@@ -124,6 +130,7 @@ def find_cut(
         again: the same once more.
         sample: the scores this far apart.
         each: carries out a function for each block's number.
+        scan: :func:`scan`, or a faster one.
     """
     if len(spans) == 1:
         whole = scores(0)

@@ -17,9 +17,8 @@ from mgup_core.rank import top_count
 from mgup_core.update import Update
 
 from .backend import TorchBackend, cells, compute_dtype, host_backend
-from .compiled import CompiledStep
+from .compiled import CompiledStep, code_for
 from .groups import Group
-from .machine import code_for
 from .sharded import Team, is_dtensor, local
 from .statistics import combine
 

@@ -1,4 +1,4 @@
-"""One step of one parameter in host memory, in place, by compiled loops (:mod:`.machine`).
+"""One step of one parameter in host memory, in place, by compiled loops (:mod:`.loops`).
 
 What :class:`mgup_core.blocks.BlockStep` does, and the same bits: the first pass only looks at the
 scores, the second does the step. Each reads its arrays once and no intermediate reaches memory.
@@ -16,11 +16,12 @@ import numpy as np
 from mgup_core import NumPyBackend, Policy
 from mgup_core.blocks import Cells, Tally, factors
 from mgup_core.crew import each
-from mgup_core.threshold import find_cut
+from mgup_core.threshold import Scan, find_cut
 
-from .machine import Code
+from .loops import Code, Function
+from .machine import address
+from .scan import WIDTH, scan
 
-_MASKS = 3  # as long as a block, a byte a cell: what is made to count the scores
 _SMALLEST, _LARGEST = 1 << 15, 1 << 17
 
 
@@ -56,10 +57,10 @@ class CompiledStep:
     ) -> None:
         self.code, self.be, self.policy = code, be, policy
         self.threads, self.measure, self.size = threads, measure, len(w)
-        self.cells = [w, g, *state.values()]
+        self.names, self.cells = ["w", "g", *state], [w, g, *state.values()]
         self.dtype: Any = np.dtype(be.host_dtype)
         self.bases = [
-            _address(cells) if isinstance(cells, np.ndarray) else None for cells in self.cells
+            address(cells) if isinstance(cells, np.ndarray) else None for cells in self.cells
         ]
         if isinstance(w, np.ndarray) and isinstance(g, np.ndarray) and np.may_share_memory(w, g):
             self.bases[1] = None  # a copy: the code relies on it that no two arrays overlap
@@ -67,7 +68,7 @@ class CompiledStep:
         for name in ("alpha", "gamma"):
             self.known[name] = float(getattr(policy, name, 1.0))
         converted = sum(base is None for base in self.bases)
-        each_cell = (1 + converted) * self.dtype.itemsize + _MASKS
+        each_cell = (2 + converted) * self.dtype.itemsize
         block = min(max(spare // (each_cell * threads), _SMALLEST), _LARGEST)
         self.spans = [slice(i, min(i + block, self.size)) for i in range(0, self.size, block)]
         self._mine = threading.local()
@@ -91,7 +92,7 @@ class CompiledStep:
         if policy.ranks:
             cut, ties = find_cut(
                 policy.top(self.size), self.spans, self._scores, self._scores, self._sample,
-                self._each,
+                self._each, self._scan,
             )  # fmt: skip
             threshold, taken = cut
         elif policy.counts:
@@ -113,8 +114,14 @@ class CompiledStep:
         """The scores of block i, valid until this thread's next."""
         span = self.spans[i]
         if not hasattr(self._mine, "scores"):
-            self._mine.scores = np.empty(self.spans[0].stop, self.dtype)
-        return self._look(span, self._mine.scores[: span.stop - span.start])
+            length = -(-self.spans[0].stop // WIDTH) * WIDTH
+            self._mine.scores, self._mine.between = (np.empty(length, self.dtype) for _ in "12")
+        length = span.stop - span.start
+        self._mine.scores[length : length + WIDTH] = -math.inf
+        return self._look(span, self._mine.scores[:length])
+
+    def _scan(self, scores: Any, low: float, high: float) -> Scan:
+        return scan(scores, low, high, self._mine.between)
 
     def _sample(self, stride: int) -> Any:
         span = slice(0, self.size, stride)
@@ -122,8 +129,8 @@ class CompiledStep:
 
     def _look(self, span: slice, scores: Any) -> Any:
         assert self.code.scores is not None
-        addresses, _held = self._open(span)
-        self.code.scores.call(_address(scores), *addresses, _address(self.looking), scores.size)
+        addresses, _held = self._open(span, self.code.scores)
+        self.code.scores.call(address(scores), *addresses, address(self.looking), scores.size)
         return scores
 
     def _count(self, chosen: Callable[[Any], Any]) -> int:
@@ -151,32 +158,29 @@ class CompiledStep:
 
         def move(i: int) -> None:
             span = self.spans[i]
-            addresses, held = self._open(span)
+            addresses, held = self._open(span, update)
             length = span.stop - span.start
             before = min(max(boundary - span.start, 0), length)
-            update.call(*addresses, _address(with_ties), before)
-            further = (address + before * self.dtype.itemsize for address in addresses)
-            update.call(*further, _address(without), length - before)
+            update.call(*addresses, address(with_ties), before)
+            further = (start + before * self.dtype.itemsize for start in addresses)
+            update.call(*further, address(without), length - before)
             for cells, values in held:
                 if cells is not self.cells[1]:
                     cells[span] = values
 
         self._each(move)
 
-    def _open(self, span: slice) -> tuple[list[int], list[tuple[Any, Any]]]:
+    def _open(self, span: slice, function: Function) -> tuple[list[int], list[tuple[Any, Any]]]:
         """(where the values of a span lie, the cells that had to be copied, with the copies)."""
         addresses: list[int] = []
         held: list[tuple[Any, Any]] = []
-        for cells, base in zip(self.cells, self.bases, strict=True):
-            if base is None or span.step is not None:
+        for name, cells, base in zip(self.names, self.cells, self.bases, strict=True):
+            if name not in function.reads:
+                addresses.append(0)
+            elif base is None or span.step is not None:
                 values = np.array(cells[span], dtype=self.dtype, order="C")
                 held.append((cells, values))
-                addresses.append(_address(values))
+                addresses.append(address(values))
             else:
                 addresses.append(base + span.start * self.dtype.itemsize)
         return addresses, held
-
-
-def _address(array: Any) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address

@@ -1,16 +1,15 @@
-"""A recorded program (:mod:`mgup_core.program`) as machine code for the processor at hand.
+"""A recorded program (:mod:`mgup_core.program`) as loops in LLVM's language.
 
-LLVM makes one vectorized loop of it. Nothing is relaxed: no fast-math flag, so that division and
+LLVM vectorizes them. Nothing is relaxed: no fast-math flag, so that division and
 root stay correctly rounded (N4) and no product is contracted with a sum (N5).
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,11 +19,7 @@ from mgup_core import MGUP, Policy, Rule, SignMGUP
 from mgup_core.program import Program, Symbol, needed, record
 from mgup_core.replay import Scalars
 
-try:
-    import llvmlite.binding as llvm
-    from llvmlite import ir
-except ImportError:  # the extra "cpu" was not installed
-    llvm = ir = None
+from .machine import INDEX, available, compiled, ir, real, void_function
 
 WORTH = 1 << 22
 """So many coordinates must have been stepped before compiling pays: it takes a tenth of a second,
@@ -42,6 +37,8 @@ class Function(NamedTuple):
 
     call: Callable[..., None]
     scalars: Scalars
+    reads: frozenset[str]
+    """Which of ``w``, ``g`` and the state it needs; the addresses of others do not matter."""
 
     def operands(self, dtype: Any, known: Mapping[str, Any], *more: Any) -> Any:
         """The scalars, as an array; ``more`` follow."""
@@ -74,7 +71,7 @@ def code_for(
         dtype: the compute dtype, ``"float32"`` or ``"float64"``.
         coordinates: how many are about to be stepped.
     """
-    if llvm is None:
+    if not available:
         return None
     kind = type(rule), type(policy), decays, dtype
     _stepped[kind] += coordinates
@@ -101,7 +98,7 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
     for name, outputs in wanted.items():
         _write(module, name, program, outputs, scalars[name].symbols)
     try:
-        calls = _compiled(str(module))
+        calls = compiled(str(module))
     except Exception as error:
         warnings.warn(
             f"{type(rule).__name__} could not be compiled ({error}): it takes the reference step, "
@@ -109,8 +106,15 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
             stacklevel=2,
         )
         return None
-    functions = {name: Function(calls[name], scalars[name]) for name in wanted}
+    functions = {
+        name: Function(calls[name], scalars[name], _arrays_read(outputs.values()))
+        for name, outputs in wanted.items()
+    }
     return Code(functions.get("scores"), functions["update"])
+
+
+def _arrays_read(symbols: Iterable[Symbol]) -> frozenset[str]:
+    return frozenset(s.args[0] for s in needed(symbols) if s.op == "input" and not s.uniform)
 
 
 # -- from a program to LLVM's language -------------------------------------------------------------
@@ -182,14 +186,10 @@ def _write(
     module: Any, name: str, program: Program, outputs: dict[str, Symbol], scalars: list[Symbol]
 ) -> None:
     """Add a function to a module: a loop that computes ``outputs`` and stores them by name."""
-    cell = {"float32": ir.FloatType, "float64": ir.DoubleType}[program.outputs["w"].dtype]()
-    index, pointer = ir.IntType(64), cell.as_pointer()
+    cell = real(program.outputs["w"].dtype)
     arrays = [*(["scores"] if name == "scores" else []), "w", "g", *program.states]
-    kind = ir.FunctionType(ir.VoidType(), [pointer] * (len(arrays) + 1) + [index])
-    function = ir.Function(module, kind, name)
+    function = void_function(module, name, [cell] * (len(arrays) + 1))
     *pointers, values, length = function.args
-    for argument in function.args[:-1]:
-        argument.add_attribute("noalias")
     start, loop, end = (function.append_basic_block(label) for label in ("start", "loop", "end"))
     b = ir.IRBuilder(start)
 
@@ -197,17 +197,17 @@ def _write(
         return b.load(b.gep(array, [place]))
 
     def scalar(i: int, dtype: str) -> Any:
-        value = load(values, index(i))
+        value = load(values, INDEX(i))
         return b.fcmp_unordered("!=", value, cell(0.0)) if dtype == "bool" else value
 
     known = {symbol: scalar(i, symbol.dtype) for i, symbol in enumerate(scalars)}
     if name == "update":
         cut, ties = scalar(len(scalars), ""), scalar(len(scalars) + 1, "bool")
-    b.cbranch(b.icmp_signed(">", length, index(0)), loop, end)
+    b.cbranch(b.icmp_signed(">", length, INDEX(0)), loop, end)
 
     b.position_at_end(loop)
-    place = b.phi(index)
-    place.add_incoming(index(0), start)
+    place = b.phi(INDEX)
+    place.add_incoming(INDEX(0), start)
     at = dict(zip(arrays, pointers, strict=True))
     for symbol in needed(outputs.values(), known):
         if symbol in known or symbol.uniform:
@@ -224,46 +224,9 @@ def _write(
     for array, symbol in outputs.items():
         if symbol.op != "input" or symbol.args[0] != array:
             b.store(known[symbol], b.gep(at[array], [place]))
-    following = b.add(place, index(1))
+    following = b.add(place, INDEX(1))
     place.add_incoming(following, loop)
     b.cbranch(b.icmp_signed("<", following, length), loop, end)
 
     b.position_at_end(end)
     b.ret_void()
-
-
-# -- from LLVM's language to machine code ----------------------------------------------------------
-
-
-@functools.cache
-def _processor() -> Any:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
-    )
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(text: str) -> dict[str, Callable[..., None]]:
-    """The functions of a module, as functions that can be called."""
-    machine = _processor()
-    module = llvm.parse_assembly(text)
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    calls = {}
-    for function in module.functions:
-        if function.is_declaration:
-            continue
-        pointers = len(list(function.arguments)) - 1
-        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, ctypes.c_int64)
-        calls[function.name] = kind(engine.get_function_address(function.name))
-        calls[function.name].owner = engine  # whose memory it runs from
-    return calls
