@@ -8,6 +8,7 @@ sort; :mod:`mgup_core.counting` needs only counts, so it runs traced and sharded
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -22,7 +23,12 @@ def top_count(tau: float, d: int) -> int:
     >>> top_count(0.29, 100), int(0.29 * 100)
     (29, 28)
     """
-    return int(Fraction(repr(float(tau))) * d)
+    return _whole_part(float(tau), d)
+
+
+@lru_cache(maxsize=4096)  # some optimizers ask at every step
+def _whole_part(tau: float, d: int) -> int:
+    return int(Fraction(repr(tau)) * d)
 
 
 def slices(x: Array, xp: Any, stacked_dims: int = 0) -> Array:

@@ -1,7 +1,7 @@
 """A recorded program (:mod:`mgup_core.program`) as loops in LLVM's language.
 
-LLVM vectorizes them. Nothing is relaxed: no fast-math flag, so that division and
-root stay correctly rounded (N4) and no product is contracted with a sum (N5).
+LLVM vectorizes them. Nothing is relaxed: no fast-math flag, so that division and root stay
+correctly rounded (N4) and no product is contracted with a sum (N5).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -37,8 +37,8 @@ class Function(NamedTuple):
 
     call: Callable[..., None]
     scalars: Scalars
-    reads: frozenset[str]
-    """Which of ``w``, ``g`` and the state it needs; the addresses of others do not matter."""
+    touches: frozenset[str]
+    """Which of ``w``, ``g`` and the state; the addresses of others do not matter."""
 
     def operands(self, dtype: Any, known: Mapping[str, Any], *more: Any) -> Any:
         """The scalars, as an array; ``more`` follow."""
@@ -77,9 +77,15 @@ def code_for(
     _stepped[kind] += coordinates
     if _stepped[kind] < WORTH:
         return None
+    return _code(rule, _without_factors(policy), decays, dtype)
+
+
+@functools.lru_cache(maxsize=256)
+def _without_factors(policy: Policy | None) -> Policy | None:
+    """With factors that code does not depend on, since they may change at every step."""
     if isinstance(policy, (MGUP, SignMGUP)):
-        policy = replace(policy, alpha=1.0, gamma=1.0)  # they may change at every step
-    return _code(rule, policy, decays, dtype)
+        return replace(policy, alpha=1.0, gamma=1.0)
+    return policy
 
 
 @functools.lru_cache(maxsize=256)
@@ -107,14 +113,15 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
         )
         return None
     functions = {
-        name: Function(calls[name], scalars[name], _arrays_read(outputs.values()))
+        name: Function(calls[name], scalars[name], _arrays(outputs))
         for name, outputs in wanted.items()
     }
     return Code(functions.get("scores"), functions["update"])
 
 
-def _arrays_read(symbols: Iterable[Symbol]) -> frozenset[str]:
-    return frozenset(s.args[0] for s in needed(symbols) if s.op == "input" and not s.uniform)
+def _arrays(outputs: dict[str, Symbol]) -> frozenset[str]:
+    inputs = (s for s in needed(outputs.values()) if s.op == "input" and not s.uniform)
+    return frozenset([*outputs, *(s.args[0] for s in inputs)])
 
 
 # -- from a program to LLVM's language -------------------------------------------------------------

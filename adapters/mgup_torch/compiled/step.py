@@ -88,25 +88,29 @@ class CompiledStep:
     def _run(self, policy: Policy) -> Tally:
         assert self.code.scores is not None
         self.looking = self.code.scores.operands(self.dtype.type, self.known)
-        threshold, taken, ties, positive = 0.0, 0, [0], 0
+        threshold, taken, boundary, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
-            cut, ties = find_cut(
+            (threshold, taken), ties = find_cut(
                 policy.top(self.size), self.spans, self._scores, self._scores, self._sample,
                 self._each, self._scan,
             )  # fmt: skip
-            threshold, taken = cut
+            boundary = self._boundary(threshold, taken, ties)
         elif policy.counts:
             positive = self._count(lambda scores: scores > 0.0)
-        high, low = factors(self.be, policy, positive, self.size)
-        measured = 0, 0
+        tally = Tally(self.size, 0, threshold, sum(ties), 0, 1.0, 1.0)
         if self.measure:
-            above = self._count(lambda scores: scores > threshold)
             if policy.selects_zero:
-                taken = self._count(lambda scores: scores == threshold)
-            measured = above + taken, self._count(lambda scores: scores > 0.0)
+                taken = self._count(lambda scores: scores == 0.0)
+            high, low = factors(self.be, policy, positive, self.size)
+            tally = tally._replace(
+                selected=self._count(lambda scores: scores > threshold) + taken,
+                positive=self._count(lambda scores: scores > 0.0),
+                high=high,
+                low=low,
+            )
         self.known["positive"] = positive
-        self._move(threshold, self._boundary(threshold, taken, ties) if policy.ranks else self.size)
-        return Tally(self.size, measured[0], threshold, sum(ties), measured[1], high, low)
+        self._move(threshold, boundary)
+        return tally
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -137,14 +141,18 @@ class CompiledStep:
         return sum(self._each(lambda i: int(np.count_nonzero(chosen(self._scores(i))))))
 
     def _boundary(self, threshold: float, need: int, ties: list[int]) -> int:
-        """The place before which all scores equal to the threshold are selected, and none after."""
+        """The place before which all scores equal to the threshold are selected, and none after.
+
+        Args:
+            need: how many of them are selected.
+            ties: how many there are in each block.
+        """
         for i, count in enumerate(ties):
+            if need == 0:
+                return self.spans[i].start
             if need < count:
-                if need == 0:
-                    return self.spans[i].start
-                return self.spans[i].start + int(
-                    np.flatnonzero(self._scores(i) == threshold)[need - 1] + 1
-                )
+                places = np.flatnonzero(self._scores(i) == threshold)
+                return self.spans[i].start + int(places[need - 1]) + 1
             need -= count
         return self.size
 
@@ -152,9 +160,9 @@ class CompiledStep:
 
     def _move(self, threshold: float, boundary: int) -> None:
         update = self.code.update
-        with_ties, without = (
-            update.operands(self.dtype.type, self.known, threshold, ties) for ties in (1, 0)
-        )
+        with_ties = update.operands(self.dtype.type, self.known, threshold, 1)
+        without = with_ties.copy()
+        without[-1] = 0
 
         def move(i: int) -> None:
             span = self.spans[i]
@@ -175,7 +183,7 @@ class CompiledStep:
         addresses: list[int] = []
         held: list[tuple[Any, Any]] = []
         for name, cells, base in zip(self.names, self.cells, self.bases, strict=True):
-            if name not in function.reads:
+            if name not in function.touches:
                 addresses.append(0)
             elif base is None or span.step is not None:
                 values = np.array(cells[span], dtype=self.dtype, order="C")
