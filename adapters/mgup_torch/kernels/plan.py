@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,15 +15,16 @@ from torch import Tensor
 from . import rank, step, table
 from .source import Functions
 
-BLOCK, WARPS = 512, 4  # four coordinates a thread: more of them would spill registers
+BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
 GROUP = 128  # blocks, and
 WIDTH = 64  # slices a program, where one program has several
-SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 16
+SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 32
 DEVIATIONS = 4.0
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
-DIVISOR = 8  # of the sizes of aligned slices, so that loads are sixteen bytes wide
+DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
 LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
 SHARED_PARTS = 4  # where each batch costs collectives
+READERS = 2048  # programs that read copies
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 
@@ -59,28 +60,50 @@ class _Batch(NamedTuple):
 
 
 class _Lane:
-    """The memory of one batch at work, and the stream that it runs on."""
+    """The memory of one batch at work, and the streams that it runs on.
+
+    Of launches with thousands of programs the device begins the next only when the last is nearly
+    through. So that the small launches of one lane need not wait for the reads of another, they
+    have a stream of higher priority.
+    """
 
     def __init__(self, blocks: int, copies: int, device: torch.device, *, aside: bool) -> None:
         self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
         self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
         self.candidates = torch.empty(copies, dtype=torch.int32, device=device)
         self.flags = torch.zeros(2, dtype=torch.int32, device=device)
-        self.stream = torch.cuda.Stream(device) if aside else None
+        self.small = torch.cuda.Stream(device, priority=-1) if aside else None
+        self.large = torch.cuda.Stream(device) if aside else None
+
+    @contextlib.contextmanager
+    def launches(self) -> Iterator[None]:
+        """What is launched here is small; it comes after what this lane was told before."""
+        if self.small is None:
+            yield
+            return
+        with torch.cuda.stream(self.small):
+            yield
+
+    @contextlib.contextmanager
+    def reads(self) -> Iterator[None]:
+        """Within :meth:`launches`: what is launched here reads everything."""
+        if self.small is None or self.large is None:
+            yield
+            return
+        self.large.wait_stream(self.small)
+        with torch.cuda.stream(self.large):
+            yield
+        self.small.wait_stream(self.large)
 
     def fork(self) -> None:
         """What is launched here comes after what the current stream has been told so far."""
-        if self.stream is not None:
-            self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
-
-    def here(self) -> contextlib.AbstractContextManager[Any]:
-        """Where launches go to this lane."""
-        return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+        if self.small is not None:
+            self.small.wait_stream(torch.cuda.current_stream(self.small.device))
 
     def join(self) -> None:
         """What the current stream is told from now on comes after what was launched here."""
-        if self.stream is not None:
-            torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
+        if self.small is not None:
+            torch.cuda.current_stream(self.small.device).wait_stream(self.small)
 
 
 class Plan:
@@ -164,23 +187,20 @@ class Plan:
         """Rank and step, from what the tables on the device say; returns before it is done."""
         f = self.functions
         self._settle(f.before)
-        if self.ranks:
-            rank.bracket[(len(self.rows),)](
-                self.tables, self.records, self.uniforms, *self.shape, SEEN=f.seen, SAMPLE=SAMPLE,
-                CHUNK=CHUNK, DEVIATIONS=self.deviations, num_warps=SAMPLE_WARPS,
-                enable_fp_fusion=False,
-            )  # fmt: skip
-            if self.team is not None:
-                self._share_brackets(self.team)
-        elif f.seen is not None:
+        if self.ranks and self.team is not None:
+            self._guess(0, len(self.rows))
+            self._share_brackets(self.team)
+        elif not self.ranks and f.seen is not None:
             self._count_positive()
         for lane in self.lanes:
             lane.fork()
         for lane, batch in zip(itertools.cycle(self.lanes), self.batches, strict=False):
-            with lane.here():
+            with lane.launches():
                 if self.ranks:
                     self._rank(batch, lane)
-                if batch.blocks:
+                if not batch.blocks:
+                    continue
+                with lane.reads():
                     step.step[(batch.blocks,)](
                         self.tables, self.records, self.uniforms, *self.shape, self.block_slice,
                         batch.first_block, lane.tallies, UPDATE=f.update, **self.blocked,
@@ -215,23 +235,34 @@ class Plan:
             self.positives.copy_(self.team.total(self.positives))
         self._settle(self.functions.after)
 
+    def _guess(self, first_slice: int, slices: int) -> None:
+        rank.bracket[(slices,)](
+            self.tables, self.records, self.uniforms, *self.shape, first_slice,
+            SEEN=self.functions.seen, SAMPLE=SAMPLE, CHUNK=CHUNK,
+            DIVISOR=self.blocked["DIVISOR"], DEVIATIONS=self.deviations,
+            num_warps=SAMPLE_WARPS, enable_fp_fusion=False,
+        )  # fmt: skip
+
     def _rank(self, batch: _Batch, lane: _Lane) -> None:
         columns, seen = self.shape[0], self.functions.seen
         whole = self.tables, self.records, self.uniforms, *self.shape
         mine = slice(batch.first_slice, batch.first_slice + batch.slices)
         lane.flags.zero_()
+        if self.team is None:
+            self._guess(batch.first_slice, batch.slices)
         if batch.blocks:
-            rank.count[(batch.blocks,)](
-                *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
-                lane.candidates, SEEN=seen, **self.blocked,
-            )  # fmt: skip
+            with lane.reads():
+                rank.count[(batch.blocks,)](
+                    *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
+                    lane.candidates, SEEN=seen, **self.blocked,
+                )  # fmt: skip
         counts = None if self.team is None else self._share_counts(self.team, mine)
         rank.begin[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, lane.flags, counts,
             SHARED=self.team is not None, num_warps=1,
         )  # fmt: skip
         for turn in range(4):  # digits of eight bits
-            rank.refine[(batch.slices, 128)](
+            rank.refine[(batch.slices, max(READERS // batch.slices, 1))](
                 *whole, batch.first_slice, self.block_slice, batch.first_block, batch.blocks,
                 lane.candidates, self.digits, lane.flags, SEEN=seen, COPIES=1024,
                 FIRST=turn == 0, **self.blocked,

@@ -23,7 +23,7 @@ import triton
 import triton.language as tl
 
 from . import table
-from .keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, ordered
+from .keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, block_of, ordered, score_of
 
 D = tl.constexpr(table.D)
 TOTAL = tl.constexpr(table.TOTAL)
@@ -68,35 +68,36 @@ def _nth_largest(keys, first, second):
         bit = tl.full([], 1, tl.uint32) << (31 - i)
         # Both counts in one sum: a sample is smaller than 2^15.
         both = (lifted >= (a | bit)).to(tl.int32) + ((lifted >= (b | bit)).to(tl.int32) << 16)
-        counts = tl.sum(both, 0)
+        counts = tl.sum(both)
         a = tl.where((counts & 0xFFFF) >= first, a | bit, a)
         b = tl.where((counts >> 16) >= second, b | bit, b)
     flip = tl.full([], 0x80000000, tl.uint32)
     return (a ^ flip).to(tl.int32, bitcast=True), (b ^ flip).to(tl.int32, bitcast=True)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first_slice"])
 def bracket(
-    tables, records, uniforms, columns, scalars,
-    SEEN: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DEVIATIONS: tl.constexpr,
+    tables, records, uniforms, columns, scalars, first_slice,
+    SEEN: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DIVISOR: tl.constexpr,
+    DEVIATIONS: tl.constexpr,
 ):  # fmt: skip
     """One program a slice: a bracket (low, high] from a sample, exact where it is the whole."""
-    i = tl.program_id(0)
+    i = first_slice + tl.program_id(0)
     row = tables + i * columns
     record = records + i * RECORD
     d = tl.load(row + D)
     total = tl.load(row + TOTAL)
     k = tl.load(row + K)
-    j = tl.arange(0, SAMPLE)
-    inside = j < d
-    places = j.to(tl.int64)
-    if d > SAMPLE:
-        # A chunk from each stratum, at a hashed place: no period of the data can hide.
-        chunk = (j // CHUNK).to(tl.int64)
-        stratum = d // (SAMPLE // CHUNK)
-        hashed = ((chunk.to(tl.uint32) + 1) * 2654435761) >> 8
-        places = chunk * stratum + hashed.to(tl.int64) % (stratum - CHUNK + 1) + j % CHUNK
-    keys = ordered(SEEN(row, uniforms + i * scalars, places, inside))
+    # A chunk from each stratum, at a hashed place: no period of the data can hide. A short slice
+    # is taken whole.
+    chunk = tl.arange(0, SAMPLE // CHUNK)
+    stratum = tl.where(d > SAMPLE, d // (SAMPLE // CHUNK), CHUNK).to(tl.int32)
+    hashed = (chunk.to(tl.uint32) + 1) * 2654435761
+    within = tl.umulhi(hashed, (stratum - CHUNK + 1).to(tl.uint32)).to(tl.int32)
+    first = (chunk * stratum + within) // CHUNK * CHUNK
+    places = first[:, None] + tl.arange(0, CHUNK)[None, :]
+    inside = places < tl.multiple_of(d, DIVISOR)
+    keys = ordered(SEEN(row, uniforms + i * scalars, 0, places, inside))
     keys = tl.where(inside, keys, LOWEST)
 
     n = tl.minimum(d, SAMPLE).to(tl.float32)
@@ -151,16 +152,29 @@ def enclose(records, bounds, slices):
     _enclose(records + i * RECORD, low, high)
 
 
+@triton.jit
+def _among(scores, low, high):
+    return (scores >= low) & ~(scores > high)  # high may be NaN, above all
+
+
+@triton.jit
+def _copy(copies, at, capacity, scores, low, high):
+    """Copy those in the bracket, and say where the next go."""
+    among = _among(scores, low, high)
+    tl.store(copies + at, scores.to(tl.int32, bitcast=True), mask=among & (at < capacity))
+    return at + among.to(tl.int32)
+
+
 @triton.jit(do_not_specialize=["first_block"])
 def count(
     tables, records, uniforms, columns, scalars, block_slice, first_block,
     tallies, starts, candidates,
     SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr,
 ):  # fmt: skip
-    """One program a block: counts against the bracket, and copies of the keys in it.
+    """One program a block: counts against the bracket, and copies of the scores in it.
 
     Args:
-        tallies: for each block of the batch, how many of its keys are in the bracket.
+        tallies: for each block of the batch, how many of its scores are in the bracket.
         starts: for each, where its copies begin.
     """
     local = tl.program_id(0)
@@ -168,23 +182,34 @@ def count(
     i = tl.load(block_slice + b).to(tl.int64)
     row = tables + i * columns
     record = records + i * RECORD
-    places = (b - tl.load(row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
-    inside = places < tl.multiple_of(tl.load(row + D), DIVISOR)
-    keys = ordered(SEEN(row, uniforms + i * scalars, places, inside))
+    start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+    scores = SEEN(row, uniforms + i * scalars, start, offsets, inside)
+    scores = tl.where(inside, scores, float("nan"))  # neither above nor in any bracket
     top = tl.load(record + TOP).to(tl.int32)
     base = tl.load(record + BASE).to(tl.int32)
-    above = inside & (keys > top)
-    among = inside & (keys >= base) & (keys <= top)
-    both = tl.sum(above.to(tl.int32) + (among.to(tl.int32) << 16), 0)
+    low, high = score_of(base), score_of(top)
+    above = (scores > high).to(tl.int32)
+    among = _among(scores, low, high).to(tl.int32)
+    # A thread holds four neighbours: they are added up first, and the sums are scanned.
+    fours = tl.sum(tl.reshape(above + (among << 16), [BLOCK // 4, 4]), 1)
+    both = tl.sum(fours, 0)
     here = both >> 16
     added = ((both & 0xFFFF).to(tl.int64) << 32) | here.to(tl.int64)
-    begin = tl.atomic_add(record + COUNTED, added, sem="relaxed") & 0xFFFFFFFF
+    begin = tl.atomic_add(record + COUNTED, added, sem="relaxed").to(tl.int32)
     tl.store(tallies + local, here)
     if base < top:
-        tl.store(starts + local, begin.to(tl.int32))
-        at = begin + tl.cumsum(among.to(tl.int32), 0) - 1
-        fits = among & (at < tl.load(row + CAPACITY))
-        tl.store(candidates + tl.load(row + CANDIDATES) + at, keys, mask=fits)
+        tl.store(starts + local, begin)
+        found = fours >> 16
+        at = begin + tl.cumsum(found, 0) - found
+        copies = candidates + tl.load(row + CANDIDATES)
+        capacity = tl.load(row + CAPACITY).to(tl.int32)
+        # Neighbour by neighbour, so that each stays in its thread: a scan over all coordinates
+        # would have them change places for the store.
+        one, other = tl.split(tl.reshape(scores, [BLOCK // 4, 2, 2]))
+        for pair in tl.static_range(2):
+            first, second = tl.split(one if pair == 0 else other)
+            at = _copy(copies, at, capacity, first, low, high)
+            at = _copy(copies, at, capacity, second, low, high)
 
 
 @triton.jit
@@ -262,9 +287,9 @@ def refine(
         n = tl.load(record + COUNTED) & 0xFFFFFFFF
         mine = candidates + tl.load(row + CANDIDATES)
         counts = tl.zeros([DIGITS], tl.int32)
-        for start in range(tl.program_id(1) * COPIES, n, tl.num_programs(1) * COPIES):
-            at = start + tl.arange(0, COPIES)
-            keys = tl.load(mine + at, mask=at < n, other=0)
+        for first in range(tl.program_id(1) * COPIES, n, tl.num_programs(1) * COPIES):
+            at = first + tl.arange(0, COPIES)
+            keys = ordered(tl.load(mine + at, mask=at < n, other=0).to(tl.float32, bitcast=True))
             among, digit = _digits(keys, at < n, record)
             if FIRST:
                 counts += tl.histogram(digit, DIGITS, mask=among)
@@ -280,10 +305,9 @@ def refine(
             its_row = tables + other * columns
             its_record = records + other * RECORD
             if tl.load(its_record + STATUS) == AMONG_ALL:
-                places = (b - tl.load(its_row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
-                inside = places < tl.multiple_of(tl.load(its_row + D), DIVISOR)
-                all_keys = ordered(SEEN(its_row, uniforms + other * scalars, places, inside))
-                in_range, its_digit = _digits(all_keys, inside, its_record)
+                start, offsets, inside = block_of(its_row, b, BLOCK, DIVISOR)
+                its_scores = SEEN(its_row, uniforms + other * scalars, start, offsets, inside)
+                in_range, its_digit = _digits(ordered(its_scores), inside, its_record)
                 found = tl.histogram(its_digit, DIGITS, mask=in_range)
                 tl.atomic_add(digits + other * DIGITS + j, found, mask=found > 0, sem="relaxed")
 
@@ -339,11 +363,11 @@ def count_ties(
             length = tl.load(tallies + local, mask=uneven & copied, other=0)
             start = tl.load(starts + local, mask=uneven & copied, other=0)
             copies = candidates + tl.load(tables + i * columns + CANDIDATES) + start
-            threshold = tl.load(record + THRESHOLD).to(tl.int32)
+            threshold = score_of(tl.load(record + THRESHOLD).to(tl.int32))
             ties = tl.zeros([GROUP], tl.int32)
             for j in range(tl.max(length, 0)):
-                keys = tl.load(copies + j, mask=j < length, other=0)
-                ties += ((j < length) & (keys == threshold)).to(tl.int32)
+                copy = tl.load(copies + j, mask=j < length, other=0).to(tl.float32, bitcast=True)
+                ties += ((j < length) & (copy == threshold)).to(tl.int32)
             tl.store(tallies + local, ties, mask=uneven & copied)
         searched = uneven & (status == FOUND + AMONG_ALL)
         if tl.sum(searched.to(tl.int32), 0) > 0:
@@ -353,11 +377,10 @@ def count_ties(
                     b = first_block + one
                     slice_number = tl.load(block_slice + b).to(tl.int64)
                     row = tables + slice_number * columns
-                    places = (b - tl.load(row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
-                    inside = places < tl.multiple_of(tl.load(row + D), DIVISOR)
-                    scores = SEEN(row, uniforms + slice_number * scalars, places, inside)
+                    at, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+                    scores = SEEN(row, uniforms + slice_number * scalars, at, offsets, inside)
                     its = tl.load(records + slice_number * RECORD + THRESHOLD).to(tl.int32)
-                    equal = inside & (ordered(scores) == its)
+                    equal = inside & (scores == score_of(its))
                     tl.store(tallies + one, tl.sum(equal.to(tl.int32), 0))
 
 

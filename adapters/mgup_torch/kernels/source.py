@@ -159,7 +159,7 @@ def _arrays(writer: _Writer, program: Program, kind: Kind, wanted: list[Symbol])
     for symbol in _inputs(wanted, uniform=False):
         name = symbol.args[0]
         dtype = _dtype_of(name, program, kind)
-        text = f"tl.load({_pointer(name, dtype, program, kind)} + places, mask=inside, other=0)"
+        text = f"tl.load({_places(name, dtype, program, kind)}, mask=inside, other=0)"
         writer.name(symbol, f"{text}.to(tl.float32)")
 
 
@@ -169,12 +169,13 @@ def _dtype_of(name: str, program: Program, kind: Kind) -> torch.dtype:
     return kind.dtype
 
 
-def _pointer(name: str, dtype: torch.dtype, program: Program, kind: Kind) -> str:
+def _places(name: str, dtype: torch.dtype, program: Program, kind: Kind) -> str:
+    """Where the coordinates of an array are."""
     column = table.POINTERS + ("w", "g", *program.states).index(name)
-    address = f"tl.load(row + {column})"
-    if kind.aligned:
-        address = f"tl.multiple_of({address}, 16)"
-    return f"{address}.to(tl.pointer_type({_TYPES[dtype]}))"
+    address = f"tl.load(row + {column}).to(tl.pointer_type({_TYPES[dtype]}))"
+    if kind.aligned:  # four at once in any dtype, so that all lie alike in the threads
+        address = f"tl.multiple_of({address}, {4 * dtype.itemsize})"
+    return f"{address} + start + offsets"
 
 
 def _scalars(writer: _Writer, layout: dict[Symbol, int], wanted: list[Symbol]) -> list[Symbol]:
@@ -202,18 +203,18 @@ def _source(program: Program, kind: Kind) -> tuple[str, int]:
         writer = _Writer()
         _arrays(writer, program, kind, seen)
         writer.write(seen, _scalars(writer, layout, seen))
-        text += writer.function("seen(row, uniforms, places, inside)", writer.names[seen[0]])
+        text += writer.function(
+            "seen(row, uniforms, start, offsets, inside)", writer.names[seen[0]]
+        )
     writer = _Writer()
     _arrays(writer, program, kind, outputs)
     writer.write(outputs, _scalars(writer, layout, outputs))
     for name, symbol in program.outputs.items():
         dtype = _dtype_of(name, program, kind)
-        target = _pointer(name, dtype, program, kind)
+        places = _places(name, dtype, program, kind)
         value = writer.names[symbol]
-        writer.lines.append(
-            f"tl.store({target} + places, {value}.to({_TYPES[dtype]}), mask=inside)"
-        )
-    text += writer.function("update(row, uniforms, places, inside, record, earlier)")
+        writer.lines.append(f"tl.store({places}, {value}.to({_TYPES[dtype]}), mask=inside)")
+    text += writer.function("update(row, uniforms, start, offsets, inside, record, earlier)")
     return text, len(layout)
 
 

@@ -6,9 +6,8 @@ import triton
 import triton.language as tl
 
 from . import table
+from .keys import block_of
 
-D = tl.constexpr(table.D)
-FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
 RECORD = tl.constexpr(table.RECORD)
 STEP = tl.constexpr(table.STEP)
 T = tl.constexpr(table.T)
@@ -55,9 +54,8 @@ def count_positive(
     b = first_block + tl.program_id(0)
     i = tl.load(block_slice + b).to(tl.int64)
     row = tables + i * columns
-    places = (b - tl.load(row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
-    inside = places < tl.multiple_of(tl.load(row + D), DIVISOR)
-    mask = inside & SEEN(row, uniforms + i * scalars, places, inside)
+    start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+    mask = inside & SEEN(row, uniforms + i * scalars, start, offsets, inside)
     tl.atomic_add(positives + i, tl.sum(mask.to(tl.int32), 0).to(tl.int64), sem="relaxed")
 
 
@@ -71,6 +69,7 @@ def step(
     b = first_block + local
     i = tl.load(block_slice + b).to(tl.int64)
     row = tables + i * columns
-    places = (b - tl.load(row + FIRST_BLOCK)) * BLOCK + tl.arange(0, BLOCK)
-    inside = places < tl.multiple_of(tl.load(row + D), DIVISOR)
-    UPDATE(row, uniforms + i * scalars, places, inside, records + i * RECORD, tallies + local)
+    start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+    UPDATE(
+        row, uniforms + i * scalars, start, offsets, inside, records + i * RECORD, tallies + local
+    )
