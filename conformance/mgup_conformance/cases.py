@@ -18,6 +18,9 @@ from .protocol import Array, Backend, Needs, PolicySpec, needs
 
 REFERENCE = Reference()
 
+SETS = ("fast", "standard", "exhaustive")
+"""How much is asked: of cases, and of steps."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -35,8 +38,8 @@ class Case:
         """What a backend must offer to be asked."""
         raise NotImplementedError
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
-        """Raise :class:`Mismatch` if the backend differs."""
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
+        """Raise :class:`Mismatch` if the backend differs, in the steps of one of :data:`SETS`."""
         raise NotImplementedError
 
 
@@ -69,7 +72,7 @@ class MultiplierCase(Case):
             dtypes={self.dtype}, policy=self.questions[0].policy, rule=None, options=options
         )
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         for question in self.questions:
             a, g = data.operands(question.pattern, self.dtype, question.shape, self.id)
             given = a.copy(), g.copy()
@@ -117,7 +120,7 @@ class MeanCase(Case):
             dtypes={self.dtype}, policy={"name": "mgup"}, rule=None, options={"multiplier"}
         )
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         for d in self.sizes:
             for tau in self.ratios:
                 policy: PolicySpec = {"name": "mgup", "tau": tau, "alpha": 2.0, "gamma": 0.5}

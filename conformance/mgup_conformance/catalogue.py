@@ -136,6 +136,7 @@ def _trajectories() -> Iterator[Case]:
                     run_spec(base, POLICY_CASES[name][1], numbers, shapes),
                     shapes,
                     steps=200,
+                    standard_steps=50,
                     fast_steps=25,
                     fast=chosen and n == turn,
                 )
@@ -147,6 +148,7 @@ def _trajectories() -> Iterator[Case]:
             run_spec(base, POLICY_CASES[name][1], numbers, LARGE),
             LARGE,
             steps=200,
+            standard_steps=20,
             fast_steps=3,
             fast=base in ("adamw", "lion"),
         )
@@ -368,7 +370,7 @@ def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[C
     Args:
         backend: as it says itself, by ``"compiles"`` or ``"slow"`` among its capabilities.
         cases: to choose from.
-        set_of: ``"fast"``, ``"standard"`` or ``"exhaustive"``, which is all for every backend.
+        set_of: one of :data:`~.cases.SETS`; ``"exhaustive"`` is all for every backend.
     """
     offered = backend.capabilities()
     if set_of == "fast" and offered.get("compiles"):

@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         size = command.add_mutually_exclusive_group()
         size.add_argument("--fast", action="store_true", help="fewer cases and steps")
         size.add_argument(
-            "--exhaustive", action="store_true", help="all cases, where compiling takes long too"
+            "--exhaustive",
+            action="store_true",
+            help="all steps, and all cases where compiling takes long too",
         )
 
     listing = commands.add_parser("list", help="list cases, clauses and shipped backends")
@@ -163,7 +165,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
                 progress.update(tasks[result.backend], advance=1, bad=said)
 
             if jobs == 1:
-                run_suite(backends, cases, fast=arguments.fast, set_of=set_of, report=tell)
+                run_suite(backends, cases, set_of=set_of, report=tell)
             else:
                 run_parallel(names, cases, set_of=set_of, jobs=jobs, report=tell)
     except KeyboardInterrupt:

@@ -146,7 +146,7 @@ class GoldenMultiplier(Case):
         dtypes = {self.record["dtype"]}
         return needs(dtypes=dtypes, policy=policy, rule=None, options={"multiplier"} | stacked)
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         r = self.record
         a, g = (decode(r[name], r["dtype"], r["shape"]) for name in "ag")
         wide = "float64" if r["dtype"] == "float64" else "float32"
@@ -167,7 +167,7 @@ class GoldenRun(Case):
         dtypes = {spec["dtype"], spec["state_dtype"]}
         return needs(dtypes=dtypes, policy=spec["policy"], rule=spec["rule"], options=options)
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         spec: RunSpec = self.record["spec"]
         before = [
             decode(w, spec["dtype"], shape).astype(np.float64)

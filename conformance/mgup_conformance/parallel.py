@@ -30,7 +30,7 @@ def _begin(names: Sequence[str], threads: int) -> None:
 
 
 def _work(case: str, set_of: str) -> list[Result]:
-    return run_suite(_backends, [_cases[case]], fast=set_of == "fast", set_of=set_of)
+    return run_suite(_backends, [_cases[case]], set_of=set_of)
 
 
 def run_parallel(

@@ -33,9 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mgup-xfails", type=Path, metavar="FILE",
         help="ids or globs of cases known to fail, one a line; one that passes fails the run",
     )  # fmt: skip
-    group.addoption(
-        "--mgup-full", action="store_true", help="all cases and steps, not the fast set"
-    )
+    group.addoption("--mgup-full", action="store_true", help="the standard set, not the fast one")
 
 
 class CaseFailed(Exception):
@@ -45,14 +43,14 @@ class CaseFailed(Exception):
 class CaseItem(pytest.Item):
     """One case on one backend."""
 
-    def __init__(self, *, backend: Backend, case: Case, fast: bool, **options: Any) -> None:
+    def __init__(self, *, backend: Backend, case: Case, set_of: str, **options: Any) -> None:
         super().__init__(**options)
-        self.backend, self.case, self.fast = backend, case, fast
+        self.backend, self.case, self.set_of = backend, case, set_of
 
     def runtest(self) -> None:
         from .runner import run_case
 
-        result = run_case(self.backend, self.case, fast=self.fast)
+        result = run_case(self.backend, self.case, set_of=self.set_of)
         if result.status == "skipped":
             pytest.skip(result.message)
         if result.bad:
@@ -70,17 +68,17 @@ class CaseItem(pytest.Item):
 class BackendCases(pytest.Collector):
     """All cases for one backend."""
 
-    def __init__(self, *, backend: Backend, fast: bool, **options: Any) -> None:
+    def __init__(self, *, backend: Backend, set_of: str, **options: Any) -> None:
         super().__init__(**options)
-        self.backend, self.fast = backend, fast
+        self.backend, self.set_of = backend, set_of
 
     def collect(self) -> Iterator[CaseItem]:
         from .catalogue import all_cases, cases_for
 
-        set_of = "fast" if self.fast else "standard"
-        for case in cases_for(self.backend, all_cases(fast=self.fast), set_of=set_of):
+        cases = all_cases(fast=self.set_of == "fast")
+        for case in cases_for(self.backend, cases, set_of=self.set_of):
             yield CaseItem.from_parent(
-                self, name=case.id, backend=self.backend, case=case, fast=self.fast
+                self, name=case.id, backend=self.backend, case=case, set_of=self.set_of
             )
 
 
@@ -89,7 +87,8 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Add the cases of the backends that were asked for."""
-    fast, names = not config.getoption("mgup_full"), config.getoption("mgup_backend")
+    names = config.getoption("mgup_backend")
+    set_of = "standard" if config.getoption("mgup_full") else "fast"
     if not names:
         return
     from .backends import load
@@ -102,7 +101,7 @@ def pytest_collection_modifyitems(
             raise pytest.UsageError(f"--mgup-backend {name}: {error}") from error
         node = f"mgup::{backend.name}"
         collector = BackendCases.from_parent(
-            session, name=backend.name, nodeid=node, backend=backend, fast=fast
+            session, name=backend.name, nodeid=node, backend=backend, set_of=set_of
         )
         made += session.genitems(collector)
     if file := config.getoption("mgup_xfails"):

@@ -37,8 +37,8 @@ class Result:
         return self.status in ("failed", "error")
 
 
-def run_case(backend: Backend, case: Case, *, fast: bool = False) -> Result:
-    """One case on one backend."""
+def run_case(backend: Backend, case: Case, *, set_of: str = "standard") -> Result:
+    """One case on one backend, in the steps of a set."""
 
     def result(status: str, message: str = "") -> Result:
         seconds = time.perf_counter() - begun
@@ -48,7 +48,7 @@ def run_case(backend: Backend, case: Case, *, fast: bool = False) -> Result:
     if reason := lacking(backend, case.needs):
         return result("skipped", reason)
     try:
-        case.check(backend, fast=fast)
+        case.check(backend, set_of=set_of)
     except Mismatch as mismatch:
         return result("failed", f"{case.id} ({', '.join(case.clauses)})\n{mismatch}")
     except Exception:  # whatever a stranger's code raises is a finding, not a crash of the suite
@@ -60,8 +60,7 @@ def run_suite(
     backends: Sequence[Backend],
     cases: Sequence[Case],
     *,
-    fast: bool = False,
-    set_of: str | None = None,
+    set_of: str = "standard",
     report: Callable[[Result], Any] = lambda result: None,
 ) -> list[Result]:
     """All cases on all backends, telling ``report`` of each result as it comes.
@@ -69,18 +68,17 @@ def run_suite(
     Args:
         backends: each is asked what :func:`cases_for` chooses for it.
         cases: in this order, each on all backends before the next.
-        fast: fewer steps.
-        set_of: as for :func:`cases_for`; by default ``"fast"`` if ``fast``, else ``"standard"``.
+        set_of: ``"fast"``, ``"standard"`` or ``"exhaustive"``: the steps of each case, and what
+            :func:`cases_for` chooses.
         report: is called with each result.
     """
     results = []
-    set_of = set_of or ("fast" if fast else "standard")
     chosen = [{case.id for case in cases_for(one, cases, set_of=set_of)} for one in backends]
     for case in cases:
         for backend, ids in zip(backends, chosen, strict=True):
             if case.id not in ids:
                 continue
-            result = run_case(backend, case, fast=fast)
+            result = run_case(backend, case, set_of=set_of)
             report(result)
             results.append(result)
     return results

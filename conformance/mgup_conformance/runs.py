@@ -33,6 +33,8 @@ class RunCase(Case):
     shapes: tuple[Shape, ...]
     steps: int
     fast_steps: int
+    standard_steps: int | None = None
+    """Fewer than ``steps``, which the exhaustive set takes; None: those."""
     gradients: str = "chaotic"
     """chaotic, tiny, huge, nonfinite, absent, schedule: see :class:`Feed`."""
     zero_start: bool = False
@@ -66,15 +68,16 @@ class RunCase(Case):
         spec["policy"] = self.reference_policy or spec["policy"]
         return spec
 
-    def length(self, fast: bool) -> int:
-        """How many steps."""
-        return self.fast_steps if fast else self.steps
+    def length(self, set_of: str) -> int:
+        """How many steps one of the sets takes."""
+        standard = self.standard_steps or self.steps
+        return {"fast": self.fast_steps, "standard": standard, "exhaustive": self.steps}[set_of]
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         start = self.initial()
         given = [w.copy() for w in start]
         run, expected = backend.run(self.spec, start), trajectory(self)
-        for t in range(1, self.length(fast) + 1):
+        for t in range(1, self.length(set_of) + 1):
             moment = expected.at(t)
             run.step([None if g is None else g.copy() for g in moment.gradients], moment.lr)
             actual = snapshot(run, self.spec)
@@ -228,12 +231,12 @@ class MatrixCase(RunCase):
     gradients: str = "noise"
     bounded_state: tuple[str, ...] = ()
 
-    def check(self, backend: Backend, *, fast: bool = False) -> None:
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         start = self.initial()
         given = [w.copy() for w in start]
         run, feed, reference = backend.run(self.spec, start), Feed(self), Replay(self)
         actual, expected = snapshot(run, self.spec), reference.snapshot()
-        for t in range(1, self.length(fast) + 1):
+        for t in range(1, self.length(set_of) + 1):
             before, actual_before = expected, actual
             run.step(*feed.next(run.params()))
             reference.advance()

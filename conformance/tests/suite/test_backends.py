@@ -29,9 +29,9 @@ def pairs(*, fast: bool):
     ]
 
 
-def check(name, case, *, fast):
+def check(name, case, *, set_of):
     with quiet():
-        result = run_case(load(name), case, fast=fast)
+        result = run_case(load(name), case, set_of=set_of)
     if result.status == "skipped":
         pytest.skip(result.message)
     assert result.status == "passed", result.message
@@ -39,13 +39,13 @@ def check(name, case, *, fast):
 
 @pytest.mark.parametrize(("name", "case"), pairs(fast=True))
 def test_fast_set(name, case):
-    check(name, case, fast=True)
+    check(name, case, set_of="fast")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), pairs(fast=False))
 def test_full_set(name, case):
-    check(name, case, fast=False)
+    check(name, case, set_of="exhaustive")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -71,7 +71,7 @@ CAUGHT_BY = {
 def test_a_mutant_is_caught(mutant):
     """By the case that is there for it, with a message that names it."""
     case = CASES[CAUGHT_BY[mutant.name]]
-    result = run_case(mutant.backend(), case, fast=True)
+    result = run_case(mutant.backend(), case, set_of="fast")
     assert result.status == "failed", f"{mutant.mistake} {result.message}"
     assert case.id in result.message
 
@@ -86,7 +86,7 @@ def test_the_message_says_where_and_what(name):
     """Clause, first differing step, coordinate, both values in hex, and the threshold."""
     (mutant,) = (one for one in MUTANTS if one.name == name)
     case = CASES[CAUGHT_BY[name]]
-    message = run_case(mutant.backend(), case, fast=True).message
+    message = run_case(mutant.backend(), case, set_of="fast").message
     assert message.startswith(f"{case.id} ({', '.join(case.clauses)})\n")
     assert "coordinate [" in message
     assert "step " in message or "scores (" in message
@@ -98,7 +98,7 @@ def test_the_message_says_where_and_what(name):
 @pytest.mark.parametrize("case_id", sorted(set(CAUGHT_BY.values())))
 def test_the_reference_itself_passes(case_id):
     """Unchanged, through the same door as the mutants."""
-    result = run_case(Reference(), CASES[case_id], fast=True)
+    result = run_case(Reference(), CASES[case_id], set_of="fast")
     assert result.status == "passed", result.message
 
 

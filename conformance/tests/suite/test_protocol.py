@@ -31,7 +31,7 @@ def test_the_port_is_short_and_imports_nothing_of_ours():
 
 def test_a_port_passes_what_it_offers_and_skips_the_rest(toys):
     port = load("toy_port:Port")
-    results = run_suite([port], all_cases(fast=True), fast=True)
+    results = run_suite([port], all_cases(fast=True), set_of="fast")
     assert {r.status for r in results} == {"passed", "skipped"}
     passed = {r.case for r in results if r.status == "passed"}
     assert {"rank/ties/float32", "run/adamw/mgup/float32", "count/decimals"} <= passed
@@ -98,7 +98,7 @@ class Meddler(type(load("numpy"))):
 
 @pytest.mark.parametrize("case_id", ["rank/normal/float32", "run/adamw/mgup/float32"])
 def test_a_backend_that_writes_into_its_input_is_caught(case_id):
-    result = run_case(Meddler(), select(all_cases(), [case_id])[0], fast=True)
+    result = run_case(Meddler(), select(all_cases(), [case_id])[0], set_of="fast")
     assert result.status == "failed"
     assert "not to be changed" in result.message
 

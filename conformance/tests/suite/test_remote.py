@@ -69,7 +69,7 @@ def test_versions_that_are_not_installed_here(environment, monkeypatch):
     assert backend.name == "numpy@bare"
     assert backend.versions()["numpy"] == np.__version__
     for case in select(all_cases(fast=True), SOME):
-        result = run_case(backend, case, fast=True)
+        result = run_case(backend, case, set_of="fast")
         assert result.status == "passed", result.message
     with pytest.raises(ImportError, match=r"oracl in .*unknown backend 'oracl'"):
         load(f"oracl@{python}")
@@ -78,15 +78,15 @@ def test_versions_that_are_not_installed_here(environment, monkeypatch):
 def test_a_wrong_port_is_told_the_same(toys):
     """The message does not depend on where the backend runs."""
     (case,) = select(all_cases(), ["run/adamw/mgup/float32"])
-    there = run_case(load(f"toy_port:WrongPort@{sys.executable}"), case, fast=True)
-    here = run_case(load("toy_port:WrongPort"), case, fast=True)
+    there = run_case(load(f"toy_port:WrongPort@{sys.executable}"), case, set_of="fast")
+    here = run_case(load("toy_port:WrongPort"), case, set_of="fast")
     assert there.status == here.status == "failed"
     assert there.message == here.message
 
 
 def test_what_it_raises_is_an_error_with_its_traceback(toys):
     (case,) = select(all_cases(), ["count/decimals"])
-    result = run_case(load(f"toy_port:Crashing@{sys.executable}"), case, fast=True)
+    result = run_case(load(f"toy_port:Crashing@{sys.executable}"), case, set_of="fast")
     assert result.status == "error"
     assert "NotImplementedError: later" in result.message
 
@@ -99,7 +99,7 @@ def test_an_interpreter_that_ends_is_an_error_with_its_last_words(toys):
 
 def test_writing_into_what_is_given_is_caught_there_too(toys):
     (case,) = select(all_cases(), ["run/adamw/mgup/float32"])
-    result = run_case(load(f"toy_port:Meddling@{sys.executable}"), case, fast=True)
+    result = run_case(load(f"toy_port:Meddling@{sys.executable}"), case, set_of="fast")
     assert result.status == "failed"
     assert "not to be changed" in result.message
 
