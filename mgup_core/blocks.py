@@ -233,11 +233,14 @@ class BlockStep:
             high, low = self.rate * high, self.rate * low
             if high > 1.0:  # only then can the product overflow where u did not (P7)
                 mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
-            # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
-            # as slow.
-            np.copyto(delta, mask.view(np.uint8))
-            delta *= high
-            np.maximum(delta, low, out=delta)
+            if np.isfinite(high):
+                # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
+                # as slow.
+                np.copyto(delta, mask.view(np.uint8))
+                delta *= high
+                np.maximum(delta, low, out=delta)
+            else:
+                np.copyto(delta, np.where(mask, high, low))
             delta *= proposal.u
         if self.decay is not None:
             delta += np.multiply(self.decay, w, out=next(buffers))
