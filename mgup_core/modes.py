@@ -69,6 +69,25 @@ def optimizer_signature(defaults: dict[str, Any], positional: tuple[str, ...]) -
     )
 
 
+def bind(title: str, signature: Signature, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The arguments of a call of ``title`` by name, the defaults of those not given among them.
+
+    Raises:
+        TypeError: for what does not fit, naming all that does.
+
+    >>> bind("MGUPLion", optimizer_signature({"lr": 1e-4, "tau": 0.5}, ("lr",)), None, [], eps=1e-8)
+    Traceback (most recent call last):
+    TypeError: MGUPLion: got an unexpected keyword argument 'eps'. It takes params, lr, tau.
+    """
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        takes = ", ".join(name for name in signature.parameters if name != "self")
+        raise TypeError(f"{title}: {error}. It takes {takes}.") from None
+    bound.apply_defaults()
+    return bound.arguments
+
+
 def check_words(exceptions: Any) -> tuple[str, ...]:
     """``exceptions`` as a tuple of words; a single word may be given alone.
 

@@ -196,6 +196,11 @@ class Optimizer:
                     f"{w.dtype} {tuple(w.shape)}: they must agree."
                 )
             expected = self.rule.init(self.backend(w), w)
+            if absent := sorted(expected.keys() - state.arrays[key].keys()):
+                raise ValueError(
+                    f"the state of {key!r} lacks {', '.join(map(repr, absent))}, which "
+                    f"{type(self.rule).__name__} reads: begin with that of init."
+                )
             for name, value in state.arrays[key].items():
                 if name in expected and value.shape != expected[name].shape:
                     raise ValueError(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule, contribution, summed, update_array
+from mgup_core.modes import bind
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
@@ -123,12 +124,7 @@ def transformation(
     signature = _signature(rule_class, positional, defaults or {})
 
     def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{title}: {error}") from None
-        bound.apply_defaults()
-        values = dict(bound.arguments)
+        values = bind(title, signature, *args, **kwargs)
         hyperparameters = {field: values.pop(field) for field in own}
         settings = Settings(**values)
         settings.check_static(hyperparameters)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from mgup_core import Rule
-from mgup_core.modes import optimizer_signature
+from mgup_core.modes import bind, optimizer_signature
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, rule_defaults
@@ -36,12 +36,7 @@ def optimizer(
     signature = _signature(rule_class, positional)
 
     def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
-        try:
-            bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{title}: {error}") from None
-        bound.apply_defaults()
-        given = bound.arguments
+        given = bind(title, signature, self, *args, **kwargs)
         settings = {key: given[key] for key in given if key not in ("self", *OF_OPTIMIZER)}
         RuleOptimizer.__init__(self, *(given[key] for key in OF_OPTIMIZER), settings)
 

@@ -20,6 +20,7 @@ from .groups import (
     TWIN_DEFAULTS,
     Group,
     check_group,
+    check_keys,
     check_stacked_dims,
     policy_of,
     rule_defaults,
@@ -90,6 +91,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _check(self, group: Group) -> None:
         merged = {**self.defaults, **group}
+        check_keys(self.rule_class, group, self._known_defaults().keys() | self.defaults.keys())
         check_group(merged)
         rule = self._rule(merged)
         for p in tensors_of(group["params"]):

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from mgup_core import Rule
-from mgup_core.modes import optimizer_signature
+from mgup_core.modes import bind, optimizer_signature
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_defaults
@@ -35,12 +35,7 @@ def optimizer(
     signature = _signature(rule_class, positional, extra or {})
 
     def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
-        try:
-            bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{title}: {error}") from None
-        bound.apply_defaults()
-        values = dict(bound.arguments)
+        values = bind(title, signature, self, *args, **kwargs)
         del values["self"]
         params, measure = values.pop("params"), values.pop("statistics")
         RuleOptimizer.__init__(self, params, values, statistics=measure)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
 import torch
 
-from mgup_core import Policy, Rule, modes
+from mgup_core import Policy, Rule, modes, rules
 from mgup_core.checks import check_beta, check_rate
 
 Group = dict[str, Any]
@@ -39,6 +41,12 @@ TWIN_DEFAULTS: Group = {
 _BETA = re.compile(r"b\d")
 
 
+def _names(rule_class: type[Rule]) -> list[str]:
+    """A rule's hyperparameters under PyTorch's names."""
+    names = [f.name for f in fields(rule_class)]
+    return list(dict.fromkeys("betas" if _BETA.fullmatch(name) else name for name in names))
+
+
 def rule_defaults(rule_class: type[Rule]) -> Group:
     """A rule's hyperparameters under PyTorch's names: b1, b2, … are ``betas``."""
     rule = rule_class()
@@ -56,7 +64,9 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
     if betas:
         given = group["betas"]
         if not isinstance(given, (tuple, list)) or len(given) != len(betas):
-            raise ValueError(f"betas={given!r} must be {len(betas)} numbers.")
+            raise ValueError(
+                f"betas={given!r}: {rule_class.__name__} has {len(betas)}, {', '.join(betas)}."
+            )
         for i, beta in enumerate(given):
             check_beta(f"betas[{i}]", _number("betas", beta))
         values.update(zip(betas, map(float, given), strict=True))
@@ -86,6 +96,23 @@ def _number(name: str, value: Any) -> Any:
     if value.numel() != 1:
         raise ValueError(f"{name} is a tensor of shape {tuple(value.shape)}, not a scalar.")
     return value.item()
+
+
+def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> None:
+    """Refuse a key that is another rule's hyperparameter, or a slip for a known one.
+
+    Any other is the caller's own, and kept, as in torch.optim.
+    """
+    kinds = [kind for kind in vars(rules).values() if isinstance(kind, type)]
+    others = {name for kind in kinds if issubclass(kind, Rule) for name in _names(kind)}
+    for key in group.keys() - known - {"params"}:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.85)
+        if near or key in others:
+            raise ValueError(
+                f"a parameter group holds {key!r}, which {rule_class.__name__} does not have"
+                + (f"; did you mean {near[0]!r}?" if near else ".")
+                + f" Its own: {', '.join(_names(rule_class)) or 'none'}."
+            )
 
 
 def check_group(group: Group) -> None:

@@ -43,7 +43,8 @@ class Projected(Rule):
         check_range("wd_ratio", self.wd_ratio, "[0, inf)", "1 decays all parameters alike.")
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
-        axis = axis_refusal("out_axis", self.out_axis, shape) if len(shape) > 1 else None
+        name = f"{type(self).__name__}'s out_axis"
+        axis = axis_refusal(name, self.out_axis, shape) if len(shape) > 1 else None
         return axis or super().accepts(shape, stacked_dims)
 
     def project(self, be: Backend, p: Array, g: Array, w: Array) -> tuple[Array, Array | None]:

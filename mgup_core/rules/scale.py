@@ -57,12 +57,13 @@ class SCALE(Rule):
         check_beta("momentum", self.momentum)
         check_eps("eps", self.eps)
         if self.role not in ROLES:
-            raise ValueError(f"role={self.role!r} is none of {', '.join(map(repr, ROLES))}.")
+            roles = ", ".join(map(repr, ROLES))
+            raise ValueError(f"role={self.role!r} is none of SCALE's: {roles}.")
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         if len(shape) < 2:
             return f"SCALE trains matrices, not shape {tuple(shape)}: give that one to AdamW."
-        axis = axis_refusal("out_axis", self._axis, shape)
+        axis = axis_refusal("SCALE's out_axis", self._axis, shape)
         return axis or super().accepts(shape, stacked_dims)
 
     @property

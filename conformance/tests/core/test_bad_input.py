@@ -7,7 +7,17 @@ import copy
 import numpy as np
 import pytest
 
-from mgup_core import MGUP, SGD, AdamW, AdaptiveSignMGUP, Lion, Muon, Optimizer, SignMGUP
+from mgup_core import (
+    MGUP,
+    SGD,
+    AdamW,
+    AdaptiveSignMGUP,
+    AnchoredSGD,
+    Lion,
+    Muon,
+    Optimizer,
+    SignMGUP,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -107,6 +117,15 @@ def test_a_state_of_another_shape():
     state = optimizer.init({**W, "b": np.ones(5, np.float32)})
     with pytest.raises(ValueError, match=r"state 'exp_avg' of 'b' has shape \(5,\).*\(4,\)"):
         optimizer.step(W, W, state)
+
+
+def test_a_state_without_what_the_rule_reads():
+    """Issue of ports: a missing input is named, and the rule that needs it."""
+    optimizer = Optimizer(AnchoredSGD())
+    state = optimizer.init([np.ones(3)])
+    del state.arrays[0]["anchor"]
+    with pytest.raises(ValueError, match="lacks 'anchor', which AnchoredSGD reads"):
+        optimizer.step([np.ones(3)], [np.ones(3)], state)
 
 
 @pytest.mark.parametrize("lr", [-0.1, NAN, INF])

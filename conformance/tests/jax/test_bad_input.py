@@ -12,6 +12,7 @@ import optax
 import pytest
 from jax.experimental import checkify
 
+import mgup_jax
 from mgup_jax import mgup, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd
 
 NAN, INF = float("nan"), float("inf")
@@ -54,6 +55,14 @@ def test_own_arguments(make, name, value):
 def test_unknown_arguments(make):
     with pytest.raises(TypeError, match="momentun"):
         make(1e-3, momentun=0.9)
+
+
+def test_hyperparameters_of_another_rule():
+    """Issue of ports: the rule and the remedy are named."""
+    with pytest.raises(TypeError, match=r"mgup_adan: .*'nesterov'\. It takes learning_rate, b1"):
+        mgup_jax.mgup_adan(1e-3, nesterov=True)
+    with pytest.raises(ValueError, match=r"params\[0\]: NAMO trains matrices.*AdamW"):
+        mgup_jax.mgup_namo(1e-3).init([jnp.ones(4)])
 
 
 @pytest.mark.parametrize(

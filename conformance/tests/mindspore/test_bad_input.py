@@ -40,7 +40,7 @@ def test_numbers_out_of_range(kwargs, message):
 
 
 def test_unknown_arguments():
-    with pytest.raises(TypeError, match=r"MGUPAdamW.*betas"):
+    with pytest.raises(TypeError, match=r"MGUPAdamW.*betas'. It takes params, learning_rate"):
         MGUPAdamW(parameters(arrays()), betas=(0.9, 0.99))
     with pytest.raises(TypeError, match="taus"):
         MGUPMuon(parameters(arrays()), taus=0.5)

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 
+import mgup_torch
 from mgup_torch import MGUP, MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
 
 from .support import advance, frozen, give, gradients, parameters
@@ -83,6 +84,50 @@ def test_add_param_group(cls, others, name, value):
 def test_unexpected_keyword(cls, name):
     with pytest.raises(TypeError, match=name):
         cls(parameters(SHAPES), **{name: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda p: mgup_torch.MGUPAdan(p, nesterov=True),
+            "'nesterov'. It takes .*betas",
+        ),
+        (lambda p: mgup_torch.MGUPAdan(p, betas=(0.9, 0.99)), "Adan has 3, b1, b2, b3"),
+        (lambda p: mgup_torch.MGUPSCALE(p, role="lst"), "role='lst' is none of SCALE's: 'matrix'"),
+        (lambda p: mgup_torch.MGUPSCALE(p, out_axis=7), r"SCALE's out_axis=7 .* give one from -2"),
+    ],
+)
+def test_hyperparameters_of_another_rule(make, message):
+    """Issue of ports: the rule and the remedy are named."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        make([torch.nn.Parameter(torch.ones(4, 3))])
+
+
+@pytest.mark.parametrize(
+    ("cls", "key", "message"),
+    [
+        ("MGUPAdan", "momentum", "'momentum', which Adan does not have. Its own: betas, eps"),
+        ("MGUPLion", "eps", "'eps', which Lion does not have. Its own: betas"),
+        ("MGUPSCALE", "roles", "'roles', which SCALE does not have; did you mean 'role'"),
+        ("MGUPAdamW", "weight_decays", "did you mean 'weight_decay'"),
+    ],
+)
+def test_group_keys_of_another_rule(cls, key, message):
+    """Issue of ports: the rule and the remedy are named, and the optimizer is as it was."""
+    group = {"params": [torch.nn.Parameter(torch.ones(4, 3))], key: 0.5}
+    with pytest.raises(ValueError, match=message):
+        getattr(mgup_torch, cls)([group])
+    optimizer = getattr(mgup_torch, cls)([torch.nn.Parameter(torch.ones(2, 2))])
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1
+
+
+def test_a_caller_s_own_group_keys_are_kept():
+    """As in torch.optim, whose groups hold what schedulers and frameworks put there."""
+    group = {"params": [torch.nn.Parameter(torch.ones(2))], "lr_scale": 0.5, "name": "head"}
+    assert MGUPAdamW([group]).param_groups[0]["lr_scale"] == 0.5
 
 
 def test_nesterov_needs_momentum():
