@@ -9,6 +9,7 @@ Offline, in about a minute. The guide "Porting an optimizer" goes through a publ
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -139,6 +140,7 @@ def compare(steps: int = 20) -> dict[str, bool]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     same = compare()
     for name, equal in same.items():
         print(f"{name}: {'the bits of NumPy' if equal else 'NOT the bits of NumPy'}")
