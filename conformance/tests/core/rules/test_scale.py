@@ -98,7 +98,9 @@ def test_state():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="role='head' is none of 'matrix', 'embedding', 'last'"):
+    with pytest.raises(
+        ValueError, match="role='head' is none of SCALE's: 'matrix', 'embedding', 'last'"
+    ):
         SCALE(role="head")
     with pytest.raises(ValueError, match=r"momentum=1\.0"):
         SCALE(momentum=1.0)
