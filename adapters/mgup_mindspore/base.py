@@ -42,7 +42,7 @@ class RuleOptimizer(nn.Optimizer):
     ) -> None:
         _refuse_parallel_optimizer()
         defaults = {**MGUP_DEFAULTS, **settings, "lr": learning_rate, "weight_decay": weight_decay}
-        theirs, groups = as_groups(params, defaults)
+        theirs, groups = as_groups(type(self).__name__, params, defaults)
         rules = {name: self._rule(group) for name, group in groups.items()}
         # Where a parameter is float64, a float32 learning rate would not be what was given (N2).
         wide = any(p.dtype == ms.float64 for p in _parameters(theirs))

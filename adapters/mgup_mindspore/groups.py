@@ -68,10 +68,13 @@ def check_group(group: Group) -> None:
         raise ValueError("grad_centralization=True is not available: MGUP scores the gradient.")
 
 
-def as_groups(params: Iterable[Any], defaults: Group) -> tuple[list[Any], dict[str, Group]]:
+def as_groups(
+    title: str, params: Iterable[Any], defaults: Group
+) -> tuple[list[Any], dict[str, Group]]:
     """What nn.Optimizer is to be given as its parameters, and each parameter's settings by name.
 
     Args:
+        title: the optimizer's name.
         params: parameters, or groups.
         defaults: all settings that a group may replace.
 
@@ -90,7 +93,7 @@ def as_groups(params: Iterable[Any], defaults: Group) -> tuple[list[Any], dict[s
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 raise KeyError(
-                    f"a parameter group holds {key!r}"
+                    f"a parameter group of {title} holds {key!r}"
                     + (f"; did you mean {near[0]!r}?" if near else ".")
                     + f" It may hold: {', '.join(sorted(known))}."
                 )

@@ -47,7 +47,9 @@ def test_unknown_arguments():
 
 
 def test_unknown_group_key_names_the_nearest():
-    with pytest.raises(KeyError, match="'weigth_decay'; did you mean 'weight_decay'"):
+    with pytest.raises(
+        KeyError, match="of MGUPAdamW holds 'weigth_decay'; did you mean 'weight_decay'"
+    ):
         MGUPAdamW([{"params": parameters(arrays()), "weigth_decay": 0.1}])
     with pytest.raises(ValueError, match="gamma=2"):
         MGUPAdamW([{"params": parameters(arrays()), "gamma": 2.0}])
