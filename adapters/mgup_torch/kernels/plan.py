@@ -46,7 +46,7 @@ class Team(Protocol):
     size: int
     traffic: Any
 
-    def total(self, x: Tensor) -> Tensor: ...
+    def total_(self, x: Tensor) -> None: ...
     def greatest(self, x: Tensor) -> Tensor: ...
 
 
@@ -232,7 +232,7 @@ class Plan:
                     batch.first_block, SEEN=self.functions.seen, **self.blocked,
                 )  # fmt: skip
         if self.team is not None:
-            self.positives.copy_(self.team.total(self.positives))
+            self.team.total_(self.positives)
         self._settle(self.functions.after)
 
     def _guess(self, first_slice: int, slices: int) -> None:
@@ -256,7 +256,7 @@ class Plan:
                     *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
                     lane.candidates, SEEN=seen, **self.blocked,
                 )  # fmt: skip
-        counts = None if self.team is None else self._share_counts(self.team, mine)
+        counts = None if self.team is None else self._share_counts(self.team, batch)
         rank.begin[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, lane.flags, counts,
             SHARED=self.team is not None, num_warps=1,
@@ -268,7 +268,7 @@ class Plan:
                 FIRST=turn == 0, **self.blocked,
             )  # fmt: skip
             if self.team is not None:
-                self.digits[mine] = self.team.total(self.digits[mine])
+                self.team.total_(self.digits[mine])
             rank.pick[(batch.slices,)](
                 self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
             )
@@ -282,7 +282,7 @@ class Plan:
             lane.flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
         )  # fmt: skip
         if self.team is not None:
-            self._share_ties(self.team, mine)
+            self._share_ties(self.team, batch)
 
     # -- with the other devices of a team, all of which do the same -----------------------------
 
@@ -292,19 +292,22 @@ class Plan:
         n = len(self.rows)
         rank.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
 
-    def _share_counts(self, team: Team, mine: slice) -> Tensor:
+    def _share_counts(self, team: Team, batch: _Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""
-        counted = self.records[mine, table.COUNTED]
-        above, among = counted >> 32, counted & 0xFFFFFFFF
-        spilled = among > self.tables[mine, table.CAPACITY]
-        return team.total(torch.stack([above, among, spilled.long()]))
+        counts = self.records.new_empty(3, batch.slices)
+        rank.tell_counts[(batch.slices,)](
+            self.tables, self.records, self.shape[0], batch.first_slice, counts, num_warps=1
+        )
+        team.total_(counts)
+        return counts
 
-    def _share_ties(self, team: Team, mine: slice) -> None:
+    def _share_ties(self, team: Team, batch: _Batch) -> None:
         """Leave to this device the ties that no earlier one takes."""
-        tied = self.records[mine, table.TIED]
-        board = tied.new_zeros(team.size, len(tied))
-        board[team.number] = tied
-        self.records[mine, table.QUOTA] -= team.total(board)[: team.number].sum(0)
+        board = self.records.new_empty(team.size, batch.slices)
+        mine = self.records, batch.first_slice, board, team.number
+        rank.tell_ties[(batch.slices,)](*mine, team.size, num_warps=1)
+        team.total_(board)
+        rank.leave_ties[(batch.slices,)](*mine, num_warps=1)
 
 
 def _width(shares: Any) -> Any:

@@ -223,6 +223,19 @@ def _settle(record, flags, threshold, quota, ties):
 
 
 @triton.jit(do_not_specialize=["first_slice"])
+def tell_counts(tables, records, columns, first_slice, counts):
+    """One program a slice: this device's part in the counts of :func:`begin`."""
+    i = first_slice + tl.program_id(0)
+    counted = tl.load(records + i * RECORD + COUNTED)
+    among = counted & 0xFFFFFFFF
+    column, n = counts + tl.program_id(0), tl.num_programs(0)
+    tl.store(column, counted >> 32)
+    tl.store(column + n, among)
+    spilled = among > tl.load(tables + i * columns + CAPACITY)
+    tl.store(column + 2 * n, spilled.to(tl.int64))
+
+
+@triton.jit(do_not_specialize=["first_slice"])
 def begin(tables, records, columns, first_slice, flags, counts, SHARED: tl.constexpr):
     """One program a slice: whether the bracket holds the threshold, and where to go on if not.
 
@@ -405,3 +418,22 @@ def sum_ties(
             tl.store(mine + j, earlier + tl.cumsum(ties, 0) - ties, mask=j < n)
             earlier += tl.sum(ties, 0)
         tl.store(record + TIED, earlier.to(tl.int64))
+
+
+@triton.jit(do_not_specialize=["first_slice", "number"])
+def tell_ties(records, first_slice, board, number, devices):
+    """One program a slice: this device's ties into its row of a board of (devices, slices)."""
+    tied = tl.load(records + (first_slice + tl.program_id(0)) * RECORD + TIED)
+    for device in range(devices):
+        mine = tl.where(device == number, tied, 0)
+        tl.store(board + device * tl.num_programs(0) + tl.program_id(0), mine)
+
+
+@triton.jit(do_not_specialize=["first_slice", "number"])
+def leave_ties(records, first_slice, board, number):
+    """One program a slice: those on earlier devices do not count toward this one's quota."""
+    quota = records + (first_slice + tl.program_id(0)) * RECORD + QUOTA
+    left = tl.load(quota)
+    for device in range(number):
+        left -= tl.load(board + device * tl.num_programs(0) + tl.program_id(0))
+    tl.store(quota, left)

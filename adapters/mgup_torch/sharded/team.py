@@ -74,10 +74,17 @@ class Team:
         if x.numel() == 0:  # then it is so on every rank
             return x
         buffer = x.to(self.device, copy=True).contiguous()  # parameters may be offloaded
-        for group in self.groups:
-            dist.all_reduce(buffer, operation, group=group)
-            self.traffic.add(buffer)
+        self._reduce_(buffer, operation)
         return buffer.to(x.device)
+
+    def total_(self, x: Tensor) -> None:
+        """The sum over the ranks, in place of a contiguous ``x`` on the mesh's device."""
+        self._reduce_(x, dist.ReduceOp.SUM)
+
+    def _reduce_(self, x: Tensor, operation: Any) -> None:
+        for group in self.groups:
+            dist.all_reduce(x, operation, group=group)
+            self.traffic.add(x)
 
     def broadcast(self, x: Tensor, owner: int) -> Tensor:
         """The ``x`` of the ``owner``-th rank in C order of the dimensions, into ``x``."""
