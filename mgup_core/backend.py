@@ -93,6 +93,25 @@ class Backend:
         """The matrix product (N7)."""
         return self.xp.matmul(a, b)
 
+    def products(
+        self, function: Callable[[Array], Array], x: Array, dtype: str | None = None
+    ) -> Array:
+        """``function(x)``, a polynomial in ``x`` and its transpose without a constant (N7).
+
+        Override where matrix products have a dtype or shapes of their own: rows and columns of
+        zeros added to ``x`` are zeros in the result.
+        """
+        return function(x)
+
+    def add_product(
+        self, beta: float, x: Array, alpha: float, a: Array, b: Array, dtype: str | None = None
+    ) -> Array:
+        """``beta*x + alpha*(a @ b)`` (N7). Override where one operation does all of it."""
+        product = self.matmul(a, b, dtype)
+        if alpha != 1.0:
+            product = self.mul(self.scalar(alpha), product)
+        return self.mul(self.scalar(beta), x) + product
+
     def flush(self, x: Array, below: float | None = None) -> Array:
         """``x`` with every ``|x| < below`` replaced by +0 (N6); NaN stays. Default 2^-100."""
         below = self.tiny_moment if below is None else below

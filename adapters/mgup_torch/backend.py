@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.numpy as numpy_xp
@@ -15,6 +16,7 @@ from mgup_core.partition import partition_mask
 from mgup_core.reduce import folded_sum
 from mgup_core.scalars import host_correction
 
+_ALIGNED = 8  # entries of sixteen bytes
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -76,7 +78,30 @@ class TorchBackend(Backend):
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
         if dtype != "bfloat16":  # float32 is the compute dtype, or narrower than it need be
             return torch.matmul(a, b)
-        return torch.matmul(a.to(torch.bfloat16), b.to(torch.bfloat16)).to(self.dtype)
+        narrow = a.dtype == torch.bfloat16
+        product = torch.matmul(a.to(torch.bfloat16), b.to(torch.bfloat16))
+        return product if narrow else product.to(self.dtype)
+
+    def products(
+        self, function: Callable[[Tensor], Tensor], x: Tensor, dtype: str | None = None
+    ) -> Tensor:
+        if dtype != "bfloat16" or x.device.type == "cpu":
+            return function(x)
+        # An accelerator reads and writes an array in the time of a product, so it is kept narrow;
+        # and a product of rows that begin at odd addresses takes several times as long.
+        rows, columns = x.shape[-2:]
+        x = x.to(torch.bfloat16)
+        if rows % _ALIGNED or columns % _ALIGNED:
+            x = torch.nn.functional.pad(x, (0, -columns % _ALIGNED, 0, -rows % _ALIGNED))
+        return function(x)[..., :rows, :columns].to(self.dtype)
+
+    def add_product(
+        self, beta: float, x: Tensor, alpha: float, a: Tensor, b: Tensor, dtype: str | None = None
+    ) -> Tensor:
+        if x.dtype != torch.bfloat16 or x.ndim not in (2, 3):
+            return super().add_product(beta, x, alpha, a, b, dtype)
+        add = torch.addmm if x.ndim == 2 else torch.baddbmm
+        return add(x, a, b, beta=beta, alpha=alpha)
 
     def flush(self, x: Tensor, below: float | None = None) -> Tensor:
         below = self.tiny_moment if below is None else below
@@ -91,7 +116,23 @@ class TorchBackend(Backend):
 def _rank_mask(scores: Tensor, k: int) -> Tensor:
     if scores.device.type == "cpu":
         return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
+    if _have_kernels(scores) and 0 < k <= scores.shape[-1] < 2**31 and scores.numel():
+        from .kernels.mask import rank_mask
+
+        return rank_mask(scores, k)
     return sorted_mask(scores, k)
+
+
+def _have_kernels(scores: Tensor) -> bool:
+    """Whether the kernels of the fused step can rank these."""
+    from .kernels import unavailable
+
+    # Within a graph of the caller's the tables would have to outlive it.
+    return (
+        scores.dtype == torch.float32
+        and unavailable(scores.device) is None
+        and not torch.cuda.is_current_stream_capturing()
+    )
 
 
 @torch.library.custom_op("mgup::rank_mask", mutates_args=())

@@ -18,7 +18,7 @@ from .backend import TorchBackend, compute_dtype
 from .jobs import Job, propose
 
 BYTES = 64 << 20
-"""Of a stack of parameters, in the compute dtype. A step holds about ten arrays of this size."""
+"""Of a stack of parameters, in the compute dtype. A step holds some fifteen arrays of this size."""
 
 
 def stacks(jobs: Sequence[Job]) -> list[list[Job]]:

@@ -47,12 +47,16 @@ def newton_schulz(
     x = xp.matrix_transpose(x) if tall else x
     norm = be.sqrt(xp.sum(be.mul(x, x), axis=(-2, -1), keepdims=True))
     x = be.div(x, norm + be.scalar(eps))
-    a, b, c = (be.scalar(value) for value in coefficients)
-    for _ in range(steps):
-        gram = be.matmul(x, xp.matrix_transpose(x), dtype)
-        x = be.mul(a, x) + be.matmul(
-            be.mul(b, gram) + be.mul(c, be.matmul(gram, gram, dtype)), x, dtype
-        )
+    a, b, c = coefficients
+
+    def iterate(x: Array) -> Array:
+        for _ in range(steps):
+            gram = be.matmul(x, xp.matrix_transpose(x), dtype)
+            inner = be.add_product(b, gram, c, gram, gram, dtype)
+            x = be.add_product(a, x, 1.0, inner, x, dtype)
+        return x
+
+    x = be.products(iterate, x, dtype)
     return xp.matrix_transpose(x) if tall else x
 
 

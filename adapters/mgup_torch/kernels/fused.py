@@ -6,7 +6,6 @@ import functools
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from mgup_core.program import record
 
 from ..sharded.layout import is_dtensor
 from . import table
+from .launch import Launcher
 
 if TYPE_CHECKING:
     from ..groups import Group
@@ -115,7 +115,7 @@ class FusedStep:
             self._used.append(self._tables[key])
         for one, mine in zip(self._used, kinds.values(), strict=True):
             one.fill(mine, found_inf)
-            one.launch()
+            one.launcher.launch()
 
     def remember(self, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
         """Let :meth:`repeat` do the next step, if it is like this one."""
@@ -166,7 +166,7 @@ class _Last:
         found_inf = ready(g for one in self.tables for g in one.grads())
         for one, addresses in zip(self.tables, found, strict=True):
             one.refill(addresses, found_inf)
-            one.launch()
+            one.launcher.launch()
         return True
 
 
@@ -251,11 +251,8 @@ class _Table:
             team=team,
         )
         self.plan.rows[:, table.LEADS] = within == 0
+        self.launcher = Launcher(self.plan, self.device)
         self.jobs: Sequence[Job] = ()
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.launches = 0
-        self.uploads: list[Tensor] = []
-        self.sent: Any = None  # what a replay of the graph sends to other ranks
 
     # -- what the tables say ----------------------------------------------------------------------
 
@@ -325,12 +322,7 @@ class _Table:
         rows = self.plan.rows
         rows[:, table.POINTERS :] = addresses[self.owner] + self.offsets
         late = self.late + self._set(table.LR, [group["lr"] for group in self.groups])
-        # From PyTorch's cache of pinned memory, which knows what a copy is still reading.
-        host = torch.empty(rows.shape, dtype=torch.int64, pin_memory=True)
-        host.numpy()[:] = rows
-        if torch.cuda.is_current_stream_capturing():
-            self.uploads.append(host)  # the graph reads it again at every replay
-        self.plan.tables.copy_(host, non_blocking=True)
+        self.launcher.upload()
         for column, first, last, value in late:
             scalars = self.plan.tables.view(torch.float64)
             scalars[first:last, column] = value.reshape(()).double()
@@ -350,27 +342,6 @@ class _Table:
         self.plan.rows.view(np.float64)[:, column] = np.array(numbers)[self.grouped]
         return late
 
-    # -- launches ---------------------------------------------------------------------------------
-
-    def launch(self) -> None:
-        """Rank and step; returns before it is done."""
-        with torch.cuda.device(self.device):
-            if torch.cuda.is_current_stream_capturing():
-                self.plan.launch()
-                return
-            self.launches += 1
-            team = self.plan.team
-            if self.launches == 2:  # the first compiled and loaded the kernels
-                before = None if team is None else replace(team.traffic)
-                self.graph = _captured(self.plan)
-                self.sent = None if team is None else team.traffic - before
-            elif self.graph is None:
-                self.plan.launch()
-            elif team is not None:
-                team.traffic += self.sent
-            if self.graph is not None:
-                self.graph.replay()
-
 
 def _here(tensors: list[Tensor]) -> list[Tensor]:
     """What lies on this rank of tensors, which are all DTensors or none."""
@@ -384,18 +355,3 @@ def _zero(found_inf: Tensor, like: Tensor) -> Tensor:
 
 def _on_device(value: Any) -> bool:
     return isinstance(value, Tensor) and value.device.type != "cpu"
-
-
-def _captured(plan: Plan) -> torch.cuda.CUDAGraph:
-    """The launches as one: they read everything that changes from the tables."""
-    graph = torch.cuda.CUDAGraph()
-    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-    aside.wait_stream(current)
-    with torch.cuda.stream(aside):
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            plan.launch()
-        finally:
-            graph.capture_end()
-    current.wait_stream(aside)
-    return graph

@@ -11,7 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 
 import mgup_core as core
-from mgup_torch import MGUP, MGUPAdamW, MGUPMuon
+from mgup_torch import MGUP, MGUPAdamW, MGUPMuon, stacks
 from mgup_torch.backend import sorted_mask
 
 from .inputs import POLICIES, Input, inputs
@@ -85,6 +85,21 @@ def test_masks_of_adversarial_scores(kind, d):
         expected = core.rank_mask(scores, k, stacked_dims=1, method="argsort")
         mask = sorted_mask(torch.from_numpy(scores.copy()).cuda(), k)
         assert np.array_equal(mask.cpu().numpy(), expected), f"k={k}"
+
+
+@pytest.mark.parametrize("d", [1, 7, 16, 1024, 100_003])
+@pytest.mark.parametrize("kind", adversarial(1))
+def test_masks_by_the_kernels(kind, d):
+    """So does the selection by counts, for all that P7 lets through; at last from a graph."""
+    from mgup_torch.kernels.mask import rank_mask
+
+    scores = np.stack([adversarial(d)[kind], adversarial(d)[kind][::-1]])
+    safe = scores > -np.inf
+    for k in sorted({1, d // 3, d // 2, d} - {0}):
+        expected = core.rank_mask(scores, k, stacked_dims=1, method="argsort")
+        for _ in range(3):
+            mask = rank_mask(torch.from_numpy(scores.copy()).cuda(), k)
+            assert np.array_equal(mask.cpu().numpy() & safe, expected & safe), f"k={k}"
 
 
 def test_channels_last_ties_are_told_in_c_order():
@@ -185,6 +200,27 @@ def test_parameters_on_both_devices():
     params = parameters(((7, 5),)) + parameters(((4, 6),), device="cuda")
     reference = Reference(params, core.AdamW(), core.MGUP(), lr=0.02)
     compare(MGUPAdamW(params, lr=0.02), params, reference)
+
+
+@pytest.mark.parametrize("mode", ["rank", "off"])
+@pytest.mark.parametrize("ns_dtype", ["float32", "bfloat16"])
+def test_muon_in_stacks(mode, ns_dtype, monkeypatch):
+    """N7: as one by one; bfloat16 products of a stack may round to a neighbour."""
+    shapes = ((64, 90), (90, 64), (64, 90), (64, 90))
+    ends = []
+    for limit in (0, stacks.BYTES):
+        monkeypatch.setattr(stacks, "BYTES", limit)
+        params = parameters(shapes, device="cuda")
+        optimizer = MGUPMuon(params, lr=0.02, mode=mode, ns_dtype=ns_dtype)
+        give(params, gradients(params, 0))
+        optimizer.step()
+        moved = zip(params, parameters(shapes, device="cuda"), strict=True)
+        steps = [(p - start).detach() for p, start in moved]
+        ends.append((steps, [optimizer.state[p]["momentum_buffer"] for p in params]))
+    (alone, buffers), (together, others) = ends
+    assert same(buffers, others)
+    for x, y in zip(alone, together, strict=True):
+        assert (x - y).norm() <= (1e-4 if ns_dtype == "float32" else 2e-2) * x.norm()
 
 
 def test_muon_and_the_wrapper_step():
