@@ -184,7 +184,7 @@ def _corners() -> Iterator[Case]:
     yield from _special(
         "tiny_gradients", ("N6", "P2", "N1"), ["adamw", "adamw_paper", "lion", "sgd"],
         ["float32", "float64", "bfloat16_state32", "float16_state32"],
-        gradients="tiny", zero_start=True, steps=60, fast_steps=12,
+        gradients="tiny", zero_start=True, steps=60, standard_steps=30, fast_steps=12,
         spec={"weight_decay": 0.0, "lr": 1.0},
     )  # fmt: skip
     yield from _special(
@@ -326,7 +326,10 @@ def _ports() -> Iterator[Case]:
             fast = numbers == "float32"
             if kind.identical:
                 clauses = (*clauses, *ELEMENTWISE[:4])
-                yield RunCase(case, clauses, spec, shapes, steps=50, fast_steps=10, fast=fast)
+                yield RunCase(
+                    case, clauses, spec, shapes, steps=50, standard_steps=20, fast_steps=10,
+                    fast=fast,
+                )  # fmt: skip
             elif numbers != "bfloat16_state32":  # a rounded parameter shows no norm of a step
                 yield MatrixCase(
                     case, (*clauses, "N7"), spec, shapes, steps=12, fast_steps=3, fast=fast,

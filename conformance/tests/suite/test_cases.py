@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mgup_conformance import CLAUSES, all_cases
+from mgup_conformance.cases import SETS
 from mgup_conformance.clauses import clause_key
 from mgup_conformance.data import SCORES, dtype_of, operands
 from mgup_conformance.runs import MatrixCase, Replay, RunCase
@@ -111,3 +112,13 @@ def test_the_special_runs_do_what_they_are_for():
 def test_matrix_runs_do_not_feed_back():
     """N7: their parameters agree by norm only, so their gradients must not depend on them."""
     assert {case.gradients for case in ALL if isinstance(case, MatrixCase)} == {"noise"}
+
+
+def test_a_larger_set_takes_no_fewer_steps():
+    """Issue 3: the exhaustive set takes all 200 steps of each elementwise trajectory."""
+    runs = [case for case in ALL if isinstance(case, RunCase)]
+    for case in runs:
+        fast, standard, exhaustive = (case.length(set_of) for set_of in SETS)
+        assert 0 < fast <= standard <= exhaustive
+        if case.id.startswith("run/") and not isinstance(case, MatrixCase):
+            assert exhaustive == 200
