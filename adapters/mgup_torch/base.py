@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,21 +11,10 @@ from torch import Tensor
 from mgup_core import Rule, State, Statistics, fresh_state
 from mgup_core.crew import uninterrupted
 
-from .backend import DTYPES, TorchBackend, compute_dtype
-from .checkpoint import Checkpoint, check_checkpoint
+from .backend import TorchBackend, compute_dtype
+from .contract import RuleGroups
 from .fusion import Fusion
-from .groups import (
-    MGUP_DEFAULTS,
-    TWIN_DEFAULTS,
-    Group,
-    check_group,
-    check_keys,
-    check_stacked_dims,
-    policy_of,
-    rule_defaults,
-    rule_of,
-    tensors_of,
-)
+from .groups import Group, policy_of
 from .jobs import (
     Job,
     all_damped,
@@ -45,8 +33,6 @@ from .sharded import (
     Proposal,
     Sharding,
     Traffic,
-    check_placement,
-    check_rule,
     is_dtensor,
     local,
     placed_gradient,
@@ -57,105 +43,30 @@ _LEAST_SPARE = 1 << 21
 _SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, the blocks included
 
 
-class RuleOptimizer(torch.optim.Optimizer):
+class RuleOptimizer(RuleGroups):
     """What the optimizers made by :func:`mgup_torch.optimizer` share."""
 
-    rule_class: ClassVar[type[Rule]]
     _measure = False
 
     def __init__(self, params: Any, defaults: Group, *, statistics: bool = False) -> None:
         self._measure = statistics
+        self._begin()
+        super().__init__(params, defaults)
+
+    def _begin(self) -> None:
+        """What no pickle keeps."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
         self._fusion = Fusion()
         self._sharding = Sharding()
-        super().__init__(params, {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **defaults})
-
-    def _rule(self, group: Group) -> Rule:
-        """The rule that trains a group."""
-        return rule_of(self.rule_class, group)
-
-    # -- the contract of torch.optim --------------------------------------------------------------
-
-    def add_param_group(self, param_group: Group) -> None:
-        """Add a group; it may have its own lr, weight_decay, tau, alpha, gamma, mode and the rest.
-
-        Raises:
-            ValueError, TypeError: naming the argument; the optimizer is as it was then.
-        """
-        group = dict(param_group)
-        if not isinstance(group["params"], (Tensor, set)):
-            group["params"] = list(group["params"])
-        self._check(group)
-        super().add_param_group(group)
-
-    def _check(self, group: Group) -> None:
-        merged = {**self.defaults, **group}
-        check_keys(self.rule_class, group, self._known_defaults().keys() | self.defaults.keys())
-        check_group(merged)
-        rule = self._rule(merged)
-        for p in tensors_of(group["params"]):
-            if p.dtype not in DTYPES:
-                raise TypeError(
-                    f"a parameter has dtype {p.dtype}; only "
-                    f"{', '.join(str(d) for d in DTYPES)} can be trained."
-                )
-            name = f"of shape {tuple(p.shape)}"
-            check_placement(name, p)
-            check_rule(name, p, rule)
-            check_stacked_dims(p, merged["stacked_dims"])
-            if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
-                raise ValueError(reason)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_measure": self._measure}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_fusion" not in self.__dict__:  # load_state_dict calls this too
+            self._begin()
         super().__setstate__(state)
-        self.__dict__.setdefault("_measured", {})
-        self.__dict__.setdefault("_warned", set())
-        self.__dict__.setdefault("_fusion", Fusion())
-        self.__dict__.setdefault("_sharding", Sharding())
-        for group in self.param_groups:
-            for name, value in {**self._known_defaults(), **self.defaults}.items():
-                group.setdefault(name, value)
-
-    def _known_defaults(self) -> Group:
-        """What a group may lack in a pickle from before it existed."""
-        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **rule_defaults(self.rule_class)}
-
-    def load_state_dict(self, state_dict: Checkpoint) -> None:
-        """Load a checkpoint of this class, or of its twin in torch.optim.
-
-        What the checkpoint's groups lack (tau, alpha, gamma, … in a twin's) stays as it is. The
-        tensors are copied.
-
-        Raises:
-            ValueError: when groups, hyperparameters or shapes do not fit. Nothing changes then.
-        """
-        # The hooks may make a checkpoint fit, so they run before the checks, and only once.
-        hooks, self._optimizer_load_state_dict_pre_hooks = (
-            self._optimizer_load_state_dict_pre_hooks,
-            OrderedDict(),
-        )
-        try:
-            for hook in hooks.values():
-                state_dict = hook(self, state_dict) or state_dict
-            fitting = check_checkpoint(state_dict, self.param_groups, self._rule)
-            super().load_state_dict(fitting)
-        finally:
-            self._optimizer_load_state_dict_pre_hooks = hooks
-        # torch casts what it loads to the parameter's dtype; R5 lets the state have another.
-        for old, group in zip(fitting["param_groups"], self.param_groups, strict=True):
-            exact = {"step", *self._rule(group).exact_state}
-            for key, p in zip(old["params"], group["params"], strict=True):
-                for name, value in fitting["state"].get(key, {}).items():
-                    wanted = group["state_dtype"] or p.dtype
-                    dtype = value.dtype if name in exact else wanted
-                    if self.state[p][name].dtype != dtype:
-                        self.state[p][name] = value.to(self.state[p][name].device, dtype)
-
-    # -- the step --------------------------------------------------------------------------------
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -379,8 +290,6 @@ class RuleOptimizer(torch.optim.Optimizer):
             jobs.append(job)
             rates.append(torch.as_tensor(job.group["lr"], dtype=torch.float64))
         return jobs, rates
-
-    # -- statistics --------------------------------------------------------------------------------
 
     def statistics(self) -> list[Statistics | None]:
         """What the policy did in the last eager step, one entry per parameter in group order.
