@@ -8,7 +8,6 @@ sort; :mod:`mgup_core.counting` needs only counts, so it runs traced and sharded
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -23,12 +22,7 @@ def top_count(tau: float, d: int) -> int:
     >>> top_count(0.29, 100), int(0.29 * 100)
     (29, 28)
     """
-    return _whole_part(float(tau), d)
-
-
-@lru_cache(maxsize=4096)  # some optimizers ask at every step
-def _whole_part(tau: float, d: int) -> int:
-    return int(Fraction(repr(tau)) * d)
+    return int(Fraction(repr(float(tau))) * d)
 
 
 def slices(x: Array, xp: Any, stacked_dims: int = 0) -> Array:
