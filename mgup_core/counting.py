@@ -17,24 +17,19 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import array_api_compat
-import numpy as np
+from .keys import Keys
+from .search import DEVIATIONS, Bracket, Loop, columns, search
+from .search import device as device
 
 Array = Any
 Reduce = Callable[[Array], Array]
-Loop = Callable[..., Any]
+Counts = Callable[[list[Array]], list[Array]]
 
-SAMPLE = 1 << 13
-"""How many scores of a row are sorted to guess its threshold."""
-_DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
-
-
-def device(x: Array) -> Any:
-    """Where ``x`` is; ``None`` where it does not say, as under the vmap of JAX 0.6."""
-    try:
-        return array_api_compat.device(x)
-    except AttributeError:
-        return None
+SAMPLE = 1 << 11
+"""How many scores of a row at most are sorted to guess its threshold."""
+_FEWEST = 64
+_WAYS = 7
+"""How many thresholds are tried at once, where that costs one pass."""
 
 
 def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
@@ -43,62 +38,14 @@ def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
     Args:
         total: the length of the whole row, when ``mask`` is one device's part of it.
     """
-    dtype = _index_dtype(xp, mask.shape[-1] if total is None else total)
+    dtype = index_dtype(xp, mask.shape[-1] if total is None else total)
     # Cast again: a sum of int32 is int64 where the default integer is.
     return xp.astype(xp.sum(xp.astype(mask, dtype), axis=-1, keepdims=True), dtype)
 
 
-def _index_dtype(xp: Any, d: int) -> Any:
+def index_dtype(xp: Any, d: int) -> Any:
     """int32 where it can count d things, since JAX has no other by default."""
     return xp.int32 if d < 2**31 - 1 else xp.int64
-
-
-class _Keys:
-    """Integers in the order of the floats of one dtype, subnormals left out (P2 removes them)."""
-
-    def __init__(self, xp: Any, dtype: Any, device: Any) -> None:
-        wide = dtype == xp.float64
-        self.xp, self.dtype = xp, dtype
-        self.int_dtype = xp.int64 if wide else xp.int32
-        self.mantissa_bits = 52 if wide else 23
-        bias, top = (1023, 2047) if wide else (127, 255)
-        self.subnormals = (1 << self.mantissa_bits) - 1  # left out: key 1 is the smallest normal
-        self.infinity = (top << self.mantissa_bits) - self.subnormals
-        self.steps = 1 + (2 * self.infinity + 2).bit_length()
-        powers = np.zeros(top + 1)
-        powers[1:top] = np.ldexp(1.0, np.arange(1, top) - bias)
-        powers[top] = np.inf
-        self.bias, self.top, self.device = bias, top, device
-        # Exponent e -> 2^(e - bias); 0 stands for zero and the subnormals, `top` for infinity.
-        self.powers = self._table(powers)
-
-    def _table(self, values: Any) -> Array:
-        values = values.astype(np.float64 if self.mantissa_bits == 52 else np.float32)
-        return self.xp.asarray(values, dtype=self.dtype, device=self.device)
-
-    def decode(self, key: Array) -> Array:
-        """The float of each key (n,): exact, since only powers of two are multiplied."""
-        xp = self.xp
-        size = xp.where(key == 0, key, xp.abs(key) + self.subnormals)
-        exponent = size // (1 << self.mantissa_bits)
-        fraction = xp.astype(size - exponent * (1 << self.mantissa_bits), self.dtype)
-        value = (1.0 + fraction * 2.0**-self.mantissa_bits) * xp.take(self.powers, exponent, axis=0)
-        return xp.where(key < 0, -value, value)
-
-    def encode(self, x: Array) -> Array:
-        """The key of each number (n,), the inverse of :meth:`decode`; NaN gives any key."""
-        xp, size = self.xp, self.xp.abs(x)
-        reached = xp.reshape(size, (-1, 1)) >= self.powers[1:]
-        exponent = xp.astype(xp.sum(xp.astype(reached, self.int_dtype), axis=-1), self.int_dtype)
-        # 2^(bias - e) would be subnormal for the largest e, so it comes in two factors.
-        powers = np.arange(self.top + 1) - self.bias
-        for part in (powers // 2, powers - powers // 2):
-            size = size * xp.take(self._table(np.ldexp(1.0, -part)), exponent, axis=0)
-        normal = (exponent > 0) & (size >= 1.0) & (size < 2.0)  # else 0, infinity or NaN
-        fraction = xp.where(normal, (size - 1.0) * 2.0**self.mantissa_bits, xp.zeros_like(size))
-        key = exponent * (1 << self.mantissa_bits) + xp.astype(fraction, self.int_dtype)
-        key = xp.maximum(key - self.subnormals, xp.zeros_like(key))
-        return xp.where(x < 0, -key, key)
 
 
 def _python_loop(n: int, body: Callable[[Any], Any], carry: Any) -> Any:
@@ -107,207 +54,187 @@ def _python_loop(n: int, body: Callable[[Any], Any], carry: Any) -> Any:
     return carry
 
 
-def _midpoint(low: Array, high: Array) -> Array:
-    """floor((low + high) / 2) without overflow."""
-    return low // 2 + high // 2 + (low % 2 + high % 2) // 2
+class _Rows(NamedTuple):
+    """Rows of scores, or one device's part of them, and the means to count and search in them."""
 
+    xp: Any
+    scores: Array
+    total: int
+    reduce: Reduce
+    counts: Counts | None
+    loop: Loop
+    while_loop: Loop | None
+    keys: type[Keys]
 
-class _Bracket(NamedTuple):
-    """Places low < high, (n,), where a falling count is known: at_low >= target > at_high."""
+    @property
+    def ways(self) -> int:
+        return 1 if self.counts is None else _WAYS
 
-    low: Array
-    high: Array
-    at_low: Array
-    at_high: Array
+    def counted(self, masks: list[Array]) -> list[Array]:
+        """How many are true in each whole row of each mask: integers (n, 1)."""
+        if self.counts is not None:
+            return [self.reduce(count) for count in self.counts(masks)]
+        return [self.reduce(cumulative_count(self.xp, mask, self.total)) for mask in masks]
 
-    def share(self, target: Array, dtype: Any, xp: Any) -> Array:
-        """Where the target lies between the counts, from 0 to 1."""
-        fallen = xp.astype(self.at_low - target, dtype) + 0.5
-        return fallen / (xp.astype(self.at_low - self.at_high, dtype) + 1.0)
-
-
-def _search(
-    xp: Any,
-    count: Callable[[Array], Array],
-    target: Array,
-    start: _Bracket,
-    guess: Callable[[Array, _Bracket], Array],
-    *,
-    steps: int,
-    loop: Loop,
-    while_loop: Loop | None,
-) -> _Bracket:
-    """Narrow a bracket until its ends are neighbours, or the count at ``low`` is the target.
-
-    Args:
-        count: of places (n,), falling.
-        guess: ``guess(turn, bracket)`` of the place to try; used with ``while_loop`` only.
-        steps: how many times an interval must be halved at most.
-    """
-
-    def narrow(bracket: tuple[Array, ...], middle: Array) -> tuple[Array, ...]:
-        low, high, at_low, at_high = bracket
-        n = count(middle)
-        enough = n >= target
-        return (
-            xp.where(enough, middle, low),
-            xp.where(enough, high, middle),
-            xp.where(enough, n, at_low),
-            xp.where(enough, at_high, n),
+    def search(
+        self,
+        count: Callable[[Array], list[Array]],
+        target: Array,
+        start: Bracket,
+        guess: Callable[[Bracket], Array],
+        steps: int,
+    ) -> Bracket:
+        return search(
+            self.xp,
+            count,
+            target,
+            start,
+            guess,
+            steps=steps,
+            ways=self.ways,
+            loop=self.loop,
+            while_loop=self.while_loop,
         )
-
-    def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
-        # Neighbours stay as they are: their midpoint is low, which is enough.
-        return narrow(bracket, _midpoint(*bracket[:2]))
-
-    if while_loop is None:
-        return _Bracket(*loop(steps, halve, tuple(start)))
-
-    def finished(bracket: _Bracket) -> Array:
-        return (bracket.at_low == target) | (bracket.high <= bracket.low + 1)
-
-    def unfinished(carry: tuple[Array, ...]) -> Array:
-        return xp.any(~finished(_Bracket(*carry[1:])))
-
-    def proceed(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        turn, bracket = carry[0], _Bracket(*carry[1:])
-        low, high = bracket.low, bracket.high
-        middle = xp.maximum(xp.minimum(guess(turn, bracket), high - 1), low + 1)
-        # Every third turn halves, whatever the guesses are worth.
-        middle = xp.where(turn % 3 == 2, _midpoint(low, high), middle)
-        return turn + 1, *narrow(bracket, xp.where(finished(bracket), low, middle))
-
-    turn = xp.zeros((), dtype=xp.int32, device=device(target))
-    return _Bracket(*while_loop(unfinished, proceed, (turn, *start))[1:])
 
 
 def stride(total: int) -> int:
-    """How far apart are the scores of a sample of ``total``; :data:`SAMPLE` of them at most."""
-    return -(-total // SAMPLE) | 1  # odd, not to walk along one column of a matrix
+    """How far apart are the scores of a sample of ``total``; to sort one costs as to count many.
+
+    Odd, so that the sample does not walk along one column of a matrix.
+    """
+    wanted = min(max(total >> 10, _FEWEST), SAMPLE)
+    return -(-total // wanted) | 1
 
 
-def _quantiles(xp: Any, keys: _Keys, sample: Array, k: int, total: int) -> tuple[Array, Array]:
-    """Keys (n,) that likely lie on both sides of the K-th largest, from a sample of each row."""
+def _quantiles(xp: Any, keys: Keys, sample: Array, k: int, total: int, m: int) -> Array:
+    """Keys (n, m) that likely lie on both sides of the K-th largest, from a sample of each row."""
     lowest = xp.asarray(-xp.inf, dtype=sample.dtype, device=device(sample))
     ordered = xp.sort(xp.where(sample == sample, sample, lowest), axis=-1)
     n, share = sample.shape[-1], k / total
     position = n - max(1, min(n, round(n * share)))
-    margin = 0
+    margin = 0.0
     if n < total:
-        margin = round(_DEVIATIONS * math.sqrt(n * share * (1.0 - share))) + 2
-    below = keys.encode(ordered[:, max(position - margin, 0)])
-    above = keys.encode(ordered[:, min(position + margin, n - 1)])
-    return below, xp.maximum(above, below + 1)
+        margin = DEVIATIONS * math.sqrt(n * share * (1.0 - share)) + 2.0
+    offsets = [round(margin * (2 * i / (m - 1) - 1.0)) for i in range(m)]
+    places = xp.asarray([max(0, min(n - 1, position + offset)) for offset in offsets])
+    found = keys.encode(xp.take(ordered, places, axis=-1))
+    # One more above the middle, so that ties which are the threshold are enclosed at once.
+    found = found + xp.asarray([int(2 * i >= m) for i in range(m)], dtype=found.dtype)
+    return xp.minimum(found, xp.full_like(found, keys.infinity))
 
 
-def _threshold(
-    xp: Any,
-    scores: Array,
-    k: Array,
-    numbers: Array,
-    *,
-    sample: Array | None,
-    share: int,
-    reduce: Reduce,
-    total: int,
-    loop: Loop,
-    while_loop: Loop | None,
-) -> tuple[Array, Array, Array]:
-    """(threshold, count at it, count above it) of each row, each of shape (n, 1).
+class _Cut(NamedTuple):
+    """Where each row is cut: all (n, 1)."""
 
-    Exactly k scores are at least the threshold, or it is the k-th largest.
+    threshold: Array
+    """At least it are exactly as many as wanted, or it is the score of that rank."""
+    at_least: Array
+    above: Array
+    numbers: Array
+    """How many scores are not NaN."""
+    wanted: Array
+
+
+def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
+    """The cut for the k largest, NaN left out.
 
     Args:
-        k: integers (n, 1), at most ``numbers``, how many in the row are not NaN.
-        sample: some scores of each row, to guess from.
-        share: K of the whole row, for the sample's quantile.
+        k: an integer, or integers (n, 1).
+        sample: some scores of each row, to guess from; ``k`` is then an integer.
     """
-    keys = _Keys(xp, scores.dtype, device(scores))
-    rows = (scores.shape[0],)
-    target = xp.reshape(k, rows)
+    xp, scores, ways = rows.xp, rows.scores, rows.ways
+    keys = rows.keys(xp, scores.dtype, device(scores))
+    # Not scores == scores, which is wanted again later: compilers would keep it until then.
+    masks = [scores >= -math.inf]
+    places = None
+    if sample is not None:
+        # Counted with the numbers, which makes them one pass.
+        places = _quantiles(xp, keys, sample, k, rows.total, max(ways, 2))
+        masks += [scores >= value for value in columns(keys.decode(places))]
+    numbers, *counts = rows.counted(masks)
+    wanted = xp.full_like(numbers, k)
+    target = xp.minimum(wanted, numbers)
 
-    def count(key: Array) -> Array:
-        at_least = scores >= xp.reshape(keys.decode(key), (-1, 1))
-        return xp.reshape(reduce(cumulative_count(xp, at_least, total)), rows)
+    def count(places: Array) -> list[Array]:
+        return rows.counted([scores >= value for value in columns(keys.decode(places))])
 
-    def guess(turn: Array, bracket: _Bracket) -> Array:
+    def guess(bracket: Bracket) -> Array:
         low, high = keys.decode(bracket.low), keys.decode(bracket.high)
         zero = xp.zeros_like(low)
         finite = (xp.abs(low) < xp.inf) & (xp.abs(high) < xp.inf)
-        share = xp.where(finite, bracket.share(target, scores.dtype, xp), zero)
-        value = xp.where(finite, low, zero) * (1.0 - share) + xp.where(finite, high, zero) * share
-        middle = xp.where(finite, keys.encode(value), _midpoint(bracket.low, bracket.high))
-        if quantiles is None:
-            return middle
-        return xp.where(turn == 0, quantiles[0], xp.where(turn == 1, quantiles[1], middle))
+        shares = bracket.shares(xp, target, ways, scores.dtype)
+        low, high = xp.where(finite, low, zero), xp.where(finite, high, zero)
+        values = low * (1.0 - shares) + high * shares
+        return xp.where(finite, keys.encode(values), bracket.between(xp, ways))
 
-    quantiles = None
-    if while_loop is not None and sample is not None:
-        quantiles = _quantiles(xp, keys, sample, share, total)
-    start = _Bracket(
-        xp.full(rows, -keys.infinity, dtype=keys.int_dtype, device=device(scores)),
-        xp.full(rows, keys.infinity + 1, dtype=keys.int_dtype, device=device(scores)),
-        xp.reshape(numbers, rows),
+    bracket = Bracket(
+        xp.full_like(target, -keys.infinity, dtype=keys.int_dtype),
+        xp.full_like(target, keys.infinity + 1, dtype=keys.int_dtype),
+        numbers,
         xp.zeros_like(target),
     )
-    found = _search(
-        xp, count, target, start, guess, steps=keys.steps, loop=loop, while_loop=while_loop
-    )
-    column = (-1, 1)
-    return (
-        xp.reshape(keys.decode(found.low), column),
-        xp.reshape(found.at_low, column),
-        xp.reshape(found.at_high, column),
-    )
+    if places is not None:
+        bracket = bracket.narrowed(xp, target, places, counts)
+    found = rows.search(count, target, bracket, guess, keys.steps)
+    return _Cut(keys.decode(found.low), found.at_low, found.at_high, numbers, wanted)
 
 
 def _first(xp: Any, ties: Array, need: Array) -> Array:
     """The first ``need`` (n, 1) true values of each row, in index order."""
-    dtype = _index_dtype(xp, ties.shape[-1])
+    dtype = index_dtype(xp, ties.shape[-1])
     return ties & (xp.cumulative_sum(xp.astype(ties, dtype), axis=-1) <= need)
 
 
-def _first_by_index(
-    xp: Any,
-    ties: Array,
-    need: Array,
-    index: Array,
-    *,
-    reduce: Reduce,
-    total: int,
-    loop: Loop,
-    while_loop: Loop | None,
+def _bound_in_blocks(rows: _Rows, is_tie: Callable[[Array], Array], need: Array) -> Array:
+    """The least index (n, 1) with ``need`` ties below it: in which block, then where in that.
+
+    One pass counts the ties of all blocks, if any are needed.
+    """
+    xp, scores, dtype = rows.xp, rows.scores, need.dtype
+    n, d = scores.shape
+    size = 1 << (d.bit_length() // 2)
+    blocks = d // size  # what is left over is one more, which needs no count
+
+    def find(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        need, _ = carry
+        ties = xp.reshape(is_tie(scores[:, : blocks * size]), (n, blocks, size))
+        counts = xp.sum(xp.astype(ties, dtype), axis=-1)
+        before = xp.astype(xp.cumulative_sum(counts, axis=-1), dtype)
+        short = before < need
+        block = cumulative_count(xp, short, d)
+        left = need - xp.max(xp.where(short, before, 0 * before), axis=-1, keepdims=True)
+        index = block * size + xp.arange(size, dtype=dtype, device=device(scores))
+        inside = xp.take_along_axis(scores, xp.minimum(index, 0 * index + (d - 1)), axis=-1)
+        ties = xp.astype(is_tie(inside) & (index < d), dtype)
+        before = xp.astype(xp.cumulative_sum(ties, axis=-1), dtype)
+        bound = block * size + cumulative_count(xp, before < left, d) + 1
+        return 0 * need, xp.where(need > 0, bound, 0 * need)
+
+    assert rows.while_loop is not None
+    # As a branch, which the array API has not.
+    return rows.while_loop(lambda carry: xp.any(carry[0] > 0), find, (need, 0 * need))[1]
+
+
+def _bound_by_counts(
+    rows: _Rows, is_tie: Callable[[Array], Array], need: Array, ties: Array, index: Array
 ) -> Array:
-    """The same by counting: the least bound J with ``need`` ties of an index below it."""
-    rows = (ties.shape[0],)
-    target = -xp.reshape(need, rows)  # the count must fall
+    """The same, of the whole rows that have ``ties`` (n, 1), where a device has a part of them."""
+    xp, scores, ways = rows.xp, rows.scores, rows.ways
+    need = xp.astype(need, index.dtype)
 
-    def count(bound: Array) -> Array:
-        before = ties & (index < xp.reshape(bound, (-1, 1)))
-        return -xp.reshape(reduce(cumulative_count(xp, before, total)), rows)
+    def count(bounds: Array) -> list[Array]:
+        masks = [is_tie(scores) & (index < bound) for bound in columns(bounds)]
+        return [-n for n in rows.counted(masks)]  # negative, since it must fall
 
-    def guess(turn: Array, bracket: _Bracket) -> Array:
-        low, high = bracket.low, bracket.high
+    def guess(bracket: Bracket) -> Array:
         dtype = xp.float32  # a guess that is off by its rounding is still a guess
-        way = xp.astype(high - low, dtype) * bracket.share(target, dtype, xp)
-        return low + xp.astype(way, low.dtype)
+        way = xp.astype(bracket.high - bracket.low, dtype)
+        way = way * bracket.shares(xp, -need, ways, dtype)
+        return bracket.low + xp.astype(way, bracket.low.dtype)
 
-    zero = xp.zeros_like(target, dtype=index.dtype)
-    start = _Bracket(zero, zero + (total + 1), xp.zeros_like(target), target - 1)
-    if while_loop is not None:
-        everywhere = reduce(cumulative_count(xp, ties, total))
-        start = start._replace(at_high=-xp.reshape(everywhere, rows) - 1)
-    found = _search(
-        xp,
-        count,
-        target,
-        start,
-        guess,
-        steps=(total + 1).bit_length() + 1,
-        loop=loop,
-        while_loop=while_loop,
-    )
-    return ties & (index < xp.reshape(found.low, (-1, 1)))
+    none = 0 * need
+    start = Bracket(none, none + (rows.total + 1), none, -ties - 1)
+    return rows.search(count, -need, start, guess, (rows.total + 1).bit_length() + 1).low
 
 
 def counting_mask(
@@ -321,6 +248,8 @@ def counting_mask(
     sample: Array | None = None,
     loop: Loop = _python_loop,
     while_loop: Loop | None = None,
+    counts: Counts | None = None,
+    keys: type[Keys] = Keys,
 ) -> Array:
     """The mask of the k largest of each row of canonical scores (n, d), by counting (P4).
 
@@ -336,41 +265,40 @@ def counting_mask(
         loop: ``loop(n, body, carry)``, for compilers that have one.
         while_loop: ``while_loop(condition, body, carry)``, likewise; the search is several times
             faster with it.
+        counts: how many are true in each row of each of a list of masks (n, d): a list of integers
+            (n, 1), of :func:`index_dtype`. For compilers that make it one pass over the scores,
+            over which the search then goes a few times only.
+        keys: how floats become integers, for frameworks that have a bit cast.
     """
     if all_reduce is not None and (index is None or total is None):
         raise ValueError("counting_mask with all_reduce needs `index` and `total` to break ties.")
     length = scores.shape[-1] if total is None else total
     if length == 0:
         return scores == scores
-    how: dict[str, Any] = {
-        "reduce": all_reduce or (lambda x: x),
-        "total": length,
-        "loop": loop,
-        "while_loop": while_loop,
-    }
-    if while_loop is not None and all_reduce is None:  # not every tracer has slices with a step
+    reduce = all_reduce or (lambda x: x)
+    rows = _Rows(xp, scores, length, reduce, counts, loop, while_loop, keys)
+    if while_loop is None:
+        sample = None
+    elif all_reduce is None:  # not every tracer has slices with a step
         sample = scores[:, :: stride(length)]
-    number = scores == scores
-    numbers = how["reduce"](cumulative_count(xp, number, length))
-    wanted = xp.full_like(numbers, k)
-    threshold, at_least, greater = _threshold(
-        xp,
-        scores,
-        xp.minimum(wanted, numbers),
-        numbers,
-        sample=sample,
-        share=k,
-        **how,
-    )
+    cut = _cut(rows, k, sample)
     # When k exceeds the numbers, all of them are in, and the ties are among the NaN.
-    among_nan = numbers < wanted
-    whole = at_least <= wanted  # all that equal the threshold are in
-    equal = scores == threshold
-    above = xp.where(among_nan, number, (scores > threshold) | (equal & whole))
-    ties = xp.where(among_nan, ~number, equal & ~whole)
-    need = xp.where(among_nan, wanted - numbers, xp.where(whole, 0 * wanted, wanted - greater))
+    among_nan = cut.numbers < cut.wanted
+    whole = ~among_nan & (cut.at_least <= cut.wanted)  # all that equal the threshold are in
+    need = cut.wanted - xp.where(among_nan, cut.numbers, cut.above)
+
+    def is_tie(x: Array) -> Array:
+        return xp.where(among_nan, x != x, x == cut.threshold)
+
+    above = xp.where(among_nan, scores == scores, scores > cut.threshold)
+    ties = is_tie(scores)
     if index is None and while_loop is None:
-        return above | _first(xp, ties, need)
-    if index is None:
-        index = xp.arange(length, dtype=_index_dtype(xp, length + 1), device=device(scores))
-    return above | _first_by_index(xp, ties, need, index, **how)
+        return above | (ties & whole) | _first(xp, ties & ~whole, need)
+    need = xp.where(whole, 0 * need, need)
+    if all_reduce is None and while_loop is not None:
+        index = xp.arange(length, dtype=need.dtype, device=device(scores))
+        bound = _bound_in_blocks(rows, is_tie, need)
+    else:
+        crowd = xp.where(among_nan, length - cut.numbers, cut.at_least - cut.above)
+        bound = _bound_by_counts(rows, is_tie, need, crowd, index)
+    return above | (ties & (whole | (index < bound)))

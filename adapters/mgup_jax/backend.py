@@ -13,6 +13,7 @@ from jax import lax
 from mgup_core import Backend, Policy, Split, counting_mask
 from mgup_core.counting import cumulative_count
 
+from . import rounding
 from .selection import flattens, select
 from .sharding import Axes, Whole, check_length, decide_in_place
 
@@ -44,7 +45,6 @@ class JaxBackend(Backend):
         self.selection = selection
         self.where = where
         self._corrections: dict[float, tuple[Any, Any]] = {}
-        self._quotients: list[Any] = []
 
     def scalar(self, value: Any) -> Any:
         # NumPy's scalars are constants in every trace, and an array made in one belongs to it.
@@ -53,15 +53,20 @@ class JaxBackend(Backend):
                 return self.host_dtype(value)
         return self.cast(jnp.asarray(value), self.dtype)
 
-    def _fence(self, x: Any) -> Any:
+    def _fence(self, x: Any, of: Any = None) -> Any:
         """``x``, behind a selection that LLVM does not see through.
 
         Without it, x contracts with a sum that it enters (N5). Barriers do not help: XLA drops
         them before LLVM makes the fused multiply-add.
+
+        Args:
+            of: what makes ``x`` NaN where it is; by default x. XLA does not fuse what is expensive
+                and used twice.
         """
         if not is_traced(x):
             return x
-        return jnp.where(x == x, x, self.host_dtype(np.nan))
+        of = x if of is None else of
+        return jnp.where(of == of, x, self.host_dtype(np.nan))
 
     def mul(self, a: Any, b: Any) -> Any:
         with np.errstate(all="ignore"):  # two scalars of the host
@@ -71,20 +76,27 @@ class JaxBackend(Backend):
         if isinstance(a, np.generic) and isinstance(b, np.generic):
             with np.errstate(all="ignore"):
                 return a / b
-        # (x / y) / z would become x / (y * z). Not every quotient gets a fence: one between it and
-        # the sum that it enters would double the time of AdamW's step.
-        a, b = (self._fence(x) if any(x is q for q in self._quotients) else x for x in (a, b))
         shape = np.broadcast_shapes(np.shape(a), np.shape(b))
         if shape == () or np.shape(b) != shape:
             # XLA divides by one number for all by multiplying with its reciprocal. It does not
             # look behind a barrier. The selection lets b follow a into a vmap.
             b = jnp.where(a == a, b, self.host_dtype(np.nan))
             b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
-        self._quotients.append(a / b)
-        return self._quotients[-1]
+        # Behind a fence, since (x / y) / z would become x / (y * z).
+        return self._fence(self._rounded(rounding.divided, lax.div, a, b), a if np.shape(a) else b)
 
     def sqrt(self, x: Any) -> Any:
-        return self._fence(jnp.sqrt(x))  # x / sqrt(y) would become x * rsqrt(y)
+        # x / sqrt(y) would become x * rsqrt(y)
+        return self._fence(self._rounded(rounding.root, lax.sqrt, x), x)
+
+    def _rounded(self, exact: Callable[..., Any], near: Callable[..., Any], *args: Any) -> Any:
+        """``near(*args)`` where XLA rounds it correctly, as it does not in float32 on GPUs."""
+        args = tuple(jnp.broadcast_arrays(*args))
+        if self.dtype != jnp.float32:
+            return near(*args)
+        if any(map(is_traced, args)):
+            return lax.platform_dependent(*args, cuda=exact, default=near)
+        return exact(*args) if jax.default_backend() == "gpu" else near(*args)
 
     def correction(self, beta: float, t: Any) -> Any:
         """``1 - beta^t``, once for all parameters that share this backend."""
@@ -108,9 +120,17 @@ class JaxBackend(Backend):
         return self.cast(product, self.dtype)
 
     def decide(self, policy: Policy, scores: Any, stacked_dims: int = 0) -> Split:
-        if scores.size == 0 or (flattens(self.selection) and not any(self.where)):
-            return super().decide(policy, scores, stacked_dims)
-        return decide_in_place(self, policy, scores, stacked_dims, self.where)
+        if scores.ndim and not (policy.ranks or policy.counts):
+            return policy.decide(self, scores)  # each coordinate by itself
+        if scores.size and (not flattens(self.selection) or any(self.where)):
+            return decide_in_place(self, policy, scores, stacked_dims, self.where)
+        split = super().decide(policy, scores, stacked_dims)
+        if stacked_dims:
+            return split
+        # In the array's own shape, without which XLA does not fuse the step with the moments.
+        return Split(
+            *(jnp.reshape(x, s) for x, s in zip(split, (scores.shape, (), ()), strict=True))
+        )
 
     def coordinate(self, whole: Whole) -> Backend:
         """A backend for rows of one coordinate, the rest of whose slice lies elsewhere."""

@@ -11,11 +11,14 @@ import numpy as np
 from jax import lax
 
 from mgup_core import counting_mask
+from mgup_core.counting import index_dtype
+from mgup_core.keys import Keys
 from mgup_core.partition import partition_mask
 from mgup_core.threshold import exact_cut, guess, resolve, sample_stride, scan
 
 SELECTIONS = ("auto", "callback", "graph")
 _BLOCK = 1 << 16
+_LONG = 1 << 20  # where a step's milliseconds are worth a second of compilation
 
 
 def check_selection(selection: Any) -> None:
@@ -26,29 +29,30 @@ def check_selection(selection: Any) -> None:
 
 def flattens(selection: str) -> bool:
     """Whether scores may be made rows, since one device holds them."""
-    return selection == "callback" or (selection == "auto" and jax.device_count() == 1)
+    return selection == "callback" or jax.device_count() == 1
 
 
 def select(scores: Any, k: int, selection: str = "auto") -> Any:
     """The mask of the k largest in each row of canonical ``scores`` (n, d), bool (n, d).
 
     Args:
-        selection: ``"callback"`` asks NumPy for the threshold, the fastest way where one CPU device
-            holds the scores. ``"graph"`` counts inside the program, so that it can be exported,
-            sharded and run anywhere. ``"auto"`` is the callback for float32 where the program runs
-            on the only CPU device, else the graph.
+        selection: ``"graph"`` counts inside the program, so that it can be exported, sharded and
+            run anywhere. ``"callback"`` asks NumPy for the threshold where one CPU device holds
+            the scores; it is slower for long arrays, and quicker to compile. ``"auto"`` is the
+            callback for short float32 arrays where the program runs on the only CPU device, else
+            the graph.
     """
     if scores.size == 0:
         return jnp.zeros(scores.shape, bool)
-    if not flattens(selection):
+    if selection == "callback":
+        return callback_mask(scores, k)
+    if selection == "graph" or not flattens(selection):
         return graph_mask(scores, k)
     if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":
         return jnp.asarray(partition_mask(np.asarray(scores), k))  # nothing to compile
-    if selection == "auto" and scores.dtype == jnp.float64:
-        # A callback runs in a thread to which the context jax.enable_x64 does not extend.
+    # A callback runs in a thread to which the context jax.enable_x64 does not extend.
+    if scores.size >= _LONG or scores.dtype == jnp.float64:
         return graph_mask(scores, k)
-    if selection == "callback":
-        return callback_mask(scores, k)
     return lax.platform_dependent(
         scores, cpu=partial(callback_mask, k=k), default=partial(graph_mask, k=k)
     )
@@ -94,4 +98,35 @@ def callback_mask(scores: Any, k: int) -> Any:
 
 def graph_mask(scores: Any, k: int) -> Any:
     """The mask, by the counting search as a loop of the graph."""
-    return counting_mask(jnp, scores, k, while_loop=lax.while_loop)
+    # Behind a barrier, lest each pass makes the scores anew.
+    scores = lax.optimization_barrier(scores)
+    return counting_mask(jnp, scores, k, while_loop=lax.while_loop, counts=counts, keys=BitKeys)
+
+
+def counts(masks: list[Any]) -> list[Any]:
+    """How many are true in each row of each mask (n, d): integers (n, 1).
+
+    One reduction with many operands, which XLA makes one pass over what the masks are made of.
+    """
+    dtype = index_dtype(jnp, masks[0].shape[-1])
+    zeros = [np.zeros((), dtype)] * len(masks)
+
+    def add(a: Any, b: Any) -> tuple[Any, ...]:
+        return tuple(x + y for x, y in zip(a, b, strict=True))
+
+    sums = lax.reduce(tuple(mask.astype(dtype) for mask in masks), tuple(zeros), add, (1,))
+    return [jnp.expand_dims(x, 1) for x in sums]
+
+
+class BitKeys(Keys):
+    """By a bit cast, which is a fraction of the operations to run and to compile."""
+
+    def decode(self, key: Any) -> Any:
+        size = jnp.where(key == 0, key, jnp.minimum(abs(key), self.infinity) + self.subnormals)
+        value = lax.bitcast_convert_type(size, self.dtype)
+        return jnp.where(key < 0, -value, value)
+
+    def encode(self, x: Any) -> Any:
+        size = lax.bitcast_convert_type(abs(x), self.int_dtype) - self.subnormals
+        size = jnp.clip(size, 0, self.infinity)  # subnormal and NaN
+        return jnp.where(x < 0, -size, size)

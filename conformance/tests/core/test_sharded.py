@@ -162,10 +162,15 @@ def test_a_loop_of_the_caller():
     assert turns == [65]
 
 
+def counted(masks):
+    return [mask.sum(axis=1, keepdims=True, dtype=np.int32) for mask in masks]
+
+
+@pytest.mark.parametrize("counts", [None, counted])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("pattern", SCORES)
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_guesses_change_no_mask(pattern, dtype, monkeypatch):
+def test_guesses_change_no_mask(pattern, dtype, counts, monkeypatch):
     """P4: with a while loop, from a sample and by interpolation, in bounded turns."""
     monkeypatch.setattr(counting, "SAMPLE", 32)
     turns = []
@@ -182,6 +187,6 @@ def test_guesses_change_no_mask(pattern, dtype, monkeypatch):
         scores = be.flush(scores[None], be.tiny_score)
         for k in {0, 1, d // 2, d - 1, d}:
             with np.errstate(all="ignore"):
-                mask = counting_mask(array_api, scores, k, while_loop=while_loop)
+                mask = counting_mask(array_api, scores, k, while_loop=while_loop, counts=counts)
             np.testing.assert_array_equal(mask, oracle_mask(scores, k))
     assert max(turns) <= 3 * (33 if dtype is np.float32 else 65)
