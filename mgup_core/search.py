@@ -103,9 +103,17 @@ def search(
     """
 
     def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, high, at_low, at_high = bracket
         # Neighbours stay as they are: their midpoint is low, which is enough.
-        middle = Bracket(*bracket).between(xp, 1)
-        return tuple(Bracket(*bracket).narrowed(xp, target, middle, count(middle)))
+        middle = low // 2 + high // 2 + (low % 2 + high % 2) // 2
+        (n,) = count(middle)
+        enough = n >= target
+        return (
+            xp.where(enough, middle, low),
+            xp.where(enough, high, middle),
+            xp.where(enough, n, at_low),
+            xp.where(enough, at_high, n),
+        )
 
     if while_loop is None:
         return Bracket(*loop(steps, halve, tuple(start)))

@@ -20,7 +20,6 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mgup_core import Policy, Split
-from mgup_core.counting import stride
 
 try:
     from jax.sharding import auto_axes
@@ -30,6 +29,9 @@ except ImportError:  # JAX 0.6
 if TYPE_CHECKING:
     from .backend import JaxBackend
 
+SAMPLE = 1 << 13
+"""How many scores of an array are sent at most for a guess: more than on one device, since each
+pass that it saves is a collective."""
 _FEWEST = 64  # a smaller sample guesses no better than the counts
 
 Axes = tuple[str, ...]
@@ -158,7 +160,7 @@ def _sample(scores: Any, stacked_dims: int, cut: Axes) -> Any:
     """
     stack, shape = scores.shape[:stacked_dims], scores.shape[stacked_dims:]
     d, parts = math.prod(shape), _parts(cut)
-    apart = stride(scores.size * parts)
+    apart = -(-scores.size * parts // SAMPLE) | 1  # odd, not to walk along one column of a matrix
     if d * parts < _FEWEST * apart:
         return None
     places = jnp.unravel_index(jnp.arange(0, d, apart), shape)

@@ -77,7 +77,7 @@ def main() -> None:
     args = parser.parse_args()
     steps = {}
     for name, (optimizer, fenced) in OPTIMIZERS.items():
-        fence = JaxBackend._fence if fenced else lambda self, x: x
+        fence = JaxBackend._fence if fenced else lambda self, x, of=None: x
         with mock.patch.object(JaxBackend, "_fence", fence):
             steps[name] = prepared(optimizer, args.size)
     times: dict[str, list[float]] = {name: [] for name in steps}

@@ -18,8 +18,8 @@ from jax.sharding import PartitionSpec as P
 
 import mgup_core as core
 from mgup_conformance.compare import check_identical
-from mgup_core.counting import SAMPLE
 from mgup_jax import mgup, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd, transformation
+from mgup_jax.sharding import SAMPLE
 
 PLACED: dict[str, tuple[tuple[int, ...], P, int]] = {
     "rows": ((1024, 96), P("x"), 0),
