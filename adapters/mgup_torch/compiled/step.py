@@ -186,7 +186,9 @@ class CompiledStep:
             if name not in function.touches:
                 addresses.append(0)
             elif base is None or span.step is not None:
-                values = np.array(cells[span], dtype=self.dtype, order="C")
+                # Cells of other kinds make a new array as they read.
+                copied = np.array if isinstance(cells, np.ndarray) else np.ascontiguousarray
+                values = copied(cells[span], self.dtype)
                 held.append((cells, values))
                 addresses.append(address(values))
             else:

@@ -37,13 +37,14 @@ SCRIPT = """
 """
 CASES = [
     ("MGUPAdamW", "torch.float32", {}),
+    ("MGUPAdamW", "torch.float32", {"implementation": "reference"}),
     pytest.param(
         "MGUPAdamW",
         "torch.bfloat16",
         {},
         marks=pytest.mark.xfail(
             strict=False,
-            reason="11 to 12 %: the threshold's sample does not shrink with the parameter's width",
+            reason="9 to 15 %: the threshold's sample does not shrink with the parameter's width",
         ),
     ),
     ("MGUPAdamW", "torch.float32", {"mode": "adaptive", "maximize": True}),
