@@ -220,9 +220,11 @@ def draw(losses: dict[Run, float], rules: Sequence[str], path: Path) -> None:
         means = [one.mean for one in found]
         axes.plot(means, places, "|", color=colour, ms=16, mew=2.5, label=label)
     axes.set_yticks(range(len(rules)), list(reversed(rules)))
+    axes.set_ylim(-0.5, len(rules) - 0.5)  # whole bars at both ends
     axes.set_xlabel("held-out loss at the best learning rate (dots: seeds, bars: means)")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="best", frameon=False)
+    # Outside: its bars would pass for data.
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
     figure.savefig(path, dpi=150)
 
 
