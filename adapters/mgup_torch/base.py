@@ -228,7 +228,7 @@ class RuleOptimizer(RuleGroups):
         for job in jobs:
             if job.param not in self._warned and all_damped(job.policy, job.param, job.group):
                 self._warned.add(job.param)
-                warn_all_damped(job.name, job.param, job.group, stacklevel=4)
+                warn_all_damped(job.name, job.param, job.group, stacklevel=5)
         return jobs
 
     def _settle(
