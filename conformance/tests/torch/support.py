@@ -63,7 +63,7 @@ class Reference:
     def __init__(
         self, params, rule, policy, *, maximize=False, state_dtype=None, **options: Any
     ) -> None:
-        self.sign = -1 if maximize else 1
+        self.maximize = maximize
         self.optimizer = core.Optimizer(rule, policy, **options)
         self.params = [array(p) for p in params]
         self.state = self.optimizer.init(self.params)
@@ -73,7 +73,8 @@ class Reference:
                     arrays[name] = value.astype(array(torch.empty(0, dtype=state_dtype)).dtype)
 
     def step(self, grads, lr: float | None = None) -> None:
-        arrays = [None if g is None else self.sign * array(g) for g in grads]
+        # Negated, not multiplied: NumPy 1 makes float64 of a 0-d array times a number.
+        arrays = [None if g is None else array(-g if self.maximize else g) for g in grads]
         self.params, self.state = self.optimizer.step(self.params, arrays, self.state, lr=lr)
 
     def check(self, params, optimizer=None, **place: Any) -> None:

@@ -73,6 +73,10 @@ GROUPS = [
 ]
 
 
+@pytest.mark.xfail(
+    torch.__version__.startswith("2.9."),
+    reason="PyTorch 2.9 compiles once more when the learning rate first changes",
+)
 def test_one_graph_of_many_groups():
     """Modes and dtypes side by side; some steps eager between the compiled ones."""
     twice = [[parameters(SHAPES[:1], dtype)[0] for dtype, _ in GROUPS] for _ in range(2)]

@@ -36,14 +36,14 @@ def test_mgup_adamw_behind_it_takes_the_cores_steps():
             )
             for loss in values
         ]
-        plain = [[g.numpy() for g in task] for task in tasks]
+        plain = [[g.detach().numpy() for g in task] for task in tasks]
         state, other = state or surgery.init(tasks), other or surgery.init(plain)
         gradient, state = surgery.aggregate(tasks, state)
         expected, other = surgery.aggregate(plain, other)
         for p, g, e in zip(params, gradient, expected, strict=True):
-            np.testing.assert_allclose(g.numpy(), e, rtol=1e-5)
+            np.testing.assert_allclose(g.detach().numpy(), e, rtol=1e-5)
             p.grad = g
-        arrays, moments = reference.step(arrays, [g.numpy() for g in gradient], moments)
+        arrays, moments = reference.step(arrays, [g.detach().numpy() for g in gradient], moments)
         optimizer.step()
         for p, w in zip(params, arrays, strict=True):
             np.testing.assert_array_equal(p.detach().numpy(), w)
