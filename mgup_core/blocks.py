@@ -52,6 +52,12 @@ class Tally(NamedTuple):
     """The multiplier of the rest."""
 
 
+def spans_of(size: int, each_cell: int, spare: int) -> list[slice]:
+    """Blocks that fit the cache, in which a step may use ``spare`` bytes, ``each_cell`` a cell."""
+    block = min(max(spare // each_cell, _SMALLEST), _LARGEST)
+    return [slice(i, min(i + block, size)) for i in range(0, size, block)]
+
+
 def factors(be: NumPyBackend, policy: Policy, positive: int, size: int) -> tuple[Any, Any]:
     """(high, low), 0-d, where so many of ``size`` scores are positive."""
     high, low = policy.factors(be, np.full((1, 1), positive), size)
@@ -139,9 +145,8 @@ class BlockStep:
         cells = (w, g, *state.values())
         live += sum(not isinstance(one, np.ndarray) for one in cells)  # read and converted
         each_cell = live * itemsize + _MASKS
-        block = min(max(spare // (each_cell * threads), _SMALLEST), _LARGEST)
-        size, self.block = len(w), block
-        self.spans = [slice(i, min(i + block, size)) for i in range(0, size, block)]
+        self.spans = spans_of(len(w), each_cell * threads, spare)
+        self.block = block = self.spans[0].stop if self.spans else 1
         arrays_kept = 2 if exact_state else 2 + len(state)
         self.keep = max(spare - each_cell * threads * block, 0) // (arrays_kept * itemsize * block)
         if len(self.spans) == 1:

@@ -153,6 +153,24 @@ def find_cut(
     return cut, [int(np.count_nonzero(whole[span] == cut.threshold)) for span in spans]
 
 
+def boundary(cut: Cut, ties: list[int], spans: list[slice], scores: Callable[[int], Array]) -> int:
+    """The place before which all scores equal to the threshold are selected, and none after.
+
+    Args:
+        ties: how many of them each block has, as :func:`find_cut` tells.
+        scores: the scores of a block by its number.
+    """
+    need = cut.need
+    for i, count in enumerate(ties):
+        if need == 0:
+            return int(spans[i].start)
+        if need < count:
+            places = np.flatnonzero(scores(i) == cut.threshold)
+            return int(spans[i].start + places[need - 1] + 1)
+        need -= count
+    return int(spans[-1].stop)
+
+
 def ties_in(block: Scan, threshold: float) -> int:
     """How many scores of a scanned block equal the threshold that :func:`resolve` found."""
     if block.between.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from mgup_core import counting_mask
 from mgup_core.counting import index_dtype
 from mgup_core.keys import Keys
 from mgup_core.partition import partition_mask
-from mgup_core.threshold import exact_cut, guess, resolve, sample_stride, scan
+from mgup_core.threshold import boundary, find_cut
 
 SELECTIONS = ("auto", "callback", "graph")
 _BLOCK = 1 << 16
@@ -69,18 +70,16 @@ def _host_cuts(scores: Any, k: int) -> tuple[Any, Any]:
 
 def _cut(row: Any, k: int) -> tuple[float, int]:
     """One pass over blocks that fit the cache, against a bracket guessed from a sample."""
-    spans = [slice(i, i + _BLOCK) for i in range(0, row.size, _BLOCK)]
-    found = None
-    if len(spans) > 1:
-        low, high = guess(row[:: sample_stride(row.size)], k / row.size)
-        found = resolve([scan(row[span], low, high) for span in spans], k, low, high)
-    threshold, need = found or exact_cut(row, k)
-    for span in spans if need else ():
-        ties = np.flatnonzero(row[span] == threshold)
-        if need <= ties.size:
-            return threshold, span.start + int(ties[need - 1]) + 1
-        need -= ties.size
-    return threshold, 0
+    spans = [slice(i, min(i + _BLOCK, row.size)) for i in range(0, row.size, _BLOCK)]
+
+    def scores(i: int) -> Any:
+        return row[spans[i]]
+
+    def each(work: Callable[[int], Any]) -> list[Any]:
+        return [work(i) for i in range(len(spans))]
+
+    cut, ties = find_cut(k, spans, scores, scores, lambda stride: row[::stride], each)
+    return cut.threshold, boundary(cut, ties, spans, scores)
 
 
 def callback_mask(scores: Any, k: int) -> Any:

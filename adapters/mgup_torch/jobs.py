@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, update_array
+from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
 from mgup_core.blocks import BlockStep
 from mgup_core.rank import top_count
 from mgup_core.update import Update
@@ -22,6 +22,7 @@ from .groups import Group
 from .sharded import Team, is_dtensor, local
 from .statistics import combine
 
+_top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
 _MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
 
 
@@ -104,7 +105,7 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
 def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
     """Whether K = 0, so that the whole of a slice gets gamma, as published (P3)."""
     size = _slice_length(p, group)
-    return isinstance(policy, MGUP) and size > 0 and top_count(policy.tau, size) == 0
+    return isinstance(policy, MGUP) and size > 0 and _top_count(policy.tau, size) == 0
 
 
 def warn_all_damped(name: str, p: Tensor, group: Group, *, stacklevel: int) -> None:
@@ -165,17 +166,15 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
 
 def totals_of(jobs: Sequence[Job]) -> State:
     """The sums over all parameters that rules of theirs need."""
-    sums: State = {}
-    for job in jobs:
-        if job.rule.couples_parameters:
-            be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
-            p, g, decay = job.param.detach(), _uphill(job), job.group["weight_decay"]
-            part = contribution(
-                be, job.rule, p, g, job.arrays, next_step(job.t), weight_decay=decay
-            )
-            for name, value in part.items():
-                sums[name] = sums[name] + value.to(sums[name].device) if name in sums else value
-    return sums
+    coupled = [job for job in jobs if job.rule.couples_parameters]
+
+    def part(job: Job) -> State:
+        be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
+        p, g, decay = job.param.detach(), _uphill(job), job.group["weight_decay"]
+        found = contribution(be, job.rule, p, g, job.arrays, next_step(job.t), weight_decay=decay)
+        return {name: value.to(coupled[0].param.device) for name, value in found.items()}
+
+    return summed([part(job) for job in coupled])
 
 
 def _uphill(job: Job) -> Tensor:

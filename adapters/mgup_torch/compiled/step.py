@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 
 from mgup_core import NumPyBackend, Policy
-from mgup_core.blocks import Cells, Tally, factors
+from mgup_core.blocks import Cells, Tally, factors, spans_of
 from mgup_core.crew import each
-from mgup_core.threshold import Scan, find_cut
+from mgup_core.threshold import Scan, boundary, find_cut
 
 from .loops import Code, Function
 from .machine import address
 from .scan import WIDTH, scan
-
-_SMALLEST, _LARGEST = 1 << 15, 1 << 17
 
 
 class CompiledStep:
@@ -69,8 +67,7 @@ class CompiledStep:
             self.known[name] = float(getattr(policy, name, 1.0))
         converted = sum(base is None for base in self.bases)
         each_cell = (2 + converted) * self.dtype.itemsize
-        block = min(max(spare // (each_cell * threads), _SMALLEST), _LARGEST)
-        self.spans = [slice(i, min(i + block, self.size)) for i in range(0, self.size, block)]
+        self.spans = spans_of(self.size, each_cell * threads, spare)
         self._mine = threading.local()
 
     def _each(self, work: Callable[[int], Any]) -> list[Any]:
@@ -88,13 +85,14 @@ class CompiledStep:
     def _run(self, policy: Policy) -> Tally:
         assert self.code.scores is not None
         self.looking = self.code.scores.operands(self.dtype.type, self.known)
-        threshold, taken, boundary, ties, positive = 0.0, 0, self.size, [0], 0
+        threshold, taken, last, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
-            (threshold, taken), ties = find_cut(
+            cut, ties = find_cut(
                 policy.top(self.size), self.spans, self._scores, self._scores, self._sample,
                 self._each, self._scan,
             )  # fmt: skip
-            boundary = self._boundary(threshold, taken, ties)
+            threshold, taken = cut
+            last = boundary(cut, ties, self.spans, self._scores)
         elif policy.counts:
             positive = self._count(lambda scores: scores > 0.0)
         tally = Tally(self.size, 0, threshold, sum(ties), 0, 1.0, 1.0)
@@ -109,7 +107,7 @@ class CompiledStep:
                 low=low,
             )
         self.known["positive"] = positive
-        self._move(threshold, boundary)
+        self._move(threshold, last)
         return tally
 
     # -- looking -----------------------------------------------------------------------------------
@@ -140,25 +138,9 @@ class CompiledStep:
     def _count(self, chosen: Callable[[Any], Any]) -> int:
         return sum(self._each(lambda i: int(np.count_nonzero(chosen(self._scores(i))))))
 
-    def _boundary(self, threshold: float, need: int, ties: list[int]) -> int:
-        """The place before which all scores equal to the threshold are selected, and none after.
-
-        Args:
-            need: how many of them are selected.
-            ties: how many there are in each block.
-        """
-        for i, count in enumerate(ties):
-            if need == 0:
-                return self.spans[i].start
-            if need < count:
-                places = np.flatnonzero(self._scores(i) == threshold)
-                return self.spans[i].start + int(places[need - 1]) + 1
-            need -= count
-        return self.size
-
     # -- moving ------------------------------------------------------------------------------------
 
-    def _move(self, threshold: float, boundary: int) -> None:
+    def _move(self, threshold: float, last: int) -> None:
         update = self.code.update
         with_ties = update.operands(self.dtype.type, self.known, threshold, 1)
         without = with_ties.copy()
@@ -168,7 +150,7 @@ class CompiledStep:
             span = self.spans[i]
             addresses, held = self._open(span, update)
             length = span.stop - span.start
-            before = min(max(boundary - span.start, 0), length)
+            before = min(max(last - span.start, 0), length)
             update.call(*addresses, address(with_ties), before)
             further = (start + before * self.dtype.itemsize for start in addresses)
             update.call(*further, address(without), length - before)

@@ -12,7 +12,7 @@ import torch
 import mgup_core as core
 import mgup_torch
 from mgup_conformance.compare import check_identical
-from mgup_core import threshold
+from mgup_core import blocks, threshold
 
 from .support import array, gradients
 
@@ -58,8 +58,8 @@ def compiled(monkeypatch) -> list[step.CompiledStep]:
     taken = []
     run = step.CompiledStep.run
     monkeypatch.setattr(loops, "WORTH", 0)
-    monkeypatch.setattr(step, "_SMALLEST", 1 << 10)
-    monkeypatch.setattr(step, "_LARGEST", 1 << 10)
+    monkeypatch.setattr(blocks, "_SMALLEST", 1 << 10)
+    monkeypatch.setattr(blocks, "_LARGEST", 1 << 10)
     monkeypatch.setattr(step.CompiledStep, "run", lambda self: (taken.append(self), run(self))[1])
     return taken
 
