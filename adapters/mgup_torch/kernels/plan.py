@@ -19,12 +19,12 @@ BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block 
 GROUP = 128  # blocks, and
 WIDTH = 64  # slices a program, where one program has several
 SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 32
-DEVIATIONS = 4.0
+DEVIATIONS = 3.5
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
 LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
 SHARED_PARTS = 4  # where each batch costs collectives
-READERS = 2048  # programs that read copies
+READERS, COPIES = 1056, 2048  # programs that read copies, and how many each reads at once
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 
@@ -261,11 +261,11 @@ class Plan:
             self.tables, self.records, columns, batch.first_slice, lane.flags, counts,
             SHARED=self.team is not None, num_warps=1,
         )  # fmt: skip
-        for turn in range(4):  # digits of eight bits
+        for _ in range(4):  # digits of eight bits
             rank.refine[(batch.slices, max(READERS // batch.slices, 1))](
                 *whole, batch.first_slice, self.block_slice, batch.first_block, batch.blocks,
-                lane.candidates, self.digits, lane.flags, SEEN=seen, COPIES=1024,
-                FIRST=turn == 0, **self.blocked,
+                lane.candidates, self.digits, lane.flags, SEEN=seen, COPIES=COPIES,
+                **self.blocked,
             )  # fmt: skip
             if self.team is not None:
                 self.team.total_(self.digits[mine])

@@ -289,7 +289,6 @@ def refine(
     tables, records, uniforms, columns, scalars, first_slice, block_slice, first_block, blocks,
     candidates, digits, flags,
     SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, COPIES: tl.constexpr,
-    FIRST: tl.constexpr,
 ):  # fmt: skip
     """Several programs a slice: count the next digit, of the copies or else of all scores."""
     i = first_slice + tl.program_id(0)
@@ -304,12 +303,9 @@ def refine(
             at = first + tl.arange(0, COPIES)
             keys = ordered(tl.load(mine + at, mask=at < n, other=0).to(tl.float32, bitcast=True))
             among, digit = _digits(keys, at < n, record)
-            if FIRST:
-                counts += tl.histogram(digit, DIGITS, mask=among)
-            else:  # few are left
-                tl.atomic_add(digits + i * DIGITS + digit, 1, mask=among, sem="relaxed")
-        if FIRST:
-            tl.atomic_add(digits + i * DIGITS + j, counts, mask=counts > 0, sem="relaxed")
+            # Also where few are left: they may be equal, and single additions would queue.
+            counts += tl.histogram(digit, DIGITS, mask=among)
+        tl.atomic_add(digits + i * DIGITS + j, counts, mask=counts > 0, sem="relaxed")
     if tl.load(flags + UNFINISHED) > 0:
         programs = tl.num_programs(0) * tl.num_programs(1)
         program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
