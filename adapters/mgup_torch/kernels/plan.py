@@ -19,12 +19,13 @@ BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block 
 GROUP = 128  # blocks, and
 WIDTH = 64  # slices a program, where one program has several
 SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 32
-DEVIATIONS = 3.5
+DEVIATIONS = 4.0  # a guess that misses costs a quarter of a step: one slice in 16,000
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
 LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
 SHARED_PARTS = 4  # where each batch costs collectives
-READERS, COPIES = 1056, 2048  # programs that read copies, and how many each reads at once
+COPIES = 2048  # that a program reads
+READERS = 1024  # programs that read everything after a bad guess
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 
@@ -57,6 +58,8 @@ class _Batch(NamedTuple):
     slices: int
     first_block: int
     blocks: int
+    first_chunk: int
+    chunks: int
 
 
 class _Lane:
@@ -130,49 +133,41 @@ class Plan:
     ) -> None:
         self.functions, self.ranks, self.team = functions, ranks, team
         n = len(slices)
-        sizes = np.array([s.size for s in slices], np.int64)
-        blocks = -(-sizes // BLOCK)
-        first = np.cumsum(blocks) - blocks
+        sizes, totals, top = np.array(slices, np.int64).T
+        capacity = _capacity(sizes, totals, top, team) if ranks else np.zeros(n, np.int64)
+        blocks, chunks = -(-sizes // BLOCK), -(-capacity // COPIES)
         self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
-        totals = np.array([s.total for s in slices], np.int64)
         self.rows[:, table.D] = sizes
         self.rows[:, table.TOTAL] = totals
-        self.rows[:, table.FIRST_BLOCK] = first
+        self.rows[:, table.K] = top
+        self.rows[:, table.CAPACITY] = capacity
+        self.rows[:, table.FIRST_BLOCK] = np.cumsum(blocks) - blocks
+        self.rows[:, table.FIRST_CHUNK] = np.cumsum(chunks) - chunks
         # By the whole slices, so that all devices of a team have the same batches.
         weights = totals if team is None else -(-totals // team.size)
-        parts = PARTS if team is None else SHARED_PARTS
-        self.batches = (
-            _batches(weights, blocks, parts) if ranks else [_Batch(0, n, 0, int(blocks.sum()))]
-        )
+        parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
+        self.batches = _batches(weights, blocks, chunks, parts)
+        needed = 0
+        for batch in self.batches:
+            mine = slice(batch.first_slice, batch.first_slice + batch.slices)
+            self.rows[mine, table.CANDIDATES] = np.cumsum(capacity[mine]) - capacity[mine]
+            needed = max(needed, int(capacity[mine].sum()))
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
+
+        def owners(counts: Any) -> Tensor:
+            return torch.from_numpy(np.repeat(np.arange(n, dtype=np.int32), counts)).to(device)
 
         self.tables = zeros(*self.rows.shape)
         self.records = zeros(n, table.RECORD)
         self.positives = zeros(n)
         self.uniforms = zeros(n, max(functions.uniforms, 1), dtype=torch.float32)
-        numbers = np.repeat(np.arange(n, dtype=np.int32), blocks)
-        self.block_slice = torch.from_numpy(numbers).to(device)
-        self.lanes = [_Lane(1, 0, device, aside=False)]
-        if ranks:
-            top = np.array([s.top for s in slices], np.int64)
-            share = top / np.maximum(totals, 1)
-            expected = np.ceil(sizes * _width(share)).astype(np.int64)
-            # Parts of a small slice guess apart from each other: room for all of them.
-            least = 0 if team is None else SAMPLE
-            capacity = np.minimum(sizes, np.maximum(expected, least))
-            self.rows[:, table.K] = top
-            self.rows[:, table.CAPACITY] = capacity
-            needed = 0
-            for batch in self.batches:
-                mine = slice(batch.first_slice, batch.first_slice + batch.slices)
-                self.rows[mine, table.CANDIDATES] = np.cumsum(capacity[mine]) - capacity[mine]
-                needed = max(needed, int(capacity[mine].sum()))
-            most = max(batch.blocks for batch in self.batches)
-            count = min(LANES, len(self.batches))
-            self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
-            self.digits = zeros(n, 1 << rank.DIGIT_BITS.value, dtype=torch.int32)
+        self.block_slice, self.chunk_slice = owners(blocks), owners(chunks)
+        most = max(batch.blocks for batch in self.batches) if ranks else 1
+        count = min(LANES, len(self.batches))
+        self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
+        self.digits = zeros(n if ranks else 0, 1 << rank.DIGIT_BITS.value, dtype=torch.int32)
         # What all guesses span misses only if all of them do.
         self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
         self.shape = self.tables.stride(0), self.uniforms.stride(0)
@@ -262,11 +257,12 @@ class Plan:
             SHARED=self.team is not None, num_warps=1,
         )  # fmt: skip
         for _ in range(4):  # digits of eight bits
-            rank.refine[(batch.slices, max(READERS // batch.slices, 1))](
-                *whole, batch.first_slice, self.block_slice, batch.first_block, batch.blocks,
-                lane.candidates, self.digits, lane.flags, SEEN=seen, COPIES=COPIES,
-                **self.blocked,
-            )  # fmt: skip
+            if batch.blocks:
+                rank.refine[(max(batch.chunks, min(batch.blocks, READERS)),)](
+                    *whole, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
+                    batch.first_block, batch.blocks, lane.candidates, self.digits, lane.flags,
+                    SEEN=seen, COPIES=COPIES, **self.blocked,
+                )  # fmt: skip
             if self.team is not None:
                 self.team.total_(self.digits[mine])
             rank.pick[(batch.slices,)](
@@ -310,12 +306,17 @@ class Plan:
         rank.leave_ties[(batch.slices,)](*mine, num_warps=1)
 
 
-def _width(shares: Any) -> Any:
-    """The share of a slice to keep room for: its bracket's, of both sides, and some more."""
-    return ROOM * 2 * DEVIATIONS * np.sqrt(np.maximum(shares * (1 - shares), 0.01) / SAMPLE)
+def _capacity(sizes: Any, totals: Any, top: Any, team: Team | None) -> Any:
+    """How many copies to keep room for: what a bracket has on both sides, and some more."""
+    share = top / np.maximum(totals, 1)
+    width = 2 * DEVIATIONS * np.sqrt(np.maximum(share * (1 - share), 0.01) / SAMPLE)
+    expected = np.ceil(ROOM * width * sizes).astype(np.int64)
+    # Parts of a small slice guess apart from each other: room for all of them.
+    least = 0 if team is None else SAMPLE
+    return np.minimum(sizes, np.maximum(expected, least))
 
 
-def _batches(sizes: Any, blocks: Any, parts: int) -> list[_Batch]:
+def _batches(sizes: Any, blocks: Any, chunks: Any, parts: int) -> list[_Batch]:
     """Consecutive slices, so few coordinates at a time that the memory for copies stays small."""
     most = max(LEAST, math.ceil(int(sizes.sum()) / parts))
     starts, filled = [0], 0
@@ -325,7 +326,11 @@ def _batches(sizes: Any, blocks: Any, parts: int) -> list[_Batch]:
             filled = 0
         filled += int(size)
     ends = [*starts[1:], len(sizes)]
+
+    def span(counts: Any, a: int, z: int) -> tuple[int, int]:
+        return int(counts[:a].sum()), int(counts[a:z].sum())
+
     return [
-        _Batch(a, z - a, int(blocks[:a].sum()), int(blocks[a:z].sum()))
+        _Batch(a, z - a, *span(blocks, a, z), *span(chunks, a, z))
         for a, z in zip(starts, ends, strict=True)
     ]

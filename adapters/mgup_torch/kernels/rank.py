@@ -13,8 +13,8 @@ A slice of which each device holds a contiguous part is ranked by the same kerne
 of all devices added up in between: :func:`enclose` takes the bracket of all, and :func:`begin` the
 counts.
 
-Blocks and slices are numbered over a whole plan; ``first_block`` and ``first_slice`` are the first
-of the batch that a launch is for.
+Blocks, chunks of copies and slices are numbered over a whole plan; ``first_block``, ``first_chunk``
+and ``first_slice`` are the first of the batch that a launch is for.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ D = tl.constexpr(table.D)
 TOTAL = tl.constexpr(table.TOTAL)
 K = tl.constexpr(table.K)
 FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
+FIRST_CHUNK = tl.constexpr(table.FIRST_CHUNK)
 CANDIDATES = tl.constexpr(table.CANDIDATES)
 CAPACITY = tl.constexpr(table.CAPACITY)
 
@@ -284,32 +285,31 @@ def _digits(keys, inside, record):
     return among, tl.where(among, digit, 0)
 
 
-@triton.jit(do_not_specialize=["first_slice", "first_block", "blocks"])
+@triton.jit(do_not_specialize=["first_chunk", "chunks", "first_block", "blocks"])
 def refine(
-    tables, records, uniforms, columns, scalars, first_slice, block_slice, first_block, blocks,
-    candidates, digits, flags,
+    tables, records, uniforms, columns, scalars, chunk_slice, first_chunk, chunks,
+    block_slice, first_block, blocks, candidates, digits, flags,
     SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, COPIES: tl.constexpr,
 ):  # fmt: skip
-    """Several programs a slice: count the next digit, of the copies or else of all scores."""
-    i = first_slice + tl.program_id(0)
-    row = tables + i * columns
-    record = records + i * RECORD
+    """One program a chunk of copies: count the next digit, of the copies or else of all scores."""
+    program = tl.program_id(0)
     j = tl.arange(0, DIGITS)
-    if tl.load(record + STATUS) == AMONG_CANDIDATES:
+    if program < chunks:
+        chunk = first_chunk + program
+        i = tl.load(chunk_slice + chunk).to(tl.int64)
+        row = tables + i * columns
+        record = records + i * RECORD
         n = tl.load(record + COUNTED) & 0xFFFFFFFF
-        mine = candidates + tl.load(row + CANDIDATES)
-        counts = tl.zeros([DIGITS], tl.int32)
-        for first in range(tl.program_id(1) * COPIES, n, tl.num_programs(1) * COPIES):
-            at = first + tl.arange(0, COPIES)
-            keys = ordered(tl.load(mine + at, mask=at < n, other=0).to(tl.float32, bitcast=True))
-            among, digit = _digits(keys, at < n, record)
+        start = (chunk - tl.load(row + FIRST_CHUNK)) * COPIES
+        if (tl.load(record + STATUS) == AMONG_CANDIDATES) & (start < n):
+            at = start + tl.arange(0, COPIES)
+            copies = tl.load(candidates + tl.load(row + CANDIDATES) + at, mask=at < n, other=0)
+            among, digit = _digits(ordered(copies.to(tl.float32, bitcast=True)), at < n, record)
             # Also where few are left: they may be equal, and single additions would queue.
-            counts += tl.histogram(digit, DIGITS, mask=among)
-        tl.atomic_add(digits + i * DIGITS + j, counts, mask=counts > 0, sem="relaxed")
+            counts = tl.histogram(digit, DIGITS, mask=among)
+            tl.atomic_add(digits + i * DIGITS + j, counts, mask=counts > 0, sem="relaxed")
     if tl.load(flags + UNFINISHED) > 0:
-        programs = tl.num_programs(0) * tl.num_programs(1)
-        program = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
-        for b in range(first_block + program, first_block + blocks, programs):
+        for b in range(first_block + program, first_block + blocks, tl.num_programs(0)):
             other = tl.load(block_slice + b).to(tl.int64)
             its_row = tables + other * columns
             its_record = records + other * RECORD
