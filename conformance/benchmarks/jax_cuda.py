@@ -1,0 +1,153 @@
+"""JAX on an NVIDIA GPU: the time of a jitted, donated step beside optax.adamw, and its bits.
+
+    python conformance/benchmarks/jax_cuda.py [--sizes 67108864,134217728] [--out FOLDER]
+
+Times are of five steps in flight, in turns of all optimizers; a ratio is the median of the turns'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+from rich.table import Table
+
+import mgup_core as core
+from mgup_jax import mgup_adamw, selection
+
+PEER = "optax.adamw"
+MODES = ("rank", "sign", "adaptive", "off")
+IN_FLIGHT = 5
+
+
+def prepared(optimizer: optax.GradientTransformation, size: int) -> Callable[[], float]:
+    """A function that takes some steps and says how many milliseconds each took."""
+    params = jax.random.normal(jax.random.key(0), (size,))
+    grads = jax.random.normal(jax.random.key(1), (size,)) * 1e-3
+
+    def step(params: Any, state: Any, grads: Any) -> Any:
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    advance = jax.jit(step, donate_argnums=(0, 1))
+    held = [advance(params, optimizer.init(params), grads)]
+
+    def milliseconds() -> float:
+        jax.block_until_ready(held[0])
+        begun = time.perf_counter()
+        for _ in range(IN_FLIGHT):
+            held[0] = advance(*held[0], grads)
+        jax.block_until_ready(held[0])
+        return 1e3 * (time.perf_counter() - begun) / IN_FLIGHT
+
+    milliseconds()
+    return milliseconds
+
+
+def timed(size: int, turns: int) -> dict[str, Any]:
+    """Milliseconds of the peer, and each mode's ratio to it."""
+    options = {"learning_rate": 1e-3, "weight_decay": 0.1}
+    steps = {PEER: prepared(optax.adamw(**options), size)}
+    steps |= {mode: prepared(mgup_adamw(**options, mode=mode), size) for mode in MODES}
+    times = {name: [] for name in steps}
+    for _ in range(turns):
+        for name, milliseconds in steps.items():
+            times[name].append(milliseconds())
+    row = {"size": size, PEER: statistics.median(times[PEER])}
+    for mode in MODES:
+        pairs = zip(times[mode], times[PEER], strict=True)
+        row[mode] = statistics.median(mine / theirs for mine, theirs in pairs)
+    return row
+
+
+def differing_bits(size: int = 1 << 20, steps: int = 5) -> dict[str, int]:
+    """How many coordinates differ from the NumPy reference after some steps (N1)."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal(size, np.float32)
+    optimizer = mgup_adamw(1e-2, weight_decay=0.1)
+    params, state = jnp.asarray(w), optimizer.init(jnp.asarray(w))
+    reference = core.Optimizer(core.AdamW(), core.MGUP(), lr=1e-2, weight_decay=0.1)
+    expected, kept = [w], reference.init([w])
+    update = jax.jit(optimizer.update)
+    for _ in range(steps):
+        g = (rng.standard_normal(size) * 1e-2).astype(np.float32)
+        updates, state = update(jnp.asarray(g), state, params)
+        params = optax.apply_updates(params, updates)
+        expected, kept = reference.step(expected, [g], kept)
+    pairs = {"parameters": (params, expected[0])}
+    pairs |= {name: (state.moments[name], kept.arrays[0][name]) for name in kept.arrays[0]}
+    return {
+        name: int((np.asarray(x).view(np.int32) != y.view(np.int32)).sum())
+        for name, (x, y) in pairs.items()
+    }
+
+
+def differing_masks(size: int = 1 << 20) -> dict[str, int]:
+    """How many coordinates of a mask differ from a stable sort's, for scores with ties and NaN."""
+    x = np.random.default_rng(3).standard_normal(size).astype(np.float32)
+    kinds = {
+        "normal": x,
+        "sixteenths": np.round(x * 16) / 16,
+        "nan": np.where(x > 1, np.float32(np.nan), x),
+        "mostly zero": np.where(x > -1, np.float32(0), x),
+        "equal": np.ones_like(x),
+        "infinite": np.where(np.abs(x) > 1, np.copysign(np.float32(np.inf), x), x),
+    }
+    found = {}
+    for name, scores in kinds.items():
+        canonical = (scores + np.float32(0)).astype(np.float32)
+        for k in (size // 2, 1, size - 1):
+            mask = jax.jit(partial(selection.graph_mask, k=k))(jnp.asarray(canonical[None]))
+            expected = np.zeros(size, bool)
+            order = np.argsort(-np.where(np.isnan(canonical), -np.inf, canonical), kind="stable")
+            expected[order[:k]] = True
+            ranked = ~np.isnan(canonical)  # of NaN it may leave out any (P7)
+            found[f"{name}, K = {k}"] = int((np.asarray(mask)[0] != expected)[ranked].sum())
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="1048576,16777216,67108864,134217728")
+    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--out", type=Path, help="a folder for jax_cuda.json")
+    args = parser.parse_args()
+    if jax.default_backend() != "gpu":
+        parser.error("JAX sees no GPU")
+    device, console = jax.devices()[0].device_kind, Console(width=110)
+    table = Table(title=f"One float32 array, JAX {jax.__version__} on {device}")
+    for heading in ("elements", f"{PEER}, ms", *MODES):
+        table.add_column(heading, justify="right")
+    rows = []
+    for size in map(int, args.sizes.split(",")):
+        rows.append(timed(size, args.turns))
+        figures = [f"{rows[-1][name]:.2f}" for name in (PEER, *MODES)]
+        table.add_row(f"{size:,}", *figures)
+        print(rows[-1], file=sys.stderr, flush=True)
+    console.print(table)
+    bits, masks = differing_bits(), differing_masks()
+    console.print("Coordinates of 2^20 that differ from NumPy's after five steps:", bits)
+    console.print("Coordinates of masks that differ from a stable sort's:", masks)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        about = {"date": str(date.today()), "device": device, "jax": jax.__version__}
+        facts = {**about, "rows": rows, "differing_bits": bits, "differing_masks": masks}
+        (args.out / "jax_cuda.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
