@@ -28,8 +28,8 @@ Counts = Callable[[list[Array]], list[Array]]
 SAMPLE = 1 << 11
 """How many scores of a row at most are sorted to guess its threshold."""
 _FEWEST = 64
-_WAYS = 7
-"""How many thresholds are tried at once, where that costs one pass."""
+_FEW, _WAYS = 2, 7
+"""How many thresholds are tried at once: at least one on each side; more where it is one pass."""
 
 
 def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
@@ -68,7 +68,7 @@ class _Rows(NamedTuple):
 
     @property
     def ways(self) -> int:
-        return 1 if self.counts is None else _WAYS
+        return _FEW if self.counts is None else _WAYS
 
     def counted(self, masks: list[Array]) -> list[Array]:
         """How many are true in each whole row of each mask: integers (n, 1)."""
@@ -83,6 +83,7 @@ class _Rows(NamedTuple):
         start: Bracket,
         guess: Callable[[Bracket], Array],
         steps: int,
+        first: Array | None = None,
     ) -> Bracket:
         return search(
             self.xp,
@@ -90,6 +91,7 @@ class _Rows(NamedTuple):
             target,
             start,
             guess,
+            first=first,
             steps=steps,
             ways=self.ways,
             loop=self.loop,
@@ -126,17 +128,17 @@ def _quantiles(xp: Any, keys: Keys, sample: Array, k: int, total: int, m: int) -
 class _Cut(NamedTuple):
     """Where each row is cut: all (n, 1)."""
 
+    among_nan: Array
+    """Whether all numbers are in, so that the cut is among the NaN."""
     threshold: Array
-    """At least it are exactly as many as wanted, or it is the score of that rank."""
+    """If not, at least it are exactly as many as wanted, or it is the score of that rank."""
     at_least: Array
     above: Array
-    numbers: Array
-    """How many scores are not NaN."""
     wanted: Array
 
 
 def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
-    """The cut for the k largest, NaN left out.
+    """The cut for the k largest.
 
     Args:
         k: an integer, or integers (n, 1).
@@ -144,16 +146,11 @@ def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
     """
     xp, scores, ways = rows.xp, rows.scores, rows.ways
     keys = rows.keys(xp, scores.dtype, device(scores))
-    # Not scores == scores, which is wanted again later: compilers would keep it until then.
-    masks = [scores >= -math.inf]
-    places = None
-    if sample is not None:
-        # Counted with the numbers, which makes them one pass.
-        places = _quantiles(xp, keys, sample, k, rows.total, max(ways, 2))
-        masks += [scores >= value for value in columns(keys.decode(places))]
-    numbers, *counts = rows.counted(masks)
-    wanted = xp.full_like(numbers, k)
-    target = xp.minimum(wanted, numbers)
+    lowest = -keys.infinity - 1  # of NaN, which is below every number
+    none = xp.full(
+        (scores.shape[0], 1), 0, dtype=index_dtype(xp, rows.total), device=device(scores)
+    )
+    wanted = xp.full_like(none, k)
 
     def count(places: Array) -> list[Array]:
         return rows.counted([scores >= value for value in columns(keys.decode(places))])
@@ -162,21 +159,21 @@ def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
         low, high = keys.decode(bracket.low), keys.decode(bracket.high)
         zero = xp.zeros_like(low)
         finite = (xp.abs(low) < xp.inf) & (xp.abs(high) < xp.inf)
-        shares = bracket.shares(xp, target, ways, scores.dtype)
+        shares = bracket.shares(xp, wanted, ways, scores.dtype)
         low, high = xp.where(finite, low, zero), xp.where(finite, high, zero)
         values = low * (1.0 - shares) + high * shares
         return xp.where(finite, keys.encode(values), bracket.between(xp, ways))
 
-    bracket = Bracket(
-        xp.full_like(target, -keys.infinity, dtype=keys.int_dtype),
-        xp.full_like(target, keys.infinity + 1, dtype=keys.int_dtype),
-        numbers,
-        xp.zeros_like(target),
+    first = None if sample is None else _quantiles(xp, keys, sample, k, rows.total, ways)
+    start = Bracket(
+        xp.full_like(none, lowest, dtype=keys.int_dtype),
+        xp.full_like(none, keys.infinity + 1, dtype=keys.int_dtype),
+        xp.full_like(none, rows.total),
+        none,
     )
-    if places is not None:
-        bracket = bracket.narrowed(xp, target, places, counts)
-    found = rows.search(count, target, bracket, guess, keys.steps)
-    return _Cut(keys.decode(found.low), found.at_low, found.at_high, numbers, wanted)
+    found = rows.search(count, wanted, start, guess, keys.steps, first)
+    among_nan = found.low == lowest
+    return _Cut(among_nan, keys.decode(found.low), found.at_low, found.at_high, wanted)
 
 
 def _first(xp: Any, ties: Array, need: Array) -> Array:
@@ -282,15 +279,13 @@ def counting_mask(
     elif all_reduce is None:  # not every tracer has slices with a step
         sample = scores[:, :: stride(length)]
     cut = _cut(rows, k, sample)
-    # When k exceeds the numbers, all of them are in, and the ties are among the NaN.
-    among_nan = cut.numbers < cut.wanted
-    whole = ~among_nan & (cut.at_least <= cut.wanted)  # all that equal the threshold are in
-    need = cut.wanted - xp.where(among_nan, cut.numbers, cut.above)
+    whole = cut.at_least <= cut.wanted  # all that equal the threshold are in
+    need = cut.wanted - cut.above
 
     def is_tie(x: Array) -> Array:
-        return xp.where(among_nan, x != x, x == cut.threshold)
+        return xp.where(cut.among_nan, x != x, x == cut.threshold)
 
-    above = xp.where(among_nan, scores == scores, scores > cut.threshold)
+    above = xp.where(cut.among_nan, scores == scores, scores > cut.threshold)
     ties = is_tie(scores)
     if index is None and while_loop is None:
         return above | (ties & whole) | _first(xp, ties & ~whole, need)
@@ -299,6 +294,5 @@ def counting_mask(
         index = xp.arange(length, dtype=need.dtype, device=device(scores))
         bound = _bound_in_blocks(rows, is_tie, need)
     else:
-        crowd = xp.where(among_nan, length - cut.numbers, cut.at_least - cut.above)
-        bound = _bound_by_counts(rows, is_tie, need, crowd, index)
+        bound = _bound_by_counts(rows, is_tie, need, cut.at_least - cut.above, index)
     return above | (ties & (whole | (index < bound)))

@@ -62,24 +62,25 @@ class Bracket(NamedTuple):
         size = xp.astype(self.at_low - self.at_high, dtype) + 1.0
         share = (xp.astype(self.at_low - target, dtype) + 0.5) / size
         reach = DEVIATIONS * xp.sqrt(share * (1.0 - share) / size)
-        below = xp.maximum(share - reach, xp.zeros_like(share))
-        above = xp.minimum(share + reach, xp.ones_like(share))
-        return below + (above - below) * (_upto(xp, m, share) / (m + 1))
+        shares = share + reach * _spread(xp, m, share)
+        return xp.minimum(xp.maximum(shares, xp.zeros_like(share)), xp.ones_like(share))
 
     def between(self, xp: Any, m: int) -> Array:
-        """Places (n, m) evenly between the ends, without overflow; ends where there are fewer."""
-        i, parts = _upto(xp, m, self.low), m + 1
-        whole = self.low // parts * (parts - i) + self.high // parts * i
-        return whole + (self.low % parts * (parts - i) + self.high % parts * i) // parts
+        """Places (n, m) about evenly between the ends, as near as floats tell."""
+        low, high = self.low >> 1, self.high >> 1  # lest their difference overflows
+        reach = xp.astype(high - low, xp.float32)
+        return low + high + xp.astype(reach * _spread(xp, m, reach), low.dtype)
+
+    def inside(self, xp: Any, target: Array, places: Array) -> Array:
+        """``places`` (n, m), between the ends; ``low``, which changes nothing, where finished."""
+        places = xp.maximum(xp.minimum(places, self.high - 1), self.low + 1)
+        return xp.where(self.finished(target), self.low, places)
 
 
-def _upto(xp: Any, m: int, like: Array) -> Array:
-    """1, ..., m as a row of the dtype of ``like``; a number where m is 1."""
-    if m == 1:
-        return 1
-    return xp.reshape(
-        xp.asarray(list(range(1, m + 1)), dtype=like.dtype, device=device(like)), (1, m)
-    )
+def _spread(xp: Any, m: int, like: Array) -> Array:
+    """Numbers (1, m) evenly between -1 and 1, of the dtype of ``like``."""
+    row = [2.0 * i / (m + 1) - 1.0 for i in range(1, m + 1)]
+    return xp.asarray([row], dtype=like.dtype, device=device(like))
 
 
 def search(
@@ -89,6 +90,7 @@ def search(
     start: Bracket,
     guess: Callable[[Bracket], Array],
     *,
+    first: Array | None,
     steps: int,
     ways: int,
     loop: Loop,
@@ -99,6 +101,7 @@ def search(
     Args:
         count: of places (n, m): m falling counts, (n, 1) each.
         guess: of ``ways`` places to try, (n, ways); used with ``while_loop`` only.
+        first: the places to try first, likewise; by default a guess.
         steps: how many times an interval must be halved at most.
     """
 
@@ -122,13 +125,12 @@ def search(
         return xp.any(~Bracket(*carry[1:]).finished(target))
 
     def proceed(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        guessed, bracket = carry[0], Bracket(*carry[1:])
-        places = xp.where(guessed, guess(bracket), bracket.between(xp, ways))
-        places = xp.maximum(xp.minimum(places, bracket.high - 1), bracket.low + 1)
-        places = xp.where(bracket.finished(target), bracket.low, places)
+        places, bracket = carry[0], Bracket(*carry[1:])
         new = bracket.narrowed(xp, target, places, count(places))
         # After a guess that did not halve the counts, by the places alone until they are.
-        return new.at_low - new.at_high <= (bracket.at_low - bracket.at_high) // 2, *new
+        halved = new.at_low - new.at_high <= (bracket.at_low - bracket.at_high) >> 1
+        places = xp.where(halved, guess(new), new.between(xp, ways))
+        return new.inside(xp, target, places), *new
 
-    guessed = start.at_low == start.at_low
-    return Bracket(*while_loop(unfinished, proceed, (guessed, *start))[1:])
+    places = start.inside(xp, target, guess(start) if first is None else first)
+    return Bracket(*while_loop(unfinished, proceed, (places, *start))[1:])

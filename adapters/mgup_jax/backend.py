@@ -14,7 +14,7 @@ from mgup_core import Backend, Policy, Split, counting_mask
 from mgup_core.counting import cumulative_count
 
 from . import rounding
-from .selection import flattens, select
+from .selection import BitKeys, flattens, select
 from .sharding import Axes, Whole, check_length, decide_in_place
 
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
@@ -82,21 +82,15 @@ class JaxBackend(Backend):
             # look behind a barrier. The selection lets b follow a into a vmap.
             b = jnp.where(a == a, b, self.host_dtype(np.nan))
             b = lax.optimization_barrier(b) if is_traced(a) or is_traced(b) else b
-        # Behind a fence, since (x / y) / z would become x / (y * z).
-        return self._fence(self._rounded(rounding.divided, lax.div, a, b), a if np.shape(a) else b)
+        of = a if np.shape(a) else b
+        # Behind a fence, since (x / y) / z would become x / (y * z). A quotient of two numbers is
+        # better not fused: each fusion would make its divisor anew.
+        quotient = rounding.quotient(*jnp.broadcast_arrays(a, b))
+        return self._fence(quotient, of if shape else None)
 
     def sqrt(self, x: Any) -> Any:
         # x / sqrt(y) would become x * rsqrt(y)
-        return self._fence(self._rounded(rounding.root, lax.sqrt, x), x)
-
-    def _rounded(self, exact: Callable[..., Any], near: Callable[..., Any], *args: Any) -> Any:
-        """``near(*args)`` where XLA rounds it correctly, as it does not in float32 on GPUs."""
-        args = tuple(jnp.broadcast_arrays(*args))
-        if self.dtype != jnp.float32:
-            return near(*args)
-        if any(map(is_traced, args)):
-            return lax.platform_dependent(*args, cuda=exact, default=near)
-        return exact(*args) if jax.default_backend() == "gpu" else near(*args)
+        return self._fence(rounding.square_root(x), x)
 
     def correction(self, beta: float, t: Any) -> Any:
         """``1 - beta^t``, once for all parameters that share this backend."""
@@ -165,4 +159,5 @@ class _Coordinate(JaxBackend):
             total=self.whole.length,
             sample=self.whole.sample,
             while_loop=self.whole.while_loop,
+            keys=BitKeys,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -79,3 +80,22 @@ def root(a: Any, sqrt: Callable[[Any], Any] = lax.sqrt) -> Any:
     half = (exponent - odd + 127) >> 1  # of the result
     usual = (a > 0) & (exponent > 0) & (exponent < 255)
     return jnp.where(usual, s * _number(half << 23), sqrt(a))
+
+
+@jax.jit
+def quotient(a: Any, b: Any) -> Any:
+    """``a / b`` of one shape, correctly rounded wherever it runs.
+
+    Compiled apart, so that it is traced and lowered once for each shape.
+    """
+    if a.dtype != jnp.float32:
+        return lax.div(a, b)
+    return lax.platform_dependent(a, b, cuda=divided, default=lax.div)
+
+
+@jax.jit
+def square_root(a: Any) -> Any:
+    """The correctly rounded square root wherever it runs, likewise."""
+    if a.dtype != jnp.float32:
+        return lax.sqrt(a)
+    return lax.platform_dependent(a, cuda=root, default=lax.sqrt)

@@ -95,6 +95,7 @@ def callback_mask(scores: Any, k: int) -> Any:
     return (scores > threshold) | ((scores == threshold) & (jnp.arange(d) < bound))
 
 
+@partial(jax.jit, static_argnums=1)  # traced once for each shape
 def graph_mask(scores: Any, k: int) -> Any:
     """The mask, by the counting search as a loop of the graph."""
     # Behind a barrier, lest each pass makes the scores anew.
