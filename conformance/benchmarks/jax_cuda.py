@@ -129,7 +129,7 @@ def main() -> int:
     device, console = jax.devices()[0].device_kind, Console(width=110)
     # Where JAX sees several devices it must not assume that one holds the scores: that is slower.
     seen = jax.device_count()
-    table = Table(title=f"One float32 array, JAX {jax.__version__}, {device} (devices seen: {seen})")
+    table = Table(title=f"One float32 array, JAX {jax.__version__} on {device} (of {seen})")
     for heading in ("elements", f"{PEER}, ms", *MODES):
         table.add_column(heading, justify="right")
     rows = []
@@ -144,7 +144,8 @@ def main() -> int:
     console.print("Coordinates of masks that differ from a stable sort's:", masks)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        about = {"date": str(date.today()), "device": device, "devices": seen, "jax": jax.__version__}
+        about = {"date": str(date.today()), "jax": jax.__version__}
+        about |= {"device": device, "devices": seen}
         facts = {**about, "rows": rows, "differing_bits": bits, "differing_masks": masks}
         (args.out / "jax_cuda.json").write_text(json.dumps(facts, indent=1) + "\n")
     return 0
