@@ -11,8 +11,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,51 +19,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax_cpu import PEER, prepared
 from rich.console import Console
 from rich.table import Table
 
 import mgup_core as core
 from mgup_jax import mgup_adamw, selection
 
-PEER = "optax.adamw"
 MODES = ("rank", "sign", "adaptive", "off")
 IN_FLIGHT = 5
 
 
-def prepared(optimizer: optax.GradientTransformation, size: int) -> Callable[[], float]:
-    """A function that takes some steps and says how many milliseconds each took."""
-    params = jax.random.normal(jax.random.key(0), (size,))
-    grads = jax.random.normal(jax.random.key(1), (size,)) * 1e-3
-
-    def step(params: Any, state: Any, grads: Any) -> Any:
-        updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
-    advance = jax.jit(step, donate_argnums=(0, 1))
-    held = [advance(params, optimizer.init(params), grads)]
-
-    def milliseconds() -> float:
-        jax.block_until_ready(held[0])
-        begun = time.perf_counter()
-        for _ in range(IN_FLIGHT):
-            held[0] = advance(*held[0], grads)
-        jax.block_until_ready(held[0])
-        return 1e3 * (time.perf_counter() - begun) / IN_FLIGHT
-
-    milliseconds()
-    return milliseconds
+def arrays(size: int) -> tuple[Any, Any]:
+    """New parameters and gradients, made on the device."""
+    params, grads = (jax.random.normal(jax.random.key(i), (size,)) for i in range(2))
+    return params, grads * 1e-3
 
 
 def timed(size: int, turns: int) -> dict[str, Any]:
     """Milliseconds of the peer, and each mode's ratio to it."""
     options = {"learning_rate": 1e-3, "weight_decay": 0.1}
-    steps = {PEER: prepared(optax.adamw(**options), size)}
-    steps |= {mode: prepared(mgup_adamw(**options, mode=mode), size) for mode in MODES}
+    optimizers = {PEER: optax.adamw(**options)}
+    optimizers |= {mode: mgup_adamw(**options, mode=mode) for mode in MODES}
+    steps = {name: prepared(one, *arrays(size), IN_FLIGHT) for name, one in optimizers.items()}
     times = {name: [] for name in steps}
     for _ in range(turns):
-        for name, milliseconds in steps.items():
-            times[name].append(milliseconds())
-    row = {"size": size, PEER: statistics.median(times[PEER])}
+        for name, seconds in steps.items():
+            times[name].append(seconds())
+    row = {"size": size, PEER: 1e3 * statistics.median(times[PEER])}
     for mode in MODES:
         pairs = zip(times[mode], times[PEER], strict=True)
         row[mode] = statistics.median(mine / theirs for mine, theirs in pairs)
