@@ -95,6 +95,7 @@ def search(
     ways: int,
     loop: Loop,
     while_loop: Loop | None,
+    sure: int,
 ) -> Bracket:
     """Narrow a bracket until its ends are neighbours, or the count at ``low`` is the target.
 
@@ -103,6 +104,7 @@ def search(
         guess: of ``ways`` places to try, (n, ways); used with ``while_loop`` only.
         first: the places to try first, likewise; by default a guess.
         steps: how many times an interval must be halved at most.
+        sure: with ``while_loop``, how many times to count before it is asked whether to go on.
     """
 
     def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -133,4 +135,5 @@ def search(
         return new.inside(xp, target, places), *new
 
     places = start.inside(xp, target, guess(start) if first is None else first)
-    return Bracket(*while_loop(unfinished, proceed, (places, *start))[1:])
+    carry = loop(sure, proceed, (places, *start))
+    return Bracket(*while_loop(unfinished, proceed, carry)[1:])

@@ -20,6 +20,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mgup_core import Policy, Split
+from mgup_core.counting import SAMPLE
 
 try:
     from jax.sharding import auto_axes
@@ -29,9 +30,6 @@ except ImportError:  # JAX 0.6
 if TYPE_CHECKING:
     from .backend import JaxBackend
 
-SAMPLE = 1 << 13
-"""How many scores of an array are sent at most for a guess: more than on one device, since each
-pass that it saves is a collective."""
 _FEWEST = 64  # a smaller sample guesses no better than the counts
 
 Axes = tuple[str, ...]

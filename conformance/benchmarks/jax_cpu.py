@@ -46,8 +46,10 @@ OPTIMIZERS: dict[str, tuple[optax.GradientTransformation, bool]] = {
 
 def prepared(
     optimizer: optax.GradientTransformation, params: Any, grads: Any, in_flight: int = 1
-) -> Callable[[], float]:
+) -> Callable[..., float]:
     """A function that takes some steps and says how many seconds each took.
+
+    It may be given other gradients for them.
 
     Args:
         params: an array that nobody else needs: the steps work in its place.
@@ -61,8 +63,8 @@ def prepared(
     advance = jax.jit(step, donate_argnums=(0, 1))
     held = [advance(params, optimizer.init(params), grads)]
 
-    def seconds() -> float:
-        jax.block_until_ready(held[0])
+    def seconds(grads: Any = grads) -> float:
+        jax.block_until_ready((held[0], grads))
         start = time.perf_counter()
         for _ in range(in_flight):
             held[0] = advance(*held[0], grads)
