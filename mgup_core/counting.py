@@ -120,10 +120,11 @@ def _quantiles(xp: Any, keys: Keys, sample: Array, k: int, total: int, m: int) -
     if n < total:
         margin = DEVIATIONS * math.sqrt(n * share * (1.0 - share)) + 2.0
     offsets = [round(margin * (2 * i / (m - 1) - 1.0)) for i in range(m)]
-    places = xp.asarray([max(0, min(n - 1, position + offset)) for offset in offsets])
-    found = keys.encode(xp.take(ordered, places, axis=-1))
+    places = [max(0, min(n - 1, position + offset)) for offset in offsets]
+    found = keys.encode(xp.take(ordered, xp.asarray(places, device=device(sample)), axis=-1))
     # One more above the middle, so that ties which are the threshold are enclosed at once.
-    found = found + xp.asarray([int(2 * i >= m) for i in range(m)], dtype=found.dtype)
+    further = [int(2 * i >= m) for i in range(m)]
+    found = found + xp.asarray(further, dtype=found.dtype, device=device(sample))
     return xp.minimum(found, xp.full_like(found, keys.infinity))
 
 

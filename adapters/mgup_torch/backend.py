@@ -1,4 +1,4 @@
-"""What PyTorch lends the core: exact roots, selection, and parameters as cells of host memory."""
+"""What PyTorch lends the core: exact roots, and parameters as cells of host memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mgup_core import Backend, NumPyBackend
-from mgup_core.partition import partition_mask
 from mgup_core.reduce import folded_sum
 from mgup_core.scalars import host_correction
+
+from .selection import select
 
 _ALIGNED = 8  # entries of sixteen bytes
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -108,42 +109,7 @@ class TorchBackend(Backend):
         return torch.nn.functional.hardshrink(x, self._just_below[below])
 
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
-        if torch.compiler.is_compiling():
-            return _rank_mask_op(scores, k)
-        return _rank_mask(scores, k)
-
-
-def _rank_mask(scores: Tensor, k: int) -> Tensor:
-    if scores.device.type == "cpu":
-        return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
-    if _have_kernels(scores) and 0 < k <= scores.shape[-1] < 2**31 and scores.numel():
-        from .kernels.mask import rank_mask
-
-        return rank_mask(scores, k)
-    return sorted_mask(scores, k)
-
-
-def _have_kernels(scores: Tensor) -> bool:
-    """Whether the kernels of the fused step can rank these."""
-    from .kernels import unavailable
-
-    # Within a graph of the caller's the tables would have to outlive it.
-    return (
-        scores.dtype == torch.float32
-        and unavailable(scores.device) is None
-        and not torch.cuda.is_current_stream_capturing()
-    )
-
-
-@torch.library.custom_op("mgup::rank_mask", mutates_args=())
-def _rank_mask_op(scores: Tensor, k: int) -> Tensor:
-    """Selection as one opaque operation: a compiled graph has nothing to gain inside it."""
-    return _rank_mask(scores, k)
-
-
-@_rank_mask_op.register_fake
-def _(scores: Tensor, k: int) -> Tensor:
-    return scores.new_empty(scores.shape, dtype=torch.bool)
+        return select(scores, k)
 
 
 @torch.library.custom_op("mgup::bias_correction", mutates_args=())
@@ -169,25 +135,6 @@ def _total_op(x: Tensor, axis: int | None) -> Tensor:
 @_total_op.register_fake
 def _(x: Tensor, axis: int | None) -> Tensor:
     return x.new_empty(()) if axis is None else x.sum(axis, keepdim=True)
-
-
-def sorted_mask(scores: Tensor, k: int) -> Tensor:
-    """The mask of the k largest of each row of canonical scores (n, d), on an accelerator (P4).
-
-    Sorting finds the threshold only; ties are told by index, since no sort order is promised.
-    """
-    if k == 0 or scores.numel() == 0:
-        return torch.zeros_like(scores, dtype=torch.bool)
-    nan = scores != scores
-    filled = scores.masked_fill(nan, -torch.inf)
-    threshold = filled.sort(dim=-1, descending=True).values[:, k - 1 : k]
-    mask = filled > threshold
-    need = k - mask.sum(-1, keepdim=True)
-    for ties in (scores == threshold, nan & (threshold == -torch.inf)):
-        place = ties.cumsum(-1)
-        mask |= ties & (place <= need)
-        need = need - place[:, -1:]
-    return mask
 
 
 def host_backend(dtype: torch.dtype) -> NumPyBackend:

@@ -196,3 +196,29 @@ def test_guesses_change_no_mask(pattern, dtype, counts, sure, monkeypatch):
                 )
             np.testing.assert_array_equal(mask, oracle_mask(scores, k))
     assert max(turns) <= 3 * (33 if dtype is np.float32 else 65)
+
+
+@pytest.mark.parametrize("counts", [None, counted])
+def test_scores_on_another_device(counts):
+    """Whatever the search makes is where the scores are."""
+    device = xps.Device("device1")
+    scores = np.random.default_rng(0).standard_normal((2, 500)).round(1).astype(np.float32)
+
+    def while_loop(condition, body, carry):
+        while condition(carry):
+            carry = body(carry)
+        return carry
+
+    def strict_counts(masks):
+        return [counting.cumulative_count(xps, mask) for mask in masks]
+
+    mask = counting_mask(
+        xps,
+        xps.asarray(scores, device=device),
+        200,
+        while_loop=while_loop,
+        counts=None if counts is None else strict_counts,
+    )
+    assert mask.device == device
+    host = xps.asarray(mask, device=xps.Device("CPU_DEVICE"))
+    np.testing.assert_array_equal(np.asarray(host), oracle_mask(scores, 200))

@@ -1,0 +1,92 @@
+"""Which coordinates are selected (P4): by the host, by kernels, or by operations of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+from torch import Tensor
+
+from mgup_core import counting_mask
+from mgup_core.counting import index_dtype
+from mgup_core.partition import partition_mask
+
+_SORTABLE = 2**31 - 1  # the longest row that PyTorch sorts on a GPU
+
+
+def select(scores: Tensor, k: int) -> Tensor:
+    """The mask of the k largest of each row of canonical scores (n, d), bool (n, d)."""
+    return _select_op(scores, k) if torch.compiler.is_compiling() else _select(scores, k)
+
+
+def _select(scores: Tensor, k: int) -> Tensor:
+    if scores.device.type == "cpu":
+        return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
+    if _have_kernels(scores) and 0 < k <= scores.shape[-1] < 2**31 and scores.numel():
+        from .kernels.mask import rank_mask
+
+        return rank_mask(scores, k)
+    if scores.shape[-1] > _SORTABLE:
+        return counted_mask(scores, k)
+    return sorted_mask(scores, k)
+
+
+def _have_kernels(scores: Tensor) -> bool:
+    """Whether the kernels of the fused step can rank these."""
+    from .kernels import unavailable
+
+    # Within a graph of the caller's the tables would have to outlive it.
+    return (
+        scores.dtype == torch.float32
+        and unavailable(scores.device) is None
+        and not torch.cuda.is_current_stream_capturing()
+    )
+
+
+@torch.library.custom_op("mgup::rank_mask", mutates_args=())
+def _select_op(scores: Tensor, k: int) -> Tensor:
+    """Selection as one opaque operation: a compiled graph has nothing to gain inside it."""
+    return _select(scores, k)
+
+
+@_select_op.register_fake
+def _(scores: Tensor, k: int) -> Tensor:
+    return scores.new_empty(scores.shape, dtype=torch.bool)
+
+
+def sorted_mask(scores: Tensor, k: int) -> Tensor:
+    """The mask of the k largest of each row of canonical scores (n, d), on an accelerator (P4).
+
+    Sorting finds the threshold only; ties are told by index, since no sort order is promised.
+    """
+    if k == 0 or scores.numel() == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    nan = scores != scores
+    filled = scores.masked_fill(nan, -torch.inf)
+    threshold = filled.sort(dim=-1, descending=True).values[:, k - 1 : k]
+    mask = filled > threshold
+    need = k - mask.sum(-1, keepdim=True)
+    for ties in (scores == threshold, nan & (threshold == -torch.inf)):
+        place = ties.cumsum(-1)
+        mask |= ties & (place <= need)
+        need = need - place[:, -1:]
+    return mask
+
+
+def counted_mask(scores: Tensor, k: int) -> Tensor:
+    """The same, for longer rows: a few passes of counts, each of which waits for the device."""
+    return counting_mask(xp, scores, k, while_loop=_while, counts=_counts)
+
+
+def _while(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
+def _counts(masks: list[Tensor]) -> list[Tensor]:
+    """How many are true in each row, without a copy of a mask as integers."""
+    dtype = index_dtype(torch, masks[0].shape[-1])
+    return [mask.count_nonzero(-1).to(dtype)[:, None] for mask in masks]
