@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import rank, step, table
+from . import bracket, rank, step, table, ties
 from .source import Functions
 
 BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
@@ -167,7 +167,7 @@ class Plan:
         most = max(batch.blocks for batch in self.batches) if ranks else 1
         count = min(LANES, len(self.batches))
         self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
-        self.digits = zeros(n if ranks else 0, 1 << rank.DIGIT_BITS.value, dtype=torch.int32)
+        self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
         # What all guesses span misses only if all of them do.
         self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
         self.shape = self.tables.stride(0), self.uniforms.stride(0)
@@ -231,7 +231,7 @@ class Plan:
         self._settle(self.functions.after)
 
     def _guess(self, first_slice: int, slices: int) -> None:
-        rank.bracket[(slices,)](
+        bracket.bracket[(slices,)](
             self.tables, self.records, self.uniforms, *self.shape, first_slice,
             SEEN=self.functions.seen, SAMPLE=SAMPLE, CHUNK=CHUNK,
             DIVISOR=self.blocked["DIVISOR"], DEVIATIONS=self.deviations,
@@ -269,11 +269,11 @@ class Plan:
                 self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
             )
         if batch.blocks:
-            rank.count_ties[(-(-batch.blocks // GROUP),)](
+            ties.count_ties[(-(-batch.blocks // GROUP),)](
                 *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
                 lane.starts, lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
             )  # fmt: skip
-        rank.sum_ties[(batch.slices,)](
+        ties.sum_ties[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
             lane.flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
         )  # fmt: skip
@@ -286,7 +286,7 @@ class Plan:
         """The guesses of all devices as one."""
         bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
         n = len(self.rows)
-        rank.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
+        bracket.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
 
     def _share_counts(self, team: Team, batch: _Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""
@@ -301,9 +301,9 @@ class Plan:
         """Leave to this device the ties that no earlier one takes."""
         board = self.records.new_empty(team.size, batch.slices)
         mine = self.records, batch.first_slice, board, team.number
-        rank.tell_ties[(batch.slices,)](*mine, team.size, num_warps=1)
+        ties.tell_ties[(batch.slices,)](*mine, team.size, num_warps=1)
         team.total_(board)
-        rank.leave_ties[(batch.slices,)](*mine, num_warps=1)
+        ties.leave_ties[(batch.slices,)](*mine, num_warps=1)
 
 
 def _capacity(sizes: Any, totals: Any, top: Any, team: Team | None) -> Any:

@@ -1,17 +1,16 @@
 """The exact threshold of every slice at once (P4), by counts; nothing waits for the host.
 
-1. :func:`bracket` guesses, from a sample of each slice, two scores that likely enclose the
-   threshold.
+1. :mod:`bracket <.bracket>` guesses, from a sample of each slice, two scores that likely enclose
+   the threshold.
 2. :func:`count` reads all scores once: how many lie above the bracket, and a copy of the few in it.
 3. :func:`begin` checks the guess; :func:`refine` and :func:`pick` descend by digits among those
    few. Where the threshold is not in the bracket, or the copies did not fit, they descend over all
    scores instead, four more reads; so the guess decides the time, never the result.
-4. Ties at the threshold go to the lowest indices: :func:`count_ties` and :func:`sum_ties` tell each
-   block how many lie before it.
+4. :mod:`ties <.ties>` at the threshold go to the lowest indices.
 
 A slice of which each device holds a contiguous part is ranked by the same kernels, with the counts
-of all devices added up in between: :func:`enclose` takes the bracket of all, and :func:`begin` the
-counts.
+of all devices added up in between: :func:`bracket.enclose` takes the bracket of all, and
+:func:`begin` the counts.
 
 Blocks, chunks of copies and slices are numbered over a whole plan; ``first_block``, ``first_chunk``
 and ``first_slice`` are the first of the batch that a launch is for.
@@ -23,18 +22,13 @@ import triton
 import triton.language as tl
 
 from . import table
-from .keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, block_of, ordered, score_of
+from .keys import HIGHEST, NEGATIVE_INFINITY, block_of, ordered, score_of
 
-D = tl.constexpr(table.D)
-TOTAL = tl.constexpr(table.TOTAL)
 K = tl.constexpr(table.K)
-FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
 FIRST_CHUNK = tl.constexpr(table.FIRST_CHUNK)
 CANDIDATES = tl.constexpr(table.CANDIDATES)
 CAPACITY = tl.constexpr(table.CAPACITY)
 
-LOW = tl.constexpr(table.LOW)
-HIGH = tl.constexpr(table.HIGH)
 BASE = tl.constexpr(table.BASE)
 TOP = tl.constexpr(table.TOP)
 SHIFT = tl.constexpr(table.SHIFT)
@@ -44,113 +38,17 @@ COUNTED = tl.constexpr(table.COUNTED)
 THRESHOLD = tl.constexpr(table.THRESHOLD)
 QUOTA = tl.constexpr(table.QUOTA)
 TIES = tl.constexpr(table.TIES)
-TIED = tl.constexpr(table.TIED)
 RECORD = tl.constexpr(table.RECORD)
 
-AMONG_CANDIDATES = tl.constexpr(0)  # where the threshold is sought,
-AMONG_ALL = tl.constexpr(1)
-FOUND = tl.constexpr(2)  # and this much more once it is found
+AMONG_CANDIDATES = tl.constexpr(table.AMONG_CANDIDATES)
+AMONG_ALL = tl.constexpr(table.AMONG_ALL)
+FOUND = tl.constexpr(table.FOUND)
+UNFINISHED = tl.constexpr(table.UNFINISHED)
+UNEVEN = tl.constexpr(table.UNEVEN)
+DIGIT_BITS = tl.constexpr(table.DIGIT_BITS)
+WHOLE_RANGE = tl.constexpr(table.WHOLE_RANGE)
 
-DIGIT_BITS = tl.constexpr(8)
-DIGITS = tl.constexpr(256)
-WHOLE_RANGE = tl.constexpr(24)  # the shift that leaves eight of 32 bits
-
-UNFINISHED = tl.constexpr(0)  # flags: slices that must be searched over all scores,
-UNEVEN = tl.constexpr(1)  # and slices of whose ties only some are selected
-
-
-@triton.jit
-def _nth_largest(keys, first, second):
-    """The keys of two ranks, from 1, among int32 keys; bit by bit from the highest."""
-    lifted = keys.to(tl.uint32, bitcast=True) ^ 0x80000000
-    a = tl.full([], 0, tl.uint32)
-    b = tl.full([], 0, tl.uint32)
-    for i in range(32):
-        bit = tl.full([], 1, tl.uint32) << (31 - i)
-        # Both counts in one sum: a sample is smaller than 2^15.
-        both = (lifted >= (a | bit)).to(tl.int32) + ((lifted >= (b | bit)).to(tl.int32) << 16)
-        counts = tl.sum(both)
-        a = tl.where((counts & 0xFFFF) >= first, a | bit, a)
-        b = tl.where((counts >> 16) >= second, b | bit, b)
-    flip = tl.full([], 0x80000000, tl.uint32)
-    return (a ^ flip).to(tl.int32, bitcast=True), (b ^ flip).to(tl.int32, bitcast=True)
-
-
-@triton.jit(do_not_specialize=["first_slice"])
-def bracket(
-    tables, records, uniforms, columns, scalars, first_slice,
-    SEEN: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DIVISOR: tl.constexpr,
-    DEVIATIONS: tl.constexpr,
-):  # fmt: skip
-    """One program a slice: a bracket (low, high] from a sample, exact where it is the whole."""
-    i = first_slice + tl.program_id(0)
-    row = tables + i * columns
-    record = records + i * RECORD
-    d = tl.load(row + D)
-    total = tl.load(row + TOTAL)
-    k = tl.load(row + K)
-    # A chunk from each stratum, at a hashed place: no period of the data can hide. A short slice
-    # is taken whole.
-    chunk = tl.arange(0, SAMPLE // CHUNK)
-    stratum = tl.where(d > SAMPLE, d // (SAMPLE // CHUNK), CHUNK).to(tl.int32)
-    hashed = (chunk.to(tl.uint32) + 1) * 2654435761
-    within = tl.umulhi(hashed, (stratum - CHUNK + 1).to(tl.uint32)).to(tl.int32)
-    first = (chunk * stratum + within) // CHUNK * CHUNK
-    places = first[:, None] + tl.arange(0, CHUNK)[None, :]
-    inside = places < tl.multiple_of(d, DIVISOR)
-    keys = ordered(SEEN(row, uniforms + i * scalars, 0, places, inside))
-    keys = tl.where(inside, keys, LOWEST)
-
-    n = tl.minimum(d, SAMPLE).to(tl.float32)
-    share = k.to(tl.float32) / tl.maximum(total, 1).to(tl.float32)
-    # Of the selected, a part of the slice has as many as its length says, give or take one.
-    above = (k * d // tl.maximum(total, 1)).to(tl.int32)
-    below = ((k * d + total - 1) // tl.maximum(total, 1)).to(tl.int32)
-    if d > SAMPLE:
-        middle = (n * share).to(tl.int32)
-        margin = (DEVIATIONS * tl.sqrt(n * share * (1 - share))).to(tl.int32) + 2
-        above, below = middle - margin, middle + margin
-    size = tl.minimum(d, SAMPLE).to(tl.int32)
-    high, low = _nth_largest(keys, tl.maximum(above, 1), tl.minimum(below, size))
-    high = tl.where(above < 1, HIGHEST, high)
-    low = tl.where(below > size, NEGATIVE_INFINITY, tl.maximum(low, NEGATIVE_INFINITY))
-    if d == 0:  # no part, no opinion
-        high, low = high * 0 + LOWEST, low * 0 + HIGHEST
-    tl.store(record + LOW, low.to(tl.int64))
-    tl.store(record + HIGH, high.to(tl.int64))
-    _enclose(record, low.to(tl.int64), high.to(tl.int64))
-
-
-@triton.jit
-def _enclose(record, low, high):
-    """The range of keys to look at, from a guess: the threshold is in (low, high], likely."""
-    high = tl.maximum(high, low)
-    # Where both agree the threshold is among ties. Otherwise leave both out: each may be a crowd.
-    single = high - low <= 1
-    top = tl.where(single, high, high - 1)
-    bottom = tl.where(single, high - 1, low)
-    shift = tl.full([], 0, tl.int64)
-    for s in range(WHOLE_RANGE):
-        shift += (((top - bottom - 1) >> (s + DIGIT_BITS)) > 0).to(tl.int64)
-    tl.store(record + BASE, bottom + 1)
-    tl.store(record + TOP, top)
-    tl.store(record + SHIFT, shift)
-    tl.store(record + COUNTED, 0)
-    tl.store(record + STATUS, AMONG_CANDIDATES)
-
-
-@triton.jit
-def enclose(records, bounds, slices):
-    """One program a slice: the guesses of all devices as one.
-
-    If each guess holds its own part's threshold, the range that they span holds the whole's.
-
-    Args:
-        bounds: (2, slices): the lowest low, negated, and the highest high.
-    """
-    i = tl.program_id(0)
-    low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
-    _enclose(records + i * RECORD, low, high)
+DIGITS = tl.constexpr(1 << table.DIGIT_BITS)
 
 
 @triton.jit
@@ -348,88 +246,3 @@ def pick(records, first_slice, digits, flags):
                 tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
                 tl.store(record + RANK, rank)
         tl.store(mine + j, tl.zeros([DIGITS], tl.int32))
-
-
-@triton.jit(do_not_specialize=["first_block", "blocks"])
-def count_ties(
-    tables, records, uniforms, columns, scalars, block_slice, first_block, blocks,
-    tallies, starts, candidates, flags,
-    SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, GROUP: tl.constexpr,
-):  # fmt: skip
-    """One program for GROUP blocks: how many scores equal the threshold, where that matters."""
-    if tl.load(flags + UNEVEN) > 0:
-        local = tl.program_id(0) * GROUP + tl.arange(0, GROUP)
-        exists = local < blocks
-        i = tl.load(block_slice + first_block + local, mask=exists, other=0).to(tl.int64)
-        record = records + i * RECORD
-        uneven = exists & (tl.load(record + QUOTA) != tl.load(record + TIES))
-        status = tl.load(record + STATUS)
-        # A bracket of a single value has no copies: its tally counts ties already.
-        copied = (status == FOUND + AMONG_CANDIDATES) & (
-            tl.load(record + BASE) < tl.load(record + TOP)
-        )
-        if tl.sum((uneven & copied).to(tl.int32), 0) > 0:
-            length = tl.load(tallies + local, mask=uneven & copied, other=0)
-            start = tl.load(starts + local, mask=uneven & copied, other=0)
-            copies = candidates + tl.load(tables + i * columns + CANDIDATES) + start
-            threshold = score_of(tl.load(record + THRESHOLD).to(tl.int32))
-            ties = tl.zeros([GROUP], tl.int32)
-            for j in range(tl.max(length, 0)):
-                copy = tl.load(copies + j, mask=j < length, other=0).to(tl.float32, bitcast=True)
-                ties += ((j < length) & (copy == threshold)).to(tl.int32)
-            tl.store(tallies + local, ties, mask=uneven & copied)
-        searched = uneven & (status == FOUND + AMONG_ALL)
-        if tl.sum(searched.to(tl.int32), 0) > 0:
-            for k in range(GROUP):
-                one = tl.program_id(0) * GROUP + k
-                if tl.sum((searched & (local == one)).to(tl.int32), 0) > 0:
-                    b = first_block + one
-                    slice_number = tl.load(block_slice + b).to(tl.int64)
-                    row = tables + slice_number * columns
-                    at, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
-                    scores = SEEN(row, uniforms + slice_number * scalars, at, offsets, inside)
-                    its = tl.load(records + slice_number * RECORD + THRESHOLD).to(tl.int32)
-                    equal = inside & (scores == score_of(its))
-                    tl.store(tallies + one, tl.sum(equal.to(tl.int32), 0))
-
-
-@triton.jit(do_not_specialize=["first_slice", "first_block"])
-def sum_ties(
-    tables, records, columns, first_slice, first_block, tallies, flags,
-    BLOCK: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """One program a slice: tallies become the number of ties in all earlier blocks."""
-    i = first_slice + tl.program_id(0)
-    row = tables + i * columns
-    record = records + i * RECORD
-    uneven = tl.load(record + QUOTA) != tl.load(record + TIES)
-    tl.store(record + TIED, 0)
-    if uneven & (tl.load(flags + UNEVEN) > 0):
-        mine = tallies + tl.load(row + FIRST_BLOCK) - first_block
-        n = (tl.load(row + D) + BLOCK - 1) // BLOCK
-        earlier = tl.full([], 0, tl.int32)
-        for start in range(0, n, WIDTH):
-            j = start + tl.arange(0, WIDTH)
-            ties = tl.load(mine + j, mask=j < n, other=0)
-            tl.store(mine + j, earlier + tl.cumsum(ties, 0) - ties, mask=j < n)
-            earlier += tl.sum(ties, 0)
-        tl.store(record + TIED, earlier.to(tl.int64))
-
-
-@triton.jit(do_not_specialize=["first_slice", "number"])
-def tell_ties(records, first_slice, board, number, devices):
-    """One program a slice: this device's ties into its row of a board of (devices, slices)."""
-    tied = tl.load(records + (first_slice + tl.program_id(0)) * RECORD + TIED)
-    for device in range(devices):
-        mine = tl.where(device == number, tied, 0)
-        tl.store(board + device * tl.num_programs(0) + tl.program_id(0), mine)
-
-
-@triton.jit(do_not_specialize=["first_slice", "number"])
-def leave_ties(records, first_slice, board, number):
-    """One program a slice: those on earlier devices do not count toward this one's quota."""
-    quota = records + (first_slice + tl.program_id(0)) * RECORD + QUOTA
-    left = tl.load(quota)
-    for device in range(number):
-        left -= tl.load(board + device * tl.num_programs(0) + tl.program_id(0))
-    tl.store(quota, left)

@@ -17,3 +17,14 @@ POINTERS = 14
 # lies on this device, the others of the whole slice.
 LOW, HIGH, BASE, TOP, SHIFT, RANK, STATUS, COUNTED, THRESHOLD, QUOTA, TIES, TIED = range(12)
 RECORD = 12
+
+# The status of a search: the threshold is sought among the copies, or among all scores; once it is
+# found, that and FOUND.
+AMONG_CANDIDATES, AMONG_ALL, FOUND = range(3)
+DIGIT_BITS = 8
+WHOLE_RANGE = 32 - DIGIT_BITS
+"""The shift that leaves one digit of a key."""
+
+# Flags of a batch: how many slices must be searched over all scores, and of how many only some ties
+# are selected.
+UNFINISHED, UNEVEN = range(2)
