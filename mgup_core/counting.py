@@ -64,7 +64,7 @@ class _Rows(NamedTuple):
     counts: Counts | None
     loop: Loop
     while_loop: Loop | None
-    sure: int
+    min_passes: int
     keys: type[Keys]
 
     @property
@@ -97,7 +97,7 @@ class _Rows(NamedTuple):
             ways=self.ways,
             loop=self.loop,
             while_loop=self.while_loop,
-            sure=self.sure,
+            min_passes=self.min_passes,
         )
 
 
@@ -248,7 +248,7 @@ def counting_mask(
     sample: Array | None = None,
     loop: Loop = _python_loop,
     while_loop: Loop | None = None,
-    sure: int = 0,
+    min_passes: int = 0,
     counts: Counts | None = None,
     keys: type[Keys] = Keys,
 ) -> Array:
@@ -266,8 +266,8 @@ def counting_mask(
         loop: ``loop(n, body, carry)``, for compilers that have one.
         while_loop: ``while_loop(condition, body, carry)``, likewise; the search is several times
             faster with it.
-        sure: with ``while_loop``, how many passes the search takes by ``loop`` before, for devices
-            that must ask their host after each one whether to go on.
+        min_passes: with ``while_loop``, how many passes the search takes by ``loop`` before, for
+            devices that must ask their host after each one whether to go on.
         counts: how many are true in each row of each of a list of masks (n, d): a list of integers
             (n, 1), of :func:`index_dtype`. For compilers that make it one pass over the scores,
             over which the search then goes a few times only.
@@ -279,7 +279,7 @@ def counting_mask(
     if length == 0:
         return scores == scores
     reduce = all_reduce or (lambda x: x)
-    rows = _Rows(xp, scores, length, reduce, counts, loop, while_loop, sure, keys)
+    rows = _Rows(xp, scores, length, reduce, counts, loop, while_loop, min_passes, keys)
     if while_loop is None:
         sample = None
     elif all_reduce is None:  # not every tracer has slices with a step

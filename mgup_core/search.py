@@ -95,7 +95,7 @@ def search(
     ways: int,
     loop: Loop,
     while_loop: Loop | None,
-    sure: int,
+    min_passes: int,
 ) -> Bracket:
     """Narrow a bracket until its ends are neighbours, or the count at ``low`` is the target.
 
@@ -104,7 +104,7 @@ def search(
         guess: of ``ways`` places to try, (n, ways); used with ``while_loop`` only.
         first: the places to try first, likewise; by default a guess.
         steps: how many times an interval must be halved at most.
-        sure: with ``while_loop``, how many times to count before it is asked whether to go on.
+        min_passes: with ``while_loop``, how often to count before it is asked whether to go on.
     """
 
     def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -135,5 +135,5 @@ def search(
         return new.inside(xp, target, places), *new
 
     places = start.inside(xp, target, guess(start) if first is None else first)
-    carry = loop(sure, proceed, (places, *start))
+    carry = loop(min_passes, proceed, (places, *start))
     return Bracket(*while_loop(unfinished, proceed, carry)[1:])

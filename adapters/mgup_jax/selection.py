@@ -20,7 +20,7 @@ from mgup_core.threshold import boundary, find_cut
 SELECTIONS = ("auto", "callback", "graph")
 _BLOCK = 1 << 16
 _LONG = 1 << 20  # where a step's milliseconds are worth a second of compilation
-_SURE = 3  # passes on a GPU, whose host is asked after each other one whether to go on
+_MIN_PASSES = 3  # passes on a GPU, whose host is asked after each other one whether to go on
 
 
 def check_selection(selection: Any) -> None:
@@ -101,10 +101,10 @@ def graph_mask(scores: Any, k: int) -> Any:
     """The mask, by the counting search as a loop of the graph."""
     # Behind a barrier, lest each pass makes the scores anew.
     scores = lax.optimization_barrier(scores)
-    sure = 0 if jax.default_backend() == "cpu" else _SURE
+    min_passes = 0 if jax.default_backend() == "cpu" else _MIN_PASSES
     return counting_mask(
         jnp, scores, k,
-        loop=_repeat, while_loop=lax.while_loop, sure=sure, counts=counts, keys=BitKeys,
+        loop=_repeat, while_loop=lax.while_loop, min_passes=min_passes, counts=counts, keys=BitKeys,
     )  # fmt: skip
 
 

@@ -166,12 +166,12 @@ def counted(masks):
     return [mask.sum(axis=1, keepdims=True, dtype=np.int32) for mask in masks]
 
 
-@pytest.mark.parametrize("sure", [0, 3])
+@pytest.mark.parametrize("min_passes", [0, 3])
 @pytest.mark.parametrize("counts", [None, counted])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("pattern", SCORES)
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_guesses_change_no_mask(pattern, dtype, counts, sure, monkeypatch):
+def test_guesses_change_no_mask(pattern, dtype, counts, min_passes, monkeypatch):
     """P4: with a while loop, from a sample and by interpolation, in bounded turns.
 
     Turns that come before it are asked whether to go on change nothing where none was needed.
@@ -192,7 +192,12 @@ def test_guesses_change_no_mask(pattern, dtype, counts, sure, monkeypatch):
         for k in {0, 1, d // 2, d - 1, d}:
             with np.errstate(all="ignore"):
                 mask = counting_mask(
-                    array_api, scores, k, while_loop=while_loop, sure=sure, counts=counts
+                    array_api,
+                    scores,
+                    k,
+                    while_loop=while_loop,
+                    min_passes=min_passes,
+                    counts=counts,
                 )
             np.testing.assert_array_equal(mask, oracle_mask(scores, k))
     assert max(turns) <= 3 * (33 if dtype is np.float32 else 65)
