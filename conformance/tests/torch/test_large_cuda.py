@@ -37,7 +37,7 @@ def selected(g: Tensor, k: int) -> list[Tensor]:
 
 @pytest.mark.parametrize(("d", "kernels", "gigabytes"), [(2**31 - 8, 1, 20), (2**31 + 8, 0, 130)])
 def test_a_slice_of(d, kernels, gigabytes):
-    """P4, on either side of the longest slice that the kernels rank; half of the scores are ties.
+    """P4, on either side of the longest slice that the kernels rank; most scores are ties.
 
     A first step of Lion from zero is -(lr * phi) * sign(g), and its scores are |g|.
     """
