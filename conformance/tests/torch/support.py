@@ -7,6 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
 import torch
 
 import mgup_core as core
@@ -15,6 +16,12 @@ from mgup_conformance.compare import check_identical
 SHAPES = ((7, 5), (33,), (4, 3, 2, 2), (2, 3))
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NUMPY = {torch.bfloat16: np.dtype(ml_dtypes.bfloat16)}
+
+ON_GPU = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
 
 
 def array(x: torch.Tensor) -> np.ndarray:

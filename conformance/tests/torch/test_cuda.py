@@ -15,6 +15,7 @@ from mgup_torch import MGUP, MGUPAdamW, MGUPMuon, stacks
 
 from .inputs import POLICIES, Input, inputs
 from .support import (
+    ON_GPU,
     Reference,
     advance,
     array,
@@ -26,10 +27,7 @@ from .support import (
     same,
 )
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-]
+pytestmark = ON_GPU
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)

@@ -14,14 +14,10 @@ from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion
 from mgup_torch.groups import policy_of
 
 from .inputs import POLICIES
-from .support import Reference, advance, array, compare, give, gradients, parameters, same
+from .support import ON_GPU, Reference, advance, array, compare, give, gradients, parameters, same
 from .test_cuda import adversarial
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-    pytest.mark.filterwarnings("ignore:.*none is selected"),
-]
+pytestmark = [*ON_GPU, pytest.mark.filterwarnings("ignore:.*none is selected")]
 
 SHAPES = ((64,), (257, 129), (1,), (8, 3, 5, 5), (0,))
 MODES = ("default", "tau", "sign", "sign aligned", "adaptive", "cautious", "off")

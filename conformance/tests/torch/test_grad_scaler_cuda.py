@@ -10,12 +10,9 @@ import torch
 from mgup_torch import MGUPAdamW
 
 from .inputs import POLICIES, Input
-from .support import Reference, frozen, give, gradients, parameters, same
+from .support import ON_GPU, Reference, frozen, give, gradients, parameters, same
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-]
+pytestmark = ON_GPU
 
 
 class Scaled:

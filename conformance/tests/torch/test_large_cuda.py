@@ -8,15 +8,12 @@ from torch import Tensor
 
 from mgup_torch import MGUPLion
 
+from .support import ON_GPU
 from .test_fused import fused
 
 GIGABYTE = 1 << 30
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.slow,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-]
+pytestmark = [*ON_GPU, pytest.mark.slow]
 
 
 def selected(g: Tensor, k: int) -> list[Tensor]:

@@ -8,28 +8,19 @@ import torch
 
 import mgup_core as core
 from mgup_core import counting
-from mgup_torch import selection
 from mgup_torch.selection import counted_mask, sorted_mask
 
+from .support import DEVICES
 from .test_cuda import adversarial
-
-GPU = pytest.param(
-    "cuda",
-    marks=[
-        pytest.mark.cuda,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
-    ],
-)
 
 
 @pytest.fixture(autouse=True)
 def as_in_long_rows(monkeypatch):
     """Those for which counting is there are counted in int64."""
-    for module in (counting, selection):
-        monkeypatch.setattr(module, "index_dtype", lambda xp, d: xp.int64)
+    monkeypatch.setattr(counting, "index_dtype", lambda xp, d: xp.int64)
 
 
-@pytest.mark.parametrize("device", ["cpu", GPU])
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("select", [sorted_mask, counted_mask])
 @pytest.mark.parametrize("d", [1, 2, 7, 1000, 5003])
 @pytest.mark.parametrize("kind", adversarial(1))

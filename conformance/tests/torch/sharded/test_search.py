@@ -14,16 +14,7 @@ from mgup_core.rank import argsort_mask
 from mgup_torch.backend import TorchBackend
 from mgup_torch.sharded.search import MOST_BYTES, Rows, digit_bits, order_keys, select
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-        ],
-    ),
-]
+from ..support import DEVICES
 
 
 class Together:
