@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from mgup_core import counting_mask
-from mgup_core.counting import index_dtype
 from mgup_core.partition import partition_mask
 
-_SORTABLE = 2**31 - 1  # the longest row that PyTorch sorts on a GPU
+_LONGEST = 2**31 - 1  # the row that PyTorch sorts on a GPU, and that the kernels rank
 
 
 def select(scores: Tensor, k: int) -> Tensor:
@@ -24,12 +23,12 @@ def select(scores: Tensor, k: int) -> Tensor:
 def _select(scores: Tensor, k: int) -> Tensor:
     if scores.device.type == "cpu":
         return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
-    if _have_kernels(scores) and 0 < k <= scores.shape[-1] < 2**31 and scores.numel():
+    if scores.shape[-1] > _LONGEST:
+        return counted_mask(scores, k)
+    if _have_kernels(scores) and 0 < k <= scores.shape[-1] and scores.numel():
         from .kernels.mask import rank_mask
 
         return rank_mask(scores, k)
-    if scores.shape[-1] > _SORTABLE:
-        return counted_mask(scores, k)
     return sorted_mask(scores, k)
 
 
@@ -87,6 +86,5 @@ def _while(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: A
 
 
 def _counts(masks: list[Tensor]) -> list[Tensor]:
-    """How many are true in each row, without a copy of a mask as integers."""
-    dtype = index_dtype(torch, masks[0].shape[-1])
-    return [mask.count_nonzero(-1).to(dtype)[:, None] for mask in masks]
+    """How many are true in each row, int64, without a copy of a mask as integers."""
+    return [mask.count_nonzero(-1)[:, None] for mask in masks]
