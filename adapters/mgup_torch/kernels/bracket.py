@@ -30,18 +30,29 @@ WHOLE_RANGE = tl.constexpr(table.WHOLE_RANGE)
 
 
 @triton.jit
-def _nth_largest(keys, first, second):
-    """The keys of two ranks, from 1, among int32 keys; bit by bit from the highest."""
+def _around(keys, first, second, enough):
+    """(high, low) around the keys of two ranks, from 1: int32.
+
+    Their prefixes grow bit by bit from the highest, until no more than ``enough`` keys are left
+    between. If that is never, as where a rank falls among many equal keys, they are the keys.
+    """
     lifted = keys.to(tl.uint32, bitcast=True) ^ 0x80000000
     a = tl.full([], 0, tl.uint32)
     b = tl.full([], 0, tl.uint32)
-    for i in range(32):
-        bit = tl.full([], 1, tl.uint32) << (31 - i)
+    bit = tl.full([], 0x80000000, tl.uint32)
+    beyond = tl.full([], 0, tl.int32)  # keys above all that begin like the first,
+    least = tl.full([], 0x7FFF, tl.int32)  # and keys not below all that begin like the second
+    while (bit > 0) & (least - beyond > enough):
         # Both counts in one sum: a sample is smaller than 2^15.
         both = (lifted >= (a | bit)).to(tl.int32) + ((lifted >= (b | bit)).to(tl.int32) << 16)
         counts = tl.sum(both)
-        a = tl.where((counts & 0xFFFF) >= first, a | bit, a)
-        b = tl.where((counts >> 16) >= second, b | bit, b)
+        one, other = counts & 0xFFFF, counts >> 16
+        beyond = tl.where(one >= first, beyond, one)
+        least = tl.where(other >= second, other, least)
+        a = tl.where(one >= first, a | bit, a)
+        b = tl.where(other >= second, b | bit, b)
+        bit = bit >> 1
+    a |= tl.where(bit > 0, (bit << 1) - 1, 0)
     flip = tl.full([], 0x80000000, tl.uint32)
     return (a ^ flip).to(tl.int32, bitcast=True), (b ^ flip).to(tl.int32, bitcast=True)
 
@@ -76,12 +87,14 @@ def bracket(
     # Of the selected, a part of the slice has as many as its length says, give or take one.
     above = (k * d // tl.maximum(total, 1)).to(tl.int32)
     below = ((k * d + total - 1) // tl.maximum(total, 1)).to(tl.int32)
+    enough = below * 0
     if d > SAMPLE:
         middle = (n * share).to(tl.int32)
         margin = (DEVIATIONS * tl.sqrt(n * share * (1 - share))).to(tl.int32) + 2
         above, below = middle - margin, middle + margin
+        enough = 2 * margin * 33 // 32
     size = tl.minimum(d, SAMPLE).to(tl.int32)
-    high, low = _nth_largest(keys, tl.maximum(above, 1), tl.minimum(below, size))
+    high, low = _around(keys, tl.maximum(above, 1), tl.minimum(below, size), enough)
     high = tl.where(above < 1, HIGHEST, high)
     low = tl.where(below > size, NEGATIVE_INFINITY, tl.maximum(low, NEGATIVE_INFINITY))
     if d == 0:  # no part, no opinion

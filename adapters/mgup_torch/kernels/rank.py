@@ -81,11 +81,14 @@ def count(
     i = tl.load(block_slice + b).to(tl.int64)
     row = tables + i * columns
     record = records + i * RECORD
+    # Before the scores, so that these small loads need not be waited for after them.
+    top = tl.load(record + TOP).to(tl.int32)
+    base = tl.load(record + BASE).to(tl.int32)
+    copies = candidates + tl.load(row + CANDIDATES)
+    capacity = tl.load(row + CAPACITY).to(tl.int32)
     start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
     scores = SEEN(row, uniforms + i * scalars, start, offsets, inside)
     scores = tl.where(inside, scores, float("nan"))  # neither above nor in any bracket
-    top = tl.load(record + TOP).to(tl.int32)
-    base = tl.load(record + BASE).to(tl.int32)
     low, high = score_of(base), score_of(top)
     above = (scores > high).to(tl.int32)
     among = _among(scores, low, high).to(tl.int32)
@@ -100,8 +103,6 @@ def count(
         tl.store(starts + local, begin)
         found = fours >> 16
         at = begin + tl.cumsum(found, 0) - found
-        copies = candidates + tl.load(row + CANDIDATES)
-        capacity = tl.load(row + CAPACITY).to(tl.int32)
         # Neighbour by neighbour, so that each stays in its thread: a scan over all coordinates
         # would have them change places for the store.
         one, other = tl.split(tl.reshape(scores, [BLOCK // 4, 2, 2]))
