@@ -8,7 +8,6 @@ sort; :mod:`mgup_core.counting` needs only counts, so it runs traced and sharded
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -17,7 +16,6 @@ from .counting import device
 Array = Any
 
 
-@lru_cache(maxsize=4096)  # every step asks for every slice
 def top_count(tau: float, d: int) -> int:
     """``K = floor(tau * d)`` in exact arithmetic, tau being the decimal that repr prints (P3).
 

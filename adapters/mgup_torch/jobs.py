@@ -22,6 +22,7 @@ from .groups import Group
 from .sharded import Team, is_dtensor, local
 from .statistics import combine
 
+_top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
 _MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
 
 
@@ -104,7 +105,7 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
 def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
     """Whether K = 0, so that the whole of a slice gets gamma, as published (P3)."""
     size = _slice_length(p, group)
-    return isinstance(policy, MGUP) and size > 0 and top_count(policy.tau, size) == 0
+    return isinstance(policy, MGUP) and size > 0 and _top_count(policy.tau, size) == 0
 
 
 def warn_all_damped(name: str, p: Tensor, group: Group, *, stacklevel: int) -> None:
