@@ -31,8 +31,10 @@ if hasattr(os, "register_at_fork"):
 def each(work: Callable[[int], T], n: int, threads: int = 1) -> list[T]:
     """``[work(0), …, work(n - 1)]``, shared among ``threads`` threads, this one included.
 
-    NumPy's warnings of what is not finite are off, in each of them.
+    NumPy's warnings of what is not finite are off in the others, as they should be in this one.
     """
+    if threads <= 1 or n <= 1:
+        return [work(i) for i in range(n)]
     results: list[Any] = [None] * n
     numbers = count()
 
@@ -40,10 +42,6 @@ def each(work: Callable[[int], T], n: int, threads: int = 1) -> list[T]:
         with np.errstate(all="ignore"):
             while (i := next(numbers)) < n:
                 results[i] = work(i)
-
-    if threads <= 1 or n <= 1:
-        run()
-        return results
 
     helpers = [_pool("helper", threads - 1).submit(run) for _ in range(min(threads, n) - 1)]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,7 @@ def _(x: Tensor, axis: int | None) -> Tensor:
     return x.new_empty(()) if axis is None else x.sum(axis, keepdim=True)
 
 
+@functools.cache
 def host_backend(dtype: torch.dtype) -> NumPyBackend:
     """The NumPy backend for tensors of a compute dtype, which NumPy sees without a copy."""
     return NumPyBackend(numpy_xp, np.float64 if dtype == torch.float64 else np.float32)
@@ -171,8 +173,7 @@ class _NegativeCells:
         return -self.positive[span]
 
 
-def cells(x: Tensor, span: slice, dtype: torch.dtype, *, negative: bool = False) -> Any:
-    """A span of a contiguous tensor in host memory as one-dimensional cells of a compute dtype."""
-    flat = x.view(-1)[span]
-    plain = flat.numpy() if flat.dtype == dtype else _NarrowCells(flat)
+def cells(x: Tensor, dtype: torch.dtype, *, negative: bool = False) -> Any:
+    """A contiguous tensor in host memory as one-dimensional cells of a compute dtype."""
+    plain = x.numpy().reshape(-1) if x.dtype == dtype else _NarrowCells(x.view(-1))
     return _NegativeCells(plain) if negative else plain

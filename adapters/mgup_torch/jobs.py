@@ -133,8 +133,6 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
     # Other layouts are worked on in C order, in which ties are told apart, and copied back.
     w, g = p.contiguous(), job.grad.detach().contiguous()
     state = {name: value.contiguous() for name, value in job.arrays.items()}
-    slices = math.prod(p.shape[: group["stacked_dims"]])
-    length = w.numel() // max(slices, 1)
     be, decay = host_backend(dtype), float(group["weight_decay"])
     exact_state = all(value.dtype == dtype for value in state.values())
     make: Any = functools.partial(BlockStep, be, job.rule, exact_state=exact_state)
@@ -142,14 +140,15 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
         kind = job.rule, job.policy, decay != 0, be.host_dtype.__name__
         if code := code_for(*kind, coordinates=w.numel()):
             make = functools.partial(CompiledStep, be, code)
+    whole = (w, g, *state.values())
+    rows = [x.view(job.slices, job.length).unbind() for x in whole] if job.slices != 1 else None
     tallies = []
-    for i in range(slices):
-        span = slice(i * length, (i + 1) * length)
+    for w_row, g_row, *state_rows in [whole] if rows is None else zip(*rows, strict=True):
         step = make(
             job.policy,
-            cells(w, span, dtype),
-            cells(g, span, dtype, negative=group["maximize"]),
-            {name: cells(value, span, dtype) for name, value in state.items()},
+            cells(w_row, dtype),
+            cells(g_row, dtype, negative=group["maximize"]),
+            {name: cells(row, dtype) for name, row in zip(state, state_rows, strict=True)},
             job.t,
             lr=float(group["lr"]),
             weight_decay=decay,

@@ -6,6 +6,7 @@ scores, the second does the step. Each reads its arrays once and no intermediate
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable
@@ -21,6 +22,11 @@ from mgup_core.threshold import Scan, boundary, find_cut
 from .loops import Code, Function
 from .machine import address
 from .scan import WIDTH, scan
+
+
+@functools.lru_cache(maxsize=4096)
+def _top(policy: Policy, size: int) -> int:
+    return policy.top(size)  # whose exact arithmetic takes as long as much of a small step
 
 
 class CompiledStep:
@@ -88,7 +94,7 @@ class CompiledStep:
         threshold, taken, last, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
             cut, ties = find_cut(
-                policy.top(self.size), self.spans, self._scores, self._scores, self._sample,
+                _top(policy, self.size), self.spans, self._scores, self._scores, self._sample,
                 self._each, self._scan,
             )  # fmt: skip
             threshold, taken = cut
@@ -152,8 +158,9 @@ class CompiledStep:
             length = span.stop - span.start
             before = min(max(last - span.start, 0), length)
             update.call(*addresses, address(with_ties), before)
-            further = (start + before * self.dtype.itemsize for start in addresses)
-            update.call(*further, address(without), length - before)
+            if before < length:
+                further = (start + before * self.dtype.itemsize for start in addresses)
+                update.call(*further, address(without), length - before)
             for cells, values in held:
                 if cells is not self.cells[1]:
                     cells[span] = values
