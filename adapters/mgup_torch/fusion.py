@@ -19,7 +19,7 @@ def _warn_unavailable(reason: str) -> None:
     warnings.warn(
         f"CUDA parameters take the reference step, which gives the same result more slowly: "
         f"{reason}. implementation='reference' says so without this warning.",
-        stacklevel=6,
+        stacklevel=8,  # torch wraps step twice
     )
 
 
