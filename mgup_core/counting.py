@@ -54,6 +54,13 @@ def _python_loop(n: int, body: Callable[[Any], Any], carry: Any) -> Any:
     return carry
 
 
+def python_while(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """A ``while_loop`` for :func:`counting_mask` where nothing is traced."""
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
 class _Rows(NamedTuple):
     """Rows of scores, or one device's part of them, and the means to count and search in them."""
 

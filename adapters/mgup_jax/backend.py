@@ -14,7 +14,7 @@ from mgup_core import Backend, Policy, Split, counting_mask
 from mgup_core.counting import cumulative_count
 
 from . import rounding
-from .selection import BitKeys, flattens, select
+from .selection import BitKeys, flattens, repeat, select
 from .sharding import Axes, Whole, check_length, decide_in_place
 
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
@@ -135,7 +135,7 @@ class JaxBackend(Backend):
         return select(scores, k, self.selection)
 
     def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
-        return lax.fori_loop(0, n, lambda _, value: body(value), carry)
+        return repeat(n, body, carry)
 
 
 class _Coordinate(JaxBackend):

@@ -104,11 +104,12 @@ def graph_mask(scores: Any, k: int) -> Any:
     min_passes = 0 if jax.default_backend() == "cpu" else _MIN_PASSES
     return counting_mask(
         jnp, scores, k,
-        loop=_repeat, while_loop=lax.while_loop, min_passes=min_passes, counts=counts, keys=BitKeys,
+        loop=repeat, while_loop=lax.while_loop, min_passes=min_passes, counts=counts, keys=BitKeys,
     )  # fmt: skip
 
 
-def _repeat(n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+def repeat(n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+    """``body`` n times over, as a loop of the graph; none, where n is 0, is compiled."""
     return lax.fori_loop(0, n, lambda _, carry: body(carry), carry) if n else carry
 
 

@@ -141,9 +141,11 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
         if code := code_for(*kind, coordinates=w.numel()):
             make = functools.partial(CompiledStep, be, code)
     whole = (w, g, *state.values())
-    rows = [x.view(job.slices, job.length).unbind() for x in whole] if job.slices != 1 else None
+    rows: Any = [whole]
+    if job.slices != 1:
+        rows = zip(*(x.view(job.slices, job.length).unbind() for x in whole), strict=True)
     tallies = []
-    for w_row, g_row, *state_rows in [whole] if rows is None else zip(*rows, strict=True):
+    for w_row, g_row, *state_rows in rows:
         step = make(
             job.policy,
             cells(w_row, dtype),

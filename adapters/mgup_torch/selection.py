@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import array_api_compat.torch as xp
 import torch
 from torch import Tensor
 
 from mgup_core import counting_mask
+from mgup_core.counting import python_while
 from mgup_core.partition import partition_mask
 
 _LONGEST = 2**31 - 1  # the row that PyTorch sorts on a GPU, and that the kernels rank
@@ -76,13 +74,7 @@ def sorted_mask(scores: Tensor, k: int) -> Tensor:
 
 def counted_mask(scores: Tensor, k: int) -> Tensor:
     """The same, for longer rows: a few passes of counts, each of which waits for the device."""
-    return counting_mask(xp, scores, k, while_loop=_while, counts=_counts)
-
-
-def _while(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    while condition(carry):
-        carry = body(carry)
-    return carry
+    return counting_mask(xp, scores, k, while_loop=python_while, counts=_counts)
 
 
 def _counts(masks: list[Tensor]) -> list[Tensor]:

@@ -6,7 +6,6 @@ scores, the second does the step. Each reads its arrays once and no intermediate
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 from collections.abc import Callable
@@ -22,11 +21,6 @@ from mgup_core.threshold import Scan, boundary, find_cut
 from .loops import Code, Function
 from .machine import address
 from .scan import WIDTH, scan
-
-
-@functools.lru_cache(maxsize=4096)
-def _top(policy: Policy, size: int) -> int:
-    return policy.top(size)  # whose exact arithmetic takes as long as much of a small step
 
 
 class CompiledStep:
@@ -94,7 +88,7 @@ class CompiledStep:
         threshold, taken, last, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
             cut, ties = find_cut(
-                _top(policy, self.size), self.spans, self._scores, self._scores, self._sample,
+                policy.top(self.size), self.spans, self._scores, self._scores, self._sample,
                 self._each, self._scan,
             )  # fmt: skip
             threshold, taken = cut

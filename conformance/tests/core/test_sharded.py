@@ -212,14 +212,8 @@ def test_scores_on_another_device(counts):
     """Whatever the search makes is where the scores are."""
     device = xps.Device("device1")
     scores = np.random.default_rng(0).standard_normal((2, 500)).round(1).astype(np.float32)
-
-    def while_loop(condition, body, carry):
-        while condition(carry):
-            carry = body(carry)
-        return carry
-
     there = xps.asarray(scores, device=device)
-    mask = counting_mask(xps, there, 200, while_loop=while_loop, counts=counts)
+    mask = counting_mask(xps, there, 200, while_loop=counting.python_while, counts=counts)
     assert mask.device == device
     host = xps.asarray(mask, device=xps.Device("CPU_DEVICE"))
     np.testing.assert_array_equal(np.asarray(host), oracle_mask(scores, 200))
