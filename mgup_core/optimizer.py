@@ -9,11 +9,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from .backend import Array, Backend, backend_for
-from .checks import check_rate, check_real
+from ._checks import check_rate, check_real
+from ._typing import Array, State
+from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
-from .rules.base import Rule, State, fresh_state
-from .update import Statistics, contribution, summed, update_array
+from .rules.base import Rule, fresh_state
+from .statistics import Statistics
+from .step import contribution, summed, update_array
 
 Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 

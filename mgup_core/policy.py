@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from .backend import Array, Backend, backend_for
-from .checks import check_range
-from .counting import counting_mask, device
-from .partition import partition_mask
-from .rank import argsort_mask, slices, top_count
-
-
-class Split(NamedTuple):
-    """A multiplier before it is spread: ``high`` where ``mask``, else ``low``."""
-
-    mask: Array
-    """bool, (slices, d)"""
-    high: Array
-    """0-d, or (slices, 1)"""
-    low: Array
-    """0-d, or (slices, 1)"""
+from ._checks import check_range
+from ._typing import Array, Split
+from .numerics.backend import Backend, backend_for
+from .selection.bisection import device
+from .selection.reference import slices, top_count
 
 
 def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
@@ -45,52 +34,6 @@ def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
     """
     be = be or backend_for(a)
     return be.flush(be.mul(be.cast(a, be.dtype), be.cast(g, be.dtype)), be.tiny_score)
-
-
-def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: str = "auto") -> Array:
-    """The mask of exactly ``k`` selected coordinates in each slice (P2, P4, P5).
-
-    The largest scores are selected; among equal scores the lowest flat index first; NaN last.
-
-    Args:
-        scores: real floating, any shape; made canonical first.
-        k: how many in each slice; clipped to [0, d].
-        stacked_dims: how many leading axes are ranked separately.
-        method: ``"argsort"`` (the reference), ``"counting"``, ``"partition"`` (NumPy arrays
-            only), or ``"auto"``. All give the same mask.
-
-    Returns:
-        bool, the shape of ``scores``.
-
-    >>> rank_mask(np.array([1.0, 3.0, 3.0, np.nan]), 1)
-    array([False,  True, False, False])
-    """
-    be = backend_for(scores)
-    rows = slices(be.flush(be.cast(scores, be.dtype), be.tiny_score), be.xp, stacked_dims)
-    k = max(0, min(int(k), rows.shape[-1]))
-    if method == "auto":
-        mask = be.rank_mask(rows, k)
-    elif method == "argsort":
-        mask = argsort_mask(be.xp, rows, k)
-    elif method == "counting":
-        mask = counting_mask(be.xp, rows, k)
-    elif method == "partition":
-        mask = partition_mask(rows, k)
-    else:
-        raise ValueError(
-            f"method={method!r} is none of 'auto', 'argsort', 'counting', 'partition'."
-        )
-    return be.xp.reshape(mask, scores.shape)
-
-
-def rank(scores: Array, tau: float, *, stacked_dims: int = 0) -> Array:
-    """The mask of the top ``floor(tau * d)`` of each slice (P3 to P5), bool.
-
-    >>> rank(np.array([4.0, 1.0, 3.0, 2.0]), 0.5)
-    array([ True, False,  True, False])
-    """
-    d = math.prod(scores.shape[stacked_dims:])
-    return rank_mask(scores, top_count(tau, d), stacked_dims=stacked_dims)
 
 
 def safeguard(mask: Array, scores: Array) -> Array:

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule, contribution, summed, update_array
-from mgup_core.modes import bind
+from mgup_core.frontend.modes import bind
 
 from .backend import compute_dtype, is_traced
-from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
-from .manual import placements
+from .mesh_axes import automatic
+from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Settings, check_params
-from .sharding import automatic
+from .shard_map import placements
 from .state import MGUPState, by_leaf, by_name, initial
 
 

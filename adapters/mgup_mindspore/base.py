@@ -15,10 +15,10 @@ from mindspore.nn.optim.optimizer import _ConvertToCell
 from mgup_core import Rule
 
 from .backend import DTYPES, Beta
+from .cells import Corrections, ParameterStep, Settings, fresh_state
+from .emitter import held
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, policy_of, rule_of
-from .namespace import add, multiply
-from .program import held
-from .steps import Corrections, ParameterStep, Settings, fresh_state
+from .operations import add, multiply
 
 
 class RuleOptimizer(nn.Optimizer):

@@ -11,8 +11,9 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, nn
 
-from mgup_core import Policy, Rule, modes
-from mgup_core.checks import check_rate
+from mgup_core import Policy, Rule
+from mgup_core._checks import check_rate
+from mgup_core.frontend import modes
 
 Group = dict[str, Any]
 
@@ -127,7 +128,7 @@ class Fixed(nn.Cell):
     """A number as a cell that is asked with the step, as schedules are.
 
     Args:
-        value: of one entry, as :func:`mgup_mindspore.program.held` gives it.
+        value: of one entry, as :func:`mgup_mindspore.emitter.held` gives it.
     """
 
     def __init__(self, value: tuple[Parameter, ...]) -> None:

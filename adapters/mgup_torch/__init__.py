@@ -30,9 +30,9 @@ from mgup_core import (
     Signum,
 )
 
-from .base import RuleOptimizer as RuleOptimizer
+from .base.optimizer import RuleOptimizer as RuleOptimizer
+from .contrib.mkor import MKOR as MKOR
 from .factory import optimizer as optimizer
-from .mkor import MKOR as MKOR
 from .muon import MGUPMuon as MGUPMuon
 from .wrapper import MGUP as MGUP
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import factorial, log
 from typing import Any
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..scalars import bias_correction, ema, inverse_correction
-from ..special import polynomial
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import polynomial
+from ..numerics.scalars import bias_correction, ema, inverse_correction
+from .base import Direction, Rule
 
 
 @dataclass(frozen=True)

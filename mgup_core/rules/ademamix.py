@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps, check_range
-from ..scalars import ema, inverse_correction
-from ..special import tanh_inside
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import tanh_inside
+from ..numerics.scalars import ema, inverse_correction
+from .base import Direction, Rule
 
 
 @dataclass(frozen=True)

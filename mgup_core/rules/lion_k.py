@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_range
-from ..scalars import ema
-from ..special import tanh
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import tanh
+from ..numerics.scalars import ema
+from .base import Direction, Rule
 
 KERNELS = ("sign", "clip", "tanh")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..backend import Array, Backend
-from ..reduce import dot
+from .._typing import Array
+from ..numerics.backend import Backend
+from ..numerics.sums import dot
 from .base import Rule
 
 NS_DTYPES = ("float32", "bfloat16")

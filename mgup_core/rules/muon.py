@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..scalars import ema
-from .base import Direction, State
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
+from .base import Direction
 from .matrix import MatrixRule, check_newton_schulz, newton_schulz
 
 SCALES = ("match_rms_adamw", "original")

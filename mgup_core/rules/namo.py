@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps, check_range
-from ..reduce import norm
-from ..scalars import bias_correction, ema
-from .base import Direction, State
+from .._checks import check_beta, check_eps, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import bias_correction, ema
+from ..numerics.sums import norm
+from .base import Direction
 from .matrix import MatrixRule, check_newton_schulz, check_out_axis, frobenius, newton_schulz
 
 

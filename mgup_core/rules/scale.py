@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..checks import axis_refusal, check_beta, check_eps
-from ..reduce import dots_along
-from ..scalars import ema
-from .base import Direction, Rule, State
+from .._checks import axis_refusal, check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
+from ..numerics.sums import dots_along
+from .base import Direction, Rule
 
 ROLES = ("matrix", "embedding", "last")
 

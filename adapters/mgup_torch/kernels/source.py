@@ -1,4 +1,4 @@
-"""A recorded program (:mod:`mgup_core.program`) as Triton functions.
+"""A recorded program (:mod:`mgup_core.trace.tracer`) as Triton functions.
 
 The same operations in the same order: division and root correctly rounded (N4), and launched with
 ``enable_fp_fusion=False``, no product contracted with a sum (N5).
@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 
 from mgup_core import Policy, Rule
-from mgup_core.program import Program, Symbol, frontier, needed, record
+from mgup_core.trace.tracer import Program, Symbol, frontier, needed, record
 
 from . import table
 from .keys import chosen

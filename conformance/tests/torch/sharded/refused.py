@@ -235,7 +235,7 @@ def late_in_the_search():
     optimizer, params, give = made()
     give(1)
     if dist.get_rank() == 1:
-        from mgup_torch.sharded import Sharding
+        from mgup_torch.distributed import Sharding
 
         def settle(self, *args, **kwargs):
             time.sleep(6)
@@ -256,7 +256,7 @@ def late_in_the_search():
 @contextmanager
 def as_on_an_accelerator():
     """Fingerprints that arrive later: reading one at once would wait for the device."""
-    from mgup_torch.sharded import agreement
+    from mgup_torch.distributed import agreement
 
     class Late(agreement._Fingerprint):
         def __init__(self, *args):
