@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule, contribution, summed, update_array
-from mgup_core.frontend.modes import bind
+from mgup_core.frontend.signatures import bind
 
 from .backend import compute_dtype, is_traced
 from .mesh_axes import automatic

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from mgup_core import Rule
-from mgup_core.frontend.modes import bind, optimizer_signature
+from mgup_core.frontend.signatures import bind, optimizer_signature
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, rule_defaults

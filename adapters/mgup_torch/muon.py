@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import AdamW, Muon, Rule
-from mgup_core.frontend.modes import EXCEPTIONS, check_words, names_one_of
+from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.rules.muon import SCALES
 
 from .base.optimizer import RuleOptimizer

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mgup_core import Statistics
 from mgup_core.policy import Policy, score
-from mgup_core.step import apply_split, measure
+from mgup_core.statistics import measure
+from mgup_core.step import apply_split
 
 from .backend import TorchBackend, compute_dtype
 from .base.optimizer import RuleOptimizer
