@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -19,6 +19,9 @@ from ._typing import Array, Split
 from .numerics.backend import Backend, backend_for
 from .selection.bisection import device
 from .selection.reference import slices, top_count
+
+Ties = Literal["damped", "aligned"]
+"""What a score of exactly 0 takes in sign mode: gamma, as in the paper, or alpha (P8)."""
 
 
 def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
@@ -173,11 +176,11 @@ class SignMGUP(Policy):
 
     alpha: Any = 2.0
     gamma: Any = 0.5
-    ties: str = "damped"
+    ties: Ties = "damped"
 
     def __post_init__(self) -> None:
         _check_factors(self.alpha, self.gamma)
-        if self.ties not in ("damped", "aligned"):
+        if self.ties not in get_args(Ties):
             raise ValueError(f"ties={self.ties!r} is neither 'damped' (paper) nor 'aligned'.")
 
     @property

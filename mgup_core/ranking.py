@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 from ._typing import Array
 from .numerics.backend import backend_for
@@ -10,8 +11,10 @@ from .selection.counting import counting_mask
 from .selection.partition import partition_mask
 from .selection.reference import argsort_mask, slices, top_count
 
+Method = Literal["auto", "argsort", "counting", "partition"]
 
-def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: str = "auto") -> Array:
+
+def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: Method = "auto") -> Array:
     """The mask of exactly ``k`` selected coordinates in each slice (P2, P4, P5).
 
     The largest scores are selected; among equal scores the lowest flat index first; NaN last.
@@ -41,9 +44,7 @@ def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: str = "au
     elif method == "partition":
         mask = partition_mask(rows, k)
     else:
-        raise ValueError(
-            f"method={method!r} is none of 'auto', 'argsort', 'counting', 'partition'."
-        )
+        raise ValueError(f"method={method!r} is none of {', '.join(map(repr, get_args(Method)))}.")
     return be.xp.reshape(mask, scores.shape)
 
 

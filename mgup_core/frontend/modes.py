@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ..policy import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP
+from ..policy import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP, Ties
 
-MODES = ("rank", "sign", "adaptive", "cautious", "off")
+Mode = Literal["rank", "sign", "adaptive", "cautious", "off"]
+MODES: tuple[str, ...] = get_args(Mode)
 """The policies, by the argument ``mode``."""
 
 DEFAULTS: dict[str, Any] = {
@@ -21,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def policy_of(
-    mode: str, *, tau: float, alpha: Any, gamma: Any, ties: str, tau_min: float
+    mode: Mode, *, tau: float, alpha: Any, gamma: Any, ties: Ties, tau_min: float
 ) -> Policy | None:
     """The policy of a mode; ``None`` for ``"off"``, the plain base rule.
 

@@ -10,7 +10,7 @@ from ..numerics.backend import Backend
 from ..numerics.scalars import ema
 from .auon import AuON
 from .base import Direction
-from .matrix import check_newton_schulz, newton_schulz
+from .matrix import NSDtype, check_newton_schulz, newton_schulz
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class HybridAuON(AuON):
     """
 
     ns_steps: int = 5
-    ns_dtype: str = "float32"
+    ns_dtype: NSDtype = "float32"
 
     identical: ClassVar[bool] = False
 

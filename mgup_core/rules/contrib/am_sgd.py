@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from ..._checks import check_beta, check_rate
 from ..._typing import Array, State
@@ -12,7 +12,8 @@ from ...numerics.scalars import at_first
 from ...numerics.sums import dot
 from ..base import Direction, Rule
 
-SCOPES = ("all", "tensor")
+BetaScope = Literal["all", "tensor"]
+SCOPES: tuple[str, ...] = get_args(BetaScope)
 
 
 def clipped(be: Backend, above: Array, below: Array, most: float) -> Array:
@@ -52,7 +53,7 @@ class AMSGD(Rule):
 
     lam: float = 0.1
     beta_max: float = 0.9
-    beta_scope: str = "all"
+    beta_scope: BetaScope = "all"
     beta: float | None = None
     coupled_decay: bool = False
 

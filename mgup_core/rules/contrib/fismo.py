@@ -10,7 +10,7 @@ from ..._typing import Array, State
 from ...numerics.backend import Backend
 from ...numerics.scalars import ema
 from ..base import Direction
-from ..matrix import MatrixRule, check_newton_schulz, frobenius, newton_schulz
+from ..matrix import MatrixRule, NSDtype, check_newton_schulz, frobenius, newton_schulz
 
 
 def identity(be: Backend, x: Array, axis: int) -> Array:
@@ -77,7 +77,7 @@ class FISMO(MatrixRule):
     damping: float = 1e-3
     ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
     ns_steps: int = 5
-    ns_dtype: str = "float32"
+    ns_dtype: NSDtype = "float32"
     root_steps: int = 25
 
     experimental: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from ..._checks import check_eps, check_range
 from ..._typing import Array, State
 from ...numerics.backend import Backend
 from ..base import Direction
-from ..matrix import MatrixRule, check_newton_schulz, newton_schulz
+from ..matrix import MatrixRule, NSDtype, check_newton_schulz, newton_schulz
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class M3(MatrixRule):
     eps: float = 1e-8
     eps_inside: bool = True
     ns_steps: int = 5
-    ns_dtype: str = "float32"
+    ns_dtype: NSDtype = "float32"
 
     experimental: ClassVar[bool] = True
     bounded_state: ClassVar[tuple[str, ...]] = ("slow_direction",)
