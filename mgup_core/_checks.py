@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,27 @@ def check_eps(name: str, value: Any) -> None:
 def check_rate(name: str, value: Any) -> None:
     """Refuse a negative or non-finite learning rate or decay."""
     check_range(name, value, "[0, inf)", "it must be finite and not negative.")
+
+
+def check_fits(values: Mapping[str, Any], dtype: Any) -> None:
+    """Refuse numbers that are finite, but not in the compute dtype of a parameter (N2).
+
+    Args:
+        values: by name; what is no number passes.
+        dtype: ``numpy.float32`` or ``numpy.float64``.
+
+    >>> check_fits({"lr": 1e39}, np.float32)
+    Traceback (most recent call last):
+    ValueError: lr=1e+39 is beyond float32, in which this parameter is computed: give a value \
+below 3.4e+38, or a float64 parameter.
+    """
+    most = float(np.finfo(dtype).max)
+    for name, value in values.items():
+        if isinstance(value, (int, float, np.generic)) and most < abs(float(value)) < np.inf:
+            raise ValueError(
+                f"{name}={value!r} is beyond {np.dtype(dtype)}, in which this parameter is "
+                f"computed: give a value below {most:.2g}, or a float64 parameter."
+            )
 
 
 def axis_refusal(name: str, axis: int, shape: tuple[int, ...]) -> str | None:

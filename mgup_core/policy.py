@@ -65,8 +65,8 @@ def _check_factors(alpha: Any, gamma: Any) -> None:
         "gamma",
         gamma,
         "(0, 1]",
-        "the rest keeps a smaller step that is never zero, since zeroing it can diverge; give "
-        "gamma a value in that range (policy Cautious is the zeroing baseline).",
+        "the rest keeps a smaller step, never zero, since zeroing it can diverge; give gamma "
+        "a value in that range (mode='cautious', the policy Cautious, is the zeroing baseline).",
     )
     if isinstance(gamma, (int, float)) and np.float32(gamma) == 0.0:
         raise ValueError(f"gamma={gamma!r} is zero in float32: give it a value near tau.")
@@ -154,6 +154,11 @@ class MGUP(Policy):
             # With tau = 0 nothing is selected, and alpha is never used.
             object.__setattr__(self, "alpha", 1.0 / self.tau if self.tau else 1.0)
         if self.gamma is None:
+            if np.float32(self.tau) == 0.0:
+                raise ValueError(
+                    f"tau={self.tau!r} selects nothing, and gamma, which is tau by default, would "
+                    "be zero: give gamma a value in (0, 1], or tau one above 0."
+                )
             object.__setattr__(self, "gamma", self.tau)
         _check_factors(self.alpha, self.gamma)
 

@@ -33,12 +33,18 @@ _BETA = re.compile(r"b(\d)")
 def rule_defaults(rule_class: type[Rule]) -> Group:
     """A rule's hyperparameters under MindSpore's names: b1, b2, … are ``beta1, beta2, …``."""
     rule = rule_class()
-    return {_BETA.sub(r"beta\1", f.name): getattr(rule, f.name) for f in fields(rule)}
+    return {_argument(f.name): getattr(rule, f.name) for f in fields(rule)}
+
+
+def _argument(field: str) -> str:
+    """What MindSpore calls a field of a rule."""
+    beta = _BETA.fullmatch(field)
+    return f"beta{beta[1]}" if beta else field
 
 
 def rule_of(rule_class: type[Rule], group: Group) -> Rule:
     """The rule that a group describes; raises ValueError if its values make none."""
-    names = {_BETA.sub(r"beta\1", f.name): f.name for f in fields(rule_class)}
+    names = {_argument(f.name): f.name for f in fields(rule_class)}
     try:
         return rule_class(**{name: group[key] for key, name in names.items()})
     except ValueError as error:  # which names the core's field

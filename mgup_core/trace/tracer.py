@@ -30,8 +30,24 @@ _FOLD: dict[str, Callable[..., Any]] = {
 }
 
 
+class NotElementwise(TypeError):
+    """A step that was to be recorded asked for more than a coordinate of its own."""
+
+
 class _Length(int):
     """The length of a slice, which differs from slice to slice and is no constant."""
+
+
+class _Unread(int):
+    """The length of an array that a rule is given, which may be a block of a parameter."""
+
+    def _refuse(self, *_: Any) -> Any:
+        raise NotElementwise("the shape of an array")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+    __pow__ = __rpow__ = __float__ = __int__ = __index__ = __bool__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse
 
 
 class Symbol:
@@ -47,7 +63,7 @@ class Symbol:
         uniform: whether it is the same for all coordinates of a slice (0-d).
     """
 
-    shape = (1, _Length(2**30))
+    shape = (1, _Unread(2**30))
     device = None
 
     def __init__(self, op: str, args: tuple[Any, ...], dtype: str, uniform: bool) -> None:
@@ -55,7 +71,9 @@ class Symbol:
 
     @property
     def ndim(self) -> int:
-        return 0 if self.uniform else 2
+        if not self.uniform:
+            raise NotElementwise("the shape of an array")
+        return 0
 
     def _with(self, op: str, *others: Any, dtype: str | None = None) -> Symbol:
         return _node(op, self, *others, dtype=dtype)
@@ -108,6 +126,12 @@ class Symbol:
     def __bool__(self) -> bool:
         raise TypeError("a rule asked for the value of an array: its step cannot be recorded.")
 
+    def __matmul__(self, other: Any) -> Symbol:
+        raise NotElementwise("x @ y")
+
+    def __getitem__(self, key: Any) -> Symbol:
+        raise NotElementwise("x[…]")
+
 
 def _constant(value: Any, dtype: str) -> Symbol:
     return Symbol("const", (value,), dtype, uniform=True)
@@ -119,6 +143,14 @@ def _node(op: str, *args: Any, dtype: str | None = None) -> Symbol:
     if op in _FOLD and all(x.op == "const" for x in symbols):
         return _constant(_FOLD[op](*(x.args[0] for x in symbols)), kind)
     return Symbol(op, symbols, dtype or kind, all(x.uniform for x in symbols))
+
+
+def is_elementwise(name: str) -> bool:
+    """Whether a function of NumPy gives each coordinate by that coordinate alone."""
+    function = getattr(np, name, None)
+    if isinstance(function, np.ufunc):
+        return function.signature is None  # matmul and its like have one
+    return name in ("clip", "round", "ones_like")
 
 
 class _Namespace:
@@ -144,6 +176,8 @@ class _Namespace:
         return _constant(0.0, dtype)
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        if not is_elementwise(name):
+            raise NotElementwise(f"xp.{name}")
         return lambda *args: _node(name, *args)
 
 
@@ -166,6 +200,18 @@ class _Recorder(Backend):
     def flush(self, x: Symbol, below: float | None = None) -> Symbol:
         return _node("flush", x, self.host_dtype(self.tiny_moment if below is None else below))
 
+    def total(self, x: Symbol, axis: int | None = None) -> Symbol:
+        raise NotElementwise("be.total")
+
+    def matmul(self, a: Symbol, b: Symbol, dtype: str | None = None) -> Symbol:
+        raise NotElementwise("be.matmul")
+
+    def whole(self, function: Callable[[Symbol], Symbol], x: Symbol) -> Symbol:
+        raise NotElementwise("be.whole")
+
+    def length(self, rows: Symbol) -> Any:
+        return _Length(2**30)
+
     def correction(self, beta: float, t: Symbol) -> Symbol:
         if self.expand:
             return super().correction(beta, t)  # type: ignore[no-any-return]
@@ -173,7 +219,7 @@ class _Recorder(Backend):
 
     def decide(self, policy: Decider, scores: Symbol, stacked_dims: int = 0) -> Split:
         self.scores = scores
-        return super().decide(policy, scores, stacked_dims)
+        return policy.decide(self, scores)
 
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
         self.seen = scores
@@ -253,7 +299,7 @@ def record(
             target that has no host to compute it.
 
     Raises:
-        TypeError, AttributeError: for a rule whose step is not elementwise.
+        TypeError, AttributeError: for a rule whose step is not elementwise, or asks for values.
     """
     if not rule.elementwise:
         raise TypeError(f"{type(rule).__name__} is not elementwise: it has no such program.")

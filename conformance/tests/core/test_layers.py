@@ -23,8 +23,8 @@ PACKAGES = {
 }
 LAYERS = {
     "mgup_core": """
-        _typing _checks | selection | numerics | policy ranking rules transforms | statistics | step
-        | optimizer trace | host frontend
+        _typing _checks | selection | numerics | policy ranking rules transforms | frontend
+        | statistics | step | trace | optimizer host
     """,
     "mgup_torch": """
         kernels llvm | selection | backend groups | distributed statistics | parameter_step
