@@ -11,6 +11,7 @@ from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.elementary import polynomial
 from ..numerics.scalars import bias_correction, ema, inverse_correction
+from ..trace.runtime import on_host
 from .base import Direction, Rule
 
 
@@ -99,7 +100,7 @@ def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Array]:
     one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
     if limit <= 5.0:
         return one, one < be.scalar(0.0)
-    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -log(beta)
+    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -on_host(log, beta)
     product = be.mul(steps, be.scalar(x))
     small = product < be.scalar(0.5)
     tx = be.xp.where(small, product, be.scalar(0.0))
