@@ -29,6 +29,7 @@ def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: Method = 
     Returns:
         bool, the shape of ``scores``.
 
+    >>> import numpy as np
     >>> rank_mask(np.array([1.0, 3.0, 3.0, np.nan]), 1)
     array([False,  True, False, False])
     """
@@ -51,6 +52,7 @@ def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: Method = 
 def rank(scores: Array, tau: float, *, stacked_dims: int = 0) -> Array:
     """The mask of the top ``floor(tau * d)`` of each slice (P3 to P5), bool.
 
+    >>> import numpy as np
     >>> rank(np.array([4.0, 1.0, 3.0, 2.0]), 0.5)
     array([ True, False,  True, False])
     """

@@ -10,8 +10,8 @@ from .._checks import check_beta, check_eps
 from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.elementary import polynomial
+from ..numerics.runtime import on_host
 from ..numerics.scalars import bias_correction, ema, inverse_correction
-from ..trace.runtime import on_host
 from .base import Direction, Rule
 
 

@@ -1,7 +1,7 @@
 """What of a rule decides its program, and what is a value of each step (R7).
 
 A schedule may change a learning rate, a beta or eps at every step, and what was compiled must serve
-for all of them. So a rule is recorded with a :class:`~mgup_core.trace.runtime.Number` in the place
+for all of them. So a rule is recorded with a :class:`~mgup_core.numerics.runtime.Number` in the place
 of each float. A rule may compare a float (``if self.dampening != 0``). It gets the answer that its
 floats give, and the program is right for all rules that answer alike: they have one *form*.
 """
@@ -16,8 +16,8 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
+from ..numerics.runtime import Branches, Number
 from ..rules.base import Rule
-from .runtime import Branches, Number
 
 Made = TypeVar("Made")
 

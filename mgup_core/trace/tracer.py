@@ -16,11 +16,11 @@ import numpy as np
 
 from .._typing import Decider, Split
 from ..numerics.backend import Backend
+from ..numerics.runtime import Expression, Number
 from ..numerics.scalars import STEP_BITS, complements
 from ..policy import MGUP, Policy, SignMGUP
 from ..rules.base import Rule
 from ..step import gradients, update_array
-from .runtime import Expression, Number
 
 _FOLD: dict[str, Callable[..., Any]] = {
     "add": operator.add,

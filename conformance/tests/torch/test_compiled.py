@@ -18,7 +18,8 @@ from mgup_core.selection import bracket as threshold
 from .support import array, gradients
 
 pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
-from mgup_torch.llvm import loops, scan, step
+from mgup_torch.llvm import codegen as loops
+from mgup_torch.llvm import scan, step
 
 RULES = {
     "AdamW": core.AdamW(),
