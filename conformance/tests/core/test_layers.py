@@ -27,8 +27,8 @@ LAYERS = {
         | statistics | step | trace | optimizer host
     """,
     "mgup_torch": """
-        kernels llvm | selection | backend groups arguments | distributed statistics | parameter_step
-        | executors | base | factory | muon wrapper contrib | optimizers
+        kernels llvm | selection | backend groups arguments | distributed statistics
+        | parameter_step | executors | base | factory | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
         rounding mesh_axes selection | backend | pytrees settings | shard_map state
