@@ -7,6 +7,7 @@ Score, rank, differentiate and safeguard (:mod:`mgup_core.policy`), the rules th
 from .backend import Backend as Backend
 from .backend import NumPyBackend as NumPyBackend
 from .backend import backend_for as backend_for
+from .backend import register as register
 from .counting import counting_mask as counting_mask
 from .optimizer import Optimizer as Optimizer
 from .optimizer import OptimizerState as OptimizerState

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .backend import Array, Backend
 from .policy import Policy, Split
+from .rank import slices
 from .rules.base import Rule, State
 
 
@@ -69,8 +70,14 @@ def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Arra
 
 
 def measure(be: Backend, scores: Array, split: Split) -> Statistics:
-    """The statistics of one decision over canonical scores (slices, d)."""
+    """The statistics of one decision over canonical scores (slices, d).
+
+    Args:
+        split: of these scores; its mask may have another shape with the same C order.
+    """
     xp = be.xp
+    mask = xp.reshape(split.mask, scores.shape)
+    phi = xp.reshape(xp.where(split.mask, split.high, split.low), scores.shape)
     size = be.scalar(max(scores.shape[0] * scores.shape[1], 1))
     if scores.shape[0] * scores.shape[1] == 0:
         zero = be.scalar(0.0)
@@ -79,13 +86,12 @@ def measure(be: Backend, scores: Array, split: Split) -> Statistics:
     def total(mask: Array) -> Array:
         return be.cast(xp.sum(be.count(mask)), be.dtype)
 
-    phi = xp.where(split.mask, split.high, split.low)
-    lowest = xp.min(xp.where(split.mask, scores, be.scalar(float("inf"))), axis=-1, keepdims=True)
+    lowest = xp.min(xp.where(mask, scores, be.scalar(float("inf"))), axis=-1, keepdims=True)
     return Statistics(
-        selected=total(split.mask) / size,
+        selected=be.div(total(mask), size),
         threshold=xp.min(lowest),
         ties=total(scores == lowest),
-        positive=total(scores > 0.0) / size,
+        positive=be.div(total(scores > 0.0), size),
         multiplier=xp.mean(phi),
     )
 
@@ -173,7 +179,7 @@ def update_array(
         scores = be.flush(be.mul(direction.a, raw), be.tiny_score)
         split = be.decide(policy, scores, stacked_dims)
         if statistics:
-            measured = measure(be, be.xp.reshape(scores, split.mask.shape), split)
+            measured = measure(be, slices(scores, be.xp, stacked_dims), split)
     decay_or_0 = be.scalar(0.0) if decay is None else decay
     rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
     delta = apply_split(be, split, rate, direction.u)
