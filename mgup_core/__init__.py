@@ -9,6 +9,7 @@ from ._typing import State as State
 from .numerics.backend import Backend as Backend
 from .numerics.backend import NumPyBackend as NumPyBackend
 from .numerics.backend import backend_for as backend_for
+from .numerics.backend import register as register
 from .numerics.scalars import bias_correction as bias_correction
 from .numerics.scalars import ema as ema
 from .numerics.scalars import inverse_correction as inverse_correction

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from ._checks import check_fits, check_rate, check_real
 from ._typing import Array, State
@@ -46,7 +45,8 @@ class Optimizer:
     """Pure and functional: nothing given is changed.
 
     Arrays of any array-API namespace; with NumPy arrays this is the reference that every adapter
-    is compared with.
+    is compared with. Elementwise rules give the same bits on PyTorch's, JAX's and MindSpore's
+    arrays (N10), and on others as far as their namespace rounds as NumPy does (N4, N5).
 
     Args:
         rule: the base optimizer.
@@ -55,7 +55,7 @@ class Optimizer:
         weight_decay: >= 0; default the rule's.
         stacked_dims: leading axes ranked separately, for all parameters or by key (P5).
         state_dtype: e.g. ``"float32"``; by default the parameter's own dtype (R5).
-        backend: makes a :class:`Backend` for a parameter.
+        backend: makes a :class:`Backend` for a parameter; by default the one registered for it.
 
     >>> from mgup_core import AdamW, MGUP
     >>> optimizer = Optimizer(AdamW(), MGUP(), lr=0.1, weight_decay=0.0)
@@ -94,10 +94,10 @@ class Optimizer:
             raise ValueError("params is empty: there is nothing to optimize.")
         arrays = {}
         for key, w in items.items():
-            check_real(f"params[{key!r}]", w, array_namespace(w))
+            be = self.backend(w)
+            check_real(f"params[{key!r}]", w, be.xp)
             if reason := self.rule.accepts(w.shape, self._stacked(key)):
                 raise ValueError(f"params[{key!r}]: {reason}")
-            be = self.backend(w)
             check_fits(self._numbers(), be.host_dtype)
             dtype = w.dtype if self.state_dtype is None else getattr(be.xp, self.state_dtype)
             arrays[key] = fresh_state(be, self.rule, w, dtype)
@@ -203,14 +203,14 @@ class Optimizer:
         for key, g in gradients.items():
             if g is None:
                 continue
-            w = weights[key]
-            check_real(f"grads[{key!r}]", g, array_namespace(g))
+            w, be = weights[key], self.backend(weights[key])
+            check_real(f"grads[{key!r}]", g, be.xp)
             if g.shape != w.shape or g.dtype != w.dtype:
                 raise ValueError(
                     f"grads[{key!r}] is {g.dtype} {tuple(g.shape)}, but the parameter is "
                     f"{w.dtype} {tuple(w.shape)}: they must agree."
                 )
-            expected = self.rule.init(self.backend(w), w)
+            expected = self.rule.init(be, w)
             if absent := sorted(expected.keys() - state.arrays[key].keys()):
                 raise ValueError(
                     f"the state of {key!r} lacks {', '.join(map(repr, absent))}, which "

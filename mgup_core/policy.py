@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from ._checks import check_range
 from ._typing import Array, Split
@@ -54,7 +53,7 @@ def differentiate(mask: Array, alpha: Any, gamma: Any, *, dtype: Any = None) -> 
     >>> differentiate(np.array([True, False]), 2.0, 0.5)
     array([2. , 0.5], dtype=float32)
     """
-    xp = array_namespace(mask)
+    xp = backend_for(mask).xp
     be = Backend(xp, dtype or xp.float32, device(mask))
     return xp.where(mask, be.scalar(alpha), be.scalar(gamma))
 

@@ -24,8 +24,14 @@ class Statistics(NamedTuple):
 
 
 def measure(be: Backend, scores: Array, split: Split) -> Statistics:
-    """The statistics of one decision over canonical scores (slices, d)."""
+    """The statistics of one decision over canonical scores (slices, d).
+
+    Args:
+        split: of these scores; its mask may have another shape with the same C order.
+    """
     xp = be.xp
+    mask = xp.reshape(split.mask, scores.shape)
+    phi = xp.reshape(xp.where(split.mask, split.high, split.low), scores.shape)
     size = be.scalar(max(scores.shape[0] * scores.shape[1], 1))
     if scores.shape[0] * scores.shape[1] == 0:
         zero = be.scalar(0.0)
@@ -34,12 +40,11 @@ def measure(be: Backend, scores: Array, split: Split) -> Statistics:
     def total(mask: Array) -> Array:
         return be.cast(xp.sum(be.count(mask)), be.dtype)
 
-    phi = xp.where(split.mask, split.high, split.low)
-    lowest = xp.min(xp.where(split.mask, scores, be.scalar(float("inf"))), axis=-1, keepdims=True)
+    lowest = xp.min(xp.where(mask, scores, be.scalar(float("inf"))), axis=-1, keepdims=True)
     return Statistics(
-        selected=total(split.mask) / size,
+        selected=be.div(total(mask), size),
         threshold=xp.min(lowest),
         ties=total(scores == lowest),
-        positive=total(scores > 0.0) / size,
+        positive=be.div(total(scores > 0.0), size),
         multiplier=xp.mean(phi),
     )

@@ -13,6 +13,7 @@ from ._typing import Array, Split, State
 from .numerics.backend import Backend
 from .policy import Policy
 from .rules.base import Rule
+from .selection.reference import slices
 from .statistics import Statistics, measure
 
 
@@ -138,7 +139,7 @@ def update_array(
         scores = be.flush(be.mul(direction.a, raw), be.tiny_score)
         split = be.decide(policy, scores, stacked_dims)
         if statistics:
-            measured = measure(be, be.xp.reshape(scores, split.mask.shape), split)
+            measured = measure(be, slices(scores, be.xp, stacked_dims), split)
     decay_or_0 = be.scalar(0.0) if decay is None else decay
     rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
     delta = apply_split(be, split, rate, direction.u)

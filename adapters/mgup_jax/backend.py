@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mgup_core import Backend, Policy, Split, counting_mask
+from mgup_core import Backend, Policy, Split, counting_mask, register
 from mgup_core.selection.counting import cumulative_count
 
 from . import rounding
@@ -136,6 +136,14 @@ class JaxBackend(Backend):
 
     def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
         return repeat(n, body, carry)
+
+
+def backend_of(x: Any) -> JaxBackend:
+    """What the core does with an array, or the tracer of one, of any dtype (N10)."""
+    return JaxBackend(compute_dtype(x.dtype))
+
+
+register("jax", backend_of)
 
 
 class _Coordinate(JaxBackend):

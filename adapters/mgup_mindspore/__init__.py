@@ -34,6 +34,7 @@ from .numpy2 import warm_up
 
 warm_up()
 
+from . import arrays as arrays  # noqa: E402  (the core finds its backend there: N10)
 from .base import RuleOptimizer as RuleOptimizer  # noqa: E402
 from .factory import optimizer as optimizer  # noqa: E402
 from .muon import MGUPMuon as MGUPMuon  # noqa: E402

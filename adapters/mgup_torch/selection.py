@@ -22,7 +22,7 @@ def select(scores: Tensor, k: int) -> Tensor:
 
 def _select(scores: Tensor, k: int) -> Tensor:
     if scores.device.type == "cpu":
-        return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
+        return torch.from_numpy(partition_mask(scores.detach().contiguous().numpy(), k))
     if scores.shape[-1] > _LONGEST:
         return counted_mask(scores, k)
     if _have_kernels(scores) and 0 < k <= scores.shape[-1] and scores.numel():

@@ -8,6 +8,8 @@ method where its framework needs help to give the same bits (spec, N1 to N7).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import array_api_compat
@@ -38,9 +40,10 @@ class Backend:
         self.device = device
         wide = dtype == xp.float64
         self.host_dtype: Any = np.float64 if wide else np.float32
-        tiny = 2.0**-1022 if wide else 2.0**-126  # the smallest normal number
-        self.tiny_score = 2.0 * tiny  # P2: 2^-125, or 2^-1021 in float64
-        self.tiny_moment = 2.0**26 * tiny  # N6: 2^-100, or 2^-996 in float64
+        # Twice the smallest normal number (P2). And eight times the least number whose last bit is
+        # normal, so that no sum of numbers above it is subnormal (N1, N6).
+        self.tiny_score = 2.0**-1021 if wide else 2.0**-125
+        self.tiny_moment = 2.0**-967 if wide else 2.0**-100
         self._scalars: dict[float, Array] = {}
 
     # -- scalars and casts -------------------------------------------------------------------
@@ -170,9 +173,56 @@ class NumPyBackend(Backend):
             return x * keep.view(np.uint8).astype(x.dtype) + self.scalar(0.0)  # -0 + 0 is +0
 
 
+ENTRY_POINTS = "mgup_core.backends"
+"""The group of entry points in which a package lends a framework's arrays their backend: the name
+is the framework's top-level package, the value a function as for :func:`register`."""
+
+
 def backend_for(x: Array) -> Backend:
-    """The portable backend for an array, bound to its namespace, compute dtype and device."""
+    """The backend of an array, bound to its compute dtype and device (N10).
+
+    It is the one registered for the package that the array's class comes from, or else named by an
+    entry point of the group ``mgup_core.backends``, as PyTorch's, JAX's and MindSpore's are by this
+    library's adapters: they need not be imported before. An array of any other package gets the
+    portable operations on its own namespace, whose square root, division and contractions are that
+    namespace's business (N4, N5).
+    """
+    return _maker(type(x))(x)
+
+
+def register(package: str, make: Callable[[Array], Backend]) -> None:
+    """Lend the arrays of a framework a backend, for all that the core does with them (N10).
+
+    Args:
+        package: the top-level package of the arrays' class, or of a class above it: ``"torch"``.
+        make: gives the backend of an array of any dtype, whose compute dtype is float64 for float64
+            and else float32.
+    """
+    _makers[package] = make
+
+
+def _maker(kind: type) -> Callable[[Array], Backend]:
+    for base in kind.__mro__:
+        package = base.__module__.partition(".")[0]
+        if package not in _makers and package in _installed():
+            register(package, _installed()[package].load())
+        if package in _makers:
+            return _makers[package]
+    return _portable
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _portable(x: Array, kind: type[Backend] = Backend) -> Backend:
     xp = array_api_compat.array_namespace(x)
-    dtype = xp.float64 if x.dtype == xp.float64 else xp.float32
-    kind = NumPyBackend if isinstance(x, np.ndarray) else Backend
-    return kind(xp, dtype, device(x))
+    return kind(xp, xp.float64 if x.dtype == xp.float64 else xp.float32, device(x))
+
+
+def _numpy(x: Array) -> Backend:
+    return _portable(x, NumPyBackend)
+
+
+_makers: dict[str, Callable[[Array], Backend]] = {"numpy": _numpy}

@@ -2,8 +2,9 @@
 
 A schedule may change a learning rate, a beta or eps at every step, and what was compiled must serve
 for all of them. So a rule is recorded with a number of :mod:`mgup_core.numerics.runtime` in the
-place of each float. A rule may compare a float (``if self.dampening != 0``). It gets the answer that its
-floats give, and the program is right for all rules that answer alike: they have one *form*.
+place of each float. A rule may compare a float (``if self.dampening != 0``). It gets the answer
+that its floats give, and the program is right for all rules that answer alike: they have one
+*form*.
 """
 
 from __future__ import annotations
