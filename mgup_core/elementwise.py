@@ -36,7 +36,7 @@ def _reaches_beyond(rule: Rule) -> str | None:
     except NotElementwise as error:
         return str(error)
     except AttributeError as error:
-        if isinstance(error.obj, Symbol) and not is_elementwise(error.name):
+        if isinstance(error.obj, Symbol) and not is_elementwise(error.name or ""):
             return f"x.{error.name}"
     except TypeError:  # it asks for values: a fault of another kind, and said where it shows
         pass

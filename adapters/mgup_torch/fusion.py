@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -11,15 +10,15 @@ from torch import Tensor
 from .groups import Group
 from .jobs import Job
 from .kernels import FusedStep, refusal, unavailable
+from .notices import warn
 from .sharded import Part, is_partial
 
 
 @functools.cache
 def _warn_unavailable(reason: str) -> None:
-    warnings.warn(
+    warn(
         f"CUDA parameters take the reference step, which gives the same result more slowly: "
-        f"{reason}. implementation='reference' says so without this warning.",
-        stacklevel=8,  # torch wraps step twice
+        f"{reason}. implementation='reference' says so without this warning."
     )
 
 
