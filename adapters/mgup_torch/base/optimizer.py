@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mgup_core import Rule, State, Statistics, fresh_state
+from mgup_core._checks import check_fits
 from mgup_core.host.threads import uninterrupted
 
 from ..backend import TorchBackend, compute_dtype
@@ -23,7 +26,8 @@ from ..distributed import (
 )
 from ..executors.cuda import Fusion
 from ..executors.stacked import move_stack, stacks
-from ..groups import Group, policy_of
+from ..groups import Group, check_numbers, parameter_name, policy_of, reads_slices, same_shapes
+from ..notices import note
 from ..parameter_step import (
     Job,
     all_damped,
@@ -31,8 +35,8 @@ from ..parameter_step import (
     move_in_blocks,
     move_whole,
     next_step,
-    parameter_name,
     propose,
+    readable,
     totals_of,
     warn_all_damped,
 )
@@ -113,6 +117,8 @@ class RuleOptimizer(RuleGroups):
 
     def _step_now(self) -> None:
         def ready(grads: Iterable[Tensor]) -> Tensor | None:
+            for group in self.param_groups:  # nothing else can have changed
+                check_fits({"lr": group["lr"]}, np.float32)
             self._sharding.agree_again(self.param_groups)
             return unscale(self, grads)
 
@@ -161,8 +167,9 @@ class RuleOptimizer(RuleGroups):
         if host:
             try:
                 uninterrupted(move_host)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(_progress(done)) from None
+            except KeyboardInterrupt as interrupt:
+                note(interrupt, _progress(done))
+                raise
         # Here, where the caller's stream is current.
         away = [job for job in jobs if job.param.device.type != "cpu"]
         for stack in [[job] for job in away] if self._measure else stacks(away):
@@ -175,14 +182,9 @@ class RuleOptimizer(RuleGroups):
     def _run(
         self, stack: list[Job], done: list[str], move: Callable[[list[Job]], Statistics | None]
     ) -> None:
-        try:
+        names = ", ".join(job.name for job in stack)
+        with _told(f"the step of parameter {names}", done):
             measured = move(stack)
-        except Exception as error:
-            names = ", ".join(job.name for job in stack)
-            raise RuntimeError(
-                f"the step of parameter {names} failed ({error!r}) and may have moved it in "
-                f"part. {_progress(done)}"
-            ) from error
         for job in stack:
             if "step" in job.state:
                 job.state["step"] += 1
@@ -192,13 +194,8 @@ class RuleOptimizer(RuleGroups):
             done.append(job.name)
 
     def _run_fused(self, jobs: list[Job], found: Tensor | None, done: list[str]) -> None:
-        try:
+        with _told(f"the fused step of {len(jobs)} parameters", done):
             self._fusion.step.run(jobs, found)
-        except Exception as error:
-            raise RuntimeError(
-                f"the fused step of {len(jobs)} parameters failed ({error!r}) and may have moved "
-                f"some of them. {_progress(done)}"
-            ) from error
         for job in jobs:
             # The count of steps has moved to the device, and has no parts.
             job.owner.state.update({"step": job.state["step"]} if "step" in job.state else {})
@@ -208,8 +205,11 @@ class RuleOptimizer(RuleGroups):
     def _gather(self) -> list[Job]:
         """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
+        whole = [not rule.elementwise or reads_slices(policy) for rule, policy in rules]
+        self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         jobs = []
         for group, (rule, policy) in zip(self.param_groups, rules, strict=True):
+            check_numbers(group, group["params"], rule)
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
@@ -221,14 +221,13 @@ class RuleOptimizer(RuleGroups):
                 if rule.counts_steps:
                     step = state["step"]
                     t = int(step) + 1 if step.device.type == "cpu" else step
-                # Autograd's symbolic zeros have no storage to read.
-                grad = torch.zeros_like(p) if grad._is_zerotensor() else grad
+                grad = readable(p, grad)
                 jobs.append(Job(name, p, grad, state, t, rule, policy, group))
         check_scaled(self, (job.grad for job in jobs))
-        for job in jobs:
-            if job.param not in self._warned and all_damped(job.policy, job.param, job.group):
-                self._warned.add(job.param)
-                warn_all_damped(job.name, job.param, job.group, stacklevel=5)
+        fresh = (job for job in jobs if job.param not in self._warned)
+        if damped := [job for job in fresh if all_damped(job.policy, job.param, job.group)]:
+            self._warned.update(job.param for job in damped)
+            warn_all_damped([(job.name, job.param, job.group) for job in damped])
         return jobs
 
     def _settle(
@@ -303,6 +302,23 @@ class RuleOptimizer(RuleGroups):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+
+@contextmanager
+def _told(what: str, done: list[str]) -> Iterator[None]:
+    """Say of an error which step it broke off, and how far the others are.
+
+    Want of memory stays what it is, for those who catch it.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        note(error, f"{what} failed and may have moved a part. {_progress(done)}")
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"{what} failed ({error!r}) and may have moved a part. {_progress(done)}"
+        ) from error
 
 
 def _progress(done: list[str]) -> str:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mgup_core import Rule
+from mgup_core.numerics.scalars import STEP_BITS
 
-from ..backend import TorchBackend, compute_dtype
+from ..backend import DTYPES, TorchBackend, compute_dtype
 from ..distributed import check_same_placement
-from ..groups import Group, check_group, check_stacked_dims
+from ..groups import Group, check_group, check_numbers, check_stacked_dims
 
 Checkpoint = dict[str, Any]
 
@@ -43,8 +44,9 @@ def check_checkpoint(
         check_group(merged)
         completed.append(merged)
         rule = rule_of_group(merged)
+        check_numbers(merged, group["params"], rule)
         for key, p in zip(old["params"], group["params"], strict=True):
-            check_stacked_dims(p, merged["stacked_dims"])
+            check_stacked_dims(f"number {key}", p, merged["stacked_dims"])
             if key in state:
                 state[key] = _fitting(rule, key, p, state[key])
     return {**checkpoint, "state": state, "param_groups": completed}
@@ -59,7 +61,7 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
     if rule.counts_steps:
         expected["step"] = torch.empty((), device="meta")
         if isinstance(found.get("step"), (int, float)):
-            found["step"] = torch.tensor(float(found["step"]))
+            found["step"] = torch.tensor(found["step"])
     if missing := expected.keys() - found.keys():
         raise ValueError(
             f"the state of parameter {key} lacks {sorted(missing)}, which "
@@ -74,12 +76,24 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
                 f"{tuple(like.shape)} is needed."
             )
     for name in (name for name in expected if name != "step"):
+        value = found[name]
+        if value.layout != torch.strided or value.dtype not in DTYPES:
+            raise ValueError(
+                f"state {name!r} of parameter {key} is {value.dtype} and {value.layout}, but a "
+                "dense tensor of real floating numbers is needed."
+            )
         check_same_placement(
             f"state {name!r} of parameter {key}",
             p,
             found[name],
             remedy="load it with torch.distributed.checkpoint.state_dict.set_optimizer_state_dict",
         )
-    if rule.counts_steps and not (found["step"] >= 0 and torch.isfinite(found["step"])):
-        raise ValueError(f"the step of parameter {key} is {found['step'].item()!r}.")
+    if rule.counts_steps:
+        step = found["step"].item()
+        if not (isinstance(step, (int, float)) and 0 <= step < 2**STEP_BITS and step == int(step)):
+            raise ValueError(
+                f"the step of parameter {key} is {step!r}: it must be a whole number from 0 to "
+                f"{2**STEP_BITS - 1}."
+            )
+        found["step"] = found["step"].to(torch.float32)
     return {name: v.clone() if isinstance(v, Tensor) else v for name, v in found.items()}

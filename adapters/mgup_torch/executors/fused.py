@@ -41,8 +41,8 @@ def refusal(job: Job) -> str | None:
     arrays = (p, job.grad, *job.arrays.values())
     if not all(x.dtype in DTYPES for x in arrays):
         return "the kernels compute in float32"
-    if not all(x.is_contiguous() for x in arrays):
-        return "it, its gradient or its state is not contiguous"
+    if not all(x.is_contiguous() and not x.is_neg() for x in arrays):
+        return "it, its gradient or its state is not contiguous, or its minus signs are not in it"
     if (job.total or job.length) >= 2**31:
         return "it ranks 2^31 coordinates or more together"
     return None
@@ -251,6 +251,8 @@ class _Table:
             and all(g.dtype is self.dtype and g.layout is torch.strided for g in grads)
             and all(map(Tensor.is_contiguous, grads))
             and all(map(Tensor.is_contiguous, params))
+            and not any(map(Tensor.is_neg, grads))
+            and not any(map(Tensor._is_zerotensor, grads))
             and list(map(Tensor.size, grads)) == self.shapes
             and all(g.device == self.device for g in grads)
         )

@@ -7,7 +7,6 @@ correctly rounded (N4) and no product is contracted with a sum (N5).
 from __future__ import annotations
 
 import functools
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from mgup_core.trace.forms import Forms
 from mgup_core.trace.interpreter import Scalars
 from mgup_core.trace.tracer import LEAVES, Program, Symbol, needed, record
 
+from ..notices import warn
 from .jit import INDEX, available, compiled, ir, real, void_function
 
 WORTH = 1 << 22
@@ -109,10 +109,9 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
     try:
         calls = compiled(str(module))
     except Exception as error:
-        warnings.warn(
+        warn(
             f"{type(rule).__name__} could not be compiled ({error}): it takes the reference step, "
-            "which gives the same result more slowly.",
-            stacklevel=2,
+            "which gives the same result more slowly."
         )
         return None
     functions = {

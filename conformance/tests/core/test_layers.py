@@ -27,15 +27,17 @@ LAYERS = {
         | statistics | step | trace | optimizer host
     """,
     "mgup_torch": """
-        kernels llvm | selection | backend groups arguments | distributed statistics
-        | parameter_step | executors | base | factory | muon wrapper contrib | optimizers
+        notices | kernels llvm | selection | backend groups arguments
+        | distributed statistics | parameter_step | executors | base | factory
+        | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
         rounding mesh_axes selection | backend | pytrees settings | shard_map state
         | transformation wrapper | muon
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays cells groups | base | factory | muon
+        numpy2 operations | emitter selection | backend | arrays cells groups
+        | base | factory | muon
     """,
 }
 """Lowest first; a module may import what stands before it, and its own package's parts."""
