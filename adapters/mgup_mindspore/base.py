@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterable
@@ -12,11 +13,11 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn
 from mindspore.nn.optim.optimizer import _ConvertToCell
 
-from mgup_core import Rule
+from mgup_core import MGUP, Rule
 
 from .backend import DTYPES, Beta
 from .fit import Fit
-from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, policy_of, rule_of
+from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
 from .host import fresh_state
 from .program import held
 from .steps import Step, Task
@@ -43,6 +44,8 @@ class RuleOptimizer(nn.Optimizer):
         settings: Group,
     ) -> None:
         _refuse_parallel_optimizer()
+        learning_rate, weight_decay = plain(learning_rate), plain(weight_decay)
+        settings = {name: plain(value) for name, value in settings.items()}
         defaults = {**MGUP_DEFAULTS, **settings, "lr": learning_rate, "weight_decay": weight_decay}
         theirs, groups = as_groups(type(self).__name__, params, defaults)
         rules = {name: self._rule(group) for name, group in groups.items()}
@@ -61,6 +64,11 @@ class RuleOptimizer(nn.Optimizer):
             made = fresh_state(rule, p, group["state_dtype"] or p.dtype)
             states.append(made)
             for name, parameter in made.items():
+                if hasattr(self, name):
+                    raise ValueError(
+                        f"{type(rule).__name__} calls a state {name!r}, which nn.Optimizer uses "
+                        "for something else: give it another name."
+                    )
                 state.setdefault(name, []).append(parameter)
             decays.append(self._schedule(group["weight_decay"]))
             if p.size == 0:  # R6: a no-op
@@ -69,15 +77,10 @@ class RuleOptimizer(nn.Optimizer):
                 rule, policy_of(group), group["weight_decay"] != 0, group["stacked_dims"],
                 self.loss_scale,
             )  # fmt: skip
-            _warn_all_damped(p, settings, group)
             tasks.append(Task(p, made, settings, self._rate_dtype, betas))
             places.append(i)
+        _warn_all_damped(tasks)
         for name, parameters in state.items():
-            if hasattr(self, name):
-                raise ValueError(
-                    f"{type(rule).__name__} calls a state {name!r}, which nn.Optimizer uses for "
-                    "something else: give it another name."
-                )
             setattr(self, name, ParameterTuple(parameters))
         self.decays = nn.CellList(decays, auto_prefix=False)
         self.step = Step(tasks, places, self.global_step, self._rate_dtype, betas)
@@ -168,14 +171,26 @@ def _check_parameter(p: Parameter, group: Group, rule: Rule) -> None:
         raise ValueError(f"parameter {p.name}: {reason}")
 
 
-def _warn_all_damped(p: Parameter, settings: Settings, group: Group) -> None:
-    """Say so where K = 0, so that the whole of a slice gets gamma, as published (P3)."""
-    d = math.prod(p.shape[settings.stacked_dims :])
-    policy = settings.policy
-    if policy is not None and policy.ranks and d > 0 and policy.top(d) == 0:
+def _warn_all_damped(tasks: Iterable[Task]) -> None:
+    """Say so, once, where K = 0, so that the whole of a slice gets gamma, as published (P3)."""
+    damped = []
+    for task in tasks:
+        p, policy = task.slots[0], task.settings.policy
+        d = math.prod(p.shape[task.settings.stacked_dims :])
+        if isinstance(policy, MGUP) and d > 0 and policy.top(d) == 0:
+            damped.append(f"{p.name} ({d} at tau={policy.tau})")
+    if damped:
         warnings.warn(
-            f"parameter {p.name} of shape {p.shape} ranks {d} coordinate(s) at "
-            f"tau={group['tau']}: none is selected, so all are damped by gamma. To leave it out, "
-            "put it in a group of its own with mode='off'.",
-            stacklevel=4,
+            f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and "
+            f"all are damped by gamma: {', '.join(damped)}. To leave parameters out, put them in "
+            "a group of their own with mode='off'.",
+            stacklevel=_depth(),
         )
+
+
+def _depth() -> int:
+    """How many frames out of the caller the code is that made the optimizer."""
+    depth, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+        depth, frame = depth + 1, frame.f_back
+    return depth
