@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mgup_core import Rule
 
-from .backend import TorchBackend, compute_dtype
+from .fitting import has_state, state_shapes
 from .groups import Group, check_group, check_stacked_dims
 from .sharded import check_same_placement
 
@@ -24,8 +24,8 @@ def check_checkpoint(
 ) -> Checkpoint:
     """The checkpoint, its state copied and in our form, its groups completed by the present ones.
 
-    ``None`` values (torch.optim.SGD before its first step) are left out, and Python-int steps (old
-    checkpoints) become tensors.
+    What the rule does not read is kept as it is. ``None`` values (torch.optim.SGD before its first
+    step) are left out, and Python-int steps (old checkpoints) become tensors.
 
     Raises:
         ValueError: when groups, hyperparameters, state names or shapes do not fit.
@@ -38,6 +38,7 @@ def check_checkpoint(
     if [len(g["params"]) for g in saved] != [len(g["params"]) for g in groups]:
         raise ValueError("the checkpoint's parameter groups differ in number or length.")
     state, completed = dict(checkpoint["state"]), []
+    pairs: list[tuple[Rule, Any, Tensor]] = []
     for old, group in zip(saved, groups, strict=True):
         merged = {**group, **old}
         check_group(merged)
@@ -46,7 +47,13 @@ def check_checkpoint(
         for key, p in zip(old["params"], group["params"], strict=True):
             check_stacked_dims(p, merged["stacked_dims"])
             if key in state:
-                state[key] = _fitting(rule, key, p, state[key])
+                pairs.append((rule, key, p))
+    # Of a parameter that has not stepped yet, a checkpoint may hold what others keep there. But
+    # one in which no parameter has this rule's state is another optimizer's.
+    own = [has_state(rule, state_shapes(rule, p), state[key]) for rule, key, p in pairs]
+    for (rule, key, p), has in zip(pairs, own, strict=True):
+        if has or not any(own):
+            state[key] = _fitting(rule, key, p, state[key])
     return {**checkpoint, "state": state, "param_groups": completed}
 
 
@@ -54,10 +61,9 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
     found = {name: value for name, value in saved.items() if value is not None}
     if not found:
         return {}
-    hollow = torch.empty(p.shape, dtype=compute_dtype(p.dtype), device="meta")
-    expected: dict[str, Any] = rule.init(TorchBackend(hollow.dtype, hollow.device), hollow)
+    expected = dict(state_shapes(rule, p))
     if rule.counts_steps:
-        expected["step"] = torch.empty((), device="meta")
+        expected["step"] = torch.Size()
         if isinstance(found.get("step"), (int, float)):
             found["step"] = torch.tensor(float(found["step"]))
     if missing := expected.keys() - found.keys():
@@ -65,13 +71,13 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
             f"the state of parameter {key} lacks {sorted(missing)}, which "
             f"{type(rule).__name__} needs; it has {sorted(found)}."
         )
-    for name, like in expected.items():
+    for name, shape in expected.items():
         value = found[name]
-        if not isinstance(value, Tensor) or value.shape != like.shape:
+        if not isinstance(value, Tensor) or value.shape != shape:
             what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
                 f"state {name!r} of parameter {key} is {what}, but a tensor of shape "
-                f"{tuple(like.shape)} is needed."
+                f"{tuple(shape)} is needed."
             )
     for name in (name for name in expected if name != "step"):
         check_same_placement(

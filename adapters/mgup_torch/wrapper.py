@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mgup_core import Statistics
 from mgup_core.policy import Policy, score
+from mgup_core.signals import HeldSignals
 from mgup_core.update import apply_split, measure
 
 from .backend import TorchBackend, compute_dtype
@@ -184,6 +185,17 @@ class MGUP(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        taken = "None of the"
+
+        def news() -> str:
+            return f"{taken} parameters have taken this step."
+
+        with HeldSignals(news):
+            self._step_now()
+            taken = "All"
+        return loss
+
+    def _step_now(self) -> None:
         self._complete()
         self._measured.clear()
         self._sharding.agree(self.param_groups, self.state)
@@ -198,7 +210,6 @@ class MGUP(torch.optim.Optimizer):
         finally:  # interrupted: at least no parameter keeps a step that was not rescaled
             for step in moving:
                 step.param.copy_(step.before)
-        return loss
 
     def communication(self) -> Traffic:
         """As :meth:`mgup_torch.RuleOptimizer.communication`, without what ``inner`` sends."""
