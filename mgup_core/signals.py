@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-# What is behind ``signal``, which makes an enum of every number and handler: half a millisecond for
-# those of one step.
-from _signal import getsignal  # type: ignore[import-not-found]
-from _signal import signal as set_handler
-
 _NUMBERS = sorted(map(int, signal.valid_signals()))
+
+# ``signal`` makes an enum of every number and handler: half a millisecond for those of one step.
+getsignal, set_handler = _signal.getsignal, _signal.signal
 
 
 class HeldSignals:

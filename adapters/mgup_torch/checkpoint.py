@@ -47,18 +47,22 @@ def check_checkpoint(
         for key, p in zip(old["params"], group["params"], strict=True):
             check_stacked_dims(p, merged["stacked_dims"])
             if key in state:
+                state[key] = {n: value for n, value in state[key].items() if value is not None}
                 pairs.append((rule, key, p))
-    # Of a parameter that has not stepped yet, a checkpoint may hold what others keep there. But
-    # one in which no parameter has this rule's state is another optimizer's.
+    # Of a parameter that has not stepped yet, a checkpoint may hold what others keep there, as they
+    # do of those that have. Anything else is another rule's.
     own = [has_state(rule, state_shapes(rule, p), state[key]) for rule, key, p in pairs]
+    usual = {
+        name for (_, key, _), has in zip(pairs, own, strict=True) if has for name in state[key]
+    }
     for (rule, key, p), has in zip(pairs, own, strict=True):
-        if has or not any(own):
+        if has or not state[key].keys() <= usual:
             state[key] = _fitting(rule, key, p, state[key])
     return {**checkpoint, "state": state, "param_groups": completed}
 
 
 def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str, Tensor]:
-    found = {name: value for name, value in saved.items() if value is not None}
+    found = dict(saved)
     if not found:
         return {}
     expected = dict(state_shapes(rule, p))

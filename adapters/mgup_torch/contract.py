@@ -20,6 +20,7 @@ from .groups import (
     check_group,
     check_keys,
     check_stacked_dims,
+    listed,
     rule_defaults,
     rule_of,
     tensors_of,
@@ -45,9 +46,7 @@ class RuleGroups(torch.optim.Optimizer):
         Raises:
             ValueError, TypeError: naming the argument; the optimizer is as it was then.
         """
-        group = dict(param_group)
-        if not isinstance(group["params"], (Tensor, set)):
-            group["params"] = list(group["params"])
+        group = listed(param_group)
         self._check(group)
         super().add_param_group(group)
 

@@ -147,6 +147,14 @@ def check_stacked_dims(p: torch.Tensor, stacked_dims: int) -> None:
         )
 
 
+def listed(group: Group) -> Group:
+    """A group whose parameters can be looked at more than once: they may come from a generator."""
+    params = group.get("params")
+    if params is None or isinstance(params, (torch.Tensor, set)):  # torch refuses sets by name
+        return dict(group)
+    return {**group, "params": list(params)}
+
+
 def tensors_of(params: Any) -> list[torch.Tensor]:
     """The tensors among what a group may hold: tensors, or (name, tensor) pairs."""
     if isinstance(params, torch.Tensor):

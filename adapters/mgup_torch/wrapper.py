@@ -16,11 +16,13 @@ from mgup_core.update import apply_split, measure
 
 from .backend import TorchBackend, compute_dtype
 from .base import RuleOptimizer
+from .fitting import check_shape
 from .groups import (
     MGUP_DEFAULTS,
     Group,
     check_group,
     check_stacked_dims,
+    listed,
     policy_of,
     tensors_of,
 )
@@ -121,6 +123,7 @@ class MGUP(torch.optim.Optimizer):
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
+        self._shapes: dict[Tensor, torch.Size] = {}  # for which inner made its state
         self._sharding = Sharding(_PREFIX)
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
@@ -165,6 +168,7 @@ class MGUP(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group to ``inner``; it may have its own ``mgup_tau``, ``mgup_mode`` and so on."""
+        param_group = listed(param_group)
         self._check(self.inner, {**self.inner.defaults, **param_group})
         self.inner.add_param_group(param_group)
 
@@ -177,6 +181,7 @@ class MGUP(torch.optim.Optimizer):
         for group in saved:
             self._check(self.inner, group)
         super().load_state_dict({**state_dict, "param_groups": saved})
+        self._shapes.clear()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -202,6 +207,7 @@ class MGUP(torch.optim.Optimizer):
         moving = self._gather()
         try:
             self._step_inner()
+            self._shapes.update((step.param, step.param.shape) for step in moving)
             settled = self._settle(moving)
             while moving:
                 step = moving[-1]
@@ -240,6 +246,8 @@ class MGUP(torch.optim.Optimizer):
                 name = parameter_name(group, i)
                 check_gradient_placement(name, p)
                 check_gradient(name, p, p.grad)
+                if self.state.get(p):
+                    check_shape(name, p, self.state[p], self._shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
                     self._warned.add(p)
                     warn_all_damped(name, p, own, stacklevel=3)
