@@ -17,7 +17,7 @@ from mgup_core import MGUP, Rule
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Beta
-from .cells import Settings, Step, Task, fresh_state
+from .cells import Step, Task
 from .emitter import held
 from .fit import Fit
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import array_api_compat.numpy as numpy_xp
 import mindspore as ms
@@ -14,15 +14,22 @@ from mindspore import Parameter, Tensor
 from mgup_core import NumPyBackend, Rule, State
 from mgup_core._checks import check_rate
 from mgup_core.host.blocks import BlockStep
-from mgup_core.host.threads import uninterrupted
+from mgup_core.host.signals import HeldSignals
 from mgup_core.step import summed
 
 from .backend import compute_dtype
 from .emitter import NUMPY
-from .training import contributed, proposed, unscaled
+from .training import Settings, contributed, proposed, unscaled
 
-if TYPE_CHECKING:
-    from .cells import Task
+
+class Task(Protocol):
+    """One parameter, its state by ``names``, and how they are trained."""
+
+    slots: tuple[Parameter, ...]
+    """The parameter, then its state."""
+    names: tuple[str, ...]
+    settings: Settings
+
 
 _THREADS = min(os.cpu_count() or 1, 4)  # beyond that they wait for the interpreter lock
 
@@ -121,7 +128,7 @@ def step(
     rates: Sequence[Tensor],
     decays: Sequence[Tensor],
 ) -> None:
-    """Take the step of :class:`mgup_mindspore.cells.Step`, whole even if Ctrl-C comes.
+    """Take the step of :class:`mgup_mindspore.cells.Step`, whole even if a signal comes.
 
     Raises:
         ValueError: for a learning rate or decay that is negative or not finite, before anything
@@ -146,15 +153,12 @@ def step(
             work.append(_Work(task, g, lr, decay, be))
     taken = view(count)
 
-    def run(stop: Any) -> None:
+    with HeldSignals(lambda: "All parameters have taken this step."), np.errstate(all="ignore"):
         taken[...] += 1
         t = int(taken[0])
-        with np.errstate(all="ignore"):
-            coupled = [one for one in work if one.task.settings.rule.couples_parameters]
-            totals = summed([one.part(t) for one in coupled])
-            for one in work:
-                one.run(t, totals)
-
-    uninterrupted(run)
-    for p, value in (pair for one in work for pair in one.stored):
-        p.set_data(Tensor(np.ascontiguousarray(value).reshape(p.shape)).astype(p.dtype))
+        coupled = [one for one in work if one.task.settings.rule.couples_parameters]
+        totals = summed([one.part(t) for one in coupled])
+        for one in work:
+            one.run(t, totals)
+        for p, value in (pair for one in work for pair in one.stored):
+            p.set_data(Tensor(np.ascontiguousarray(value).reshape(p.shape)).astype(p.dtype))

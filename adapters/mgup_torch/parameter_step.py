@@ -32,7 +32,9 @@ class Job(NamedTuple):
     name: str
     param: Tensor
     grad: Tensor
-    state: dict[str, Tensor]
+    state: dict[str, Any]
+    names: tuple[str, ...]
+    """Of what the rule keeps there."""
     t: Any
     """The step, from 1, as an int or a 0-d integer tensor; or how many steps have been taken, as
     the floating tensor on the device that only it can read."""
@@ -55,7 +57,7 @@ class Job(NamedTuple):
         """What this rank does of it."""
         if not is_dtensor(self.param):
             return self
-        state = {name: local(value) for name, value in self.state.items()}
+        state = {**self.state, **{name: local(value) for name, value in self.arrays.items()}}
         param = local(self.param)
         return self._replace(
             param=param, grad=readable(param, local(self.grad)), state=state, whole=self
@@ -73,8 +75,8 @@ class Job(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, Tensor]:
-        """The rule's state, without the count of steps."""
-        return {name: value for name, value in self.state.items() if name != "step"}
+        """The rule's state, in its order: without the count of steps and what others keep there."""
+        return {name: self.state[name] for name in self.names}
 
 
 def next_step(t: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Statistics
+from mgup_core.host.signals import HeldSignals
 from mgup_core.policy import Policy, score
 from mgup_core.statistics import measure
 from mgup_core.step import apply_split
@@ -26,6 +27,7 @@ from .distributed import (
     check_placement,
     local,
 )
+from .fitting import check_shape
 from .groups import (
     MGUP_DEFAULTS,
     Group,
@@ -138,6 +140,7 @@ class MGUP(torch.optim.Optimizer):
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
+        self._shapes: dict[Tensor, torch.Size] = {}  # for which inner made its state
         self._sharding = Sharding(_PREFIX)
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
@@ -199,6 +202,7 @@ class MGUP(torch.optim.Optimizer):
         for group in saved:
             self._check(self.inner, group)
         super().load_state_dict({**state_dict, "param_groups": saved})
+        self._shapes.clear()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -207,12 +211,24 @@ class MGUP(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        taken = "None of the"
+
+        def news() -> str:
+            return f"{taken} parameters have taken this step."
+
+        with HeldSignals(news):
+            self._step_now()
+            taken = "All"
+        return loss
+
+    def _step_now(self) -> None:
         self._complete()
         self._measured.clear()
         self._sharding.agree(self.param_groups, self.state)
         moving = self._gather()
         try:
             self._step_inner()
+            self._shapes.update((step.param, step.param.shape) for step in moving)
             settled = self._settle(moving)
             while moving:
                 step = moving[-1]
@@ -221,7 +237,6 @@ class MGUP(torch.optim.Optimizer):
         finally:  # interrupted: at least no parameter keeps a step that was not rescaled
             for step in moving:
                 step.param.copy_(step.before)
-        return loss
 
     def communication(self) -> Traffic:
         """As :meth:`mgup_torch.RuleOptimizer.communication`, without what ``inner`` sends."""
@@ -255,6 +270,8 @@ class MGUP(torch.optim.Optimizer):
                 name = parameter_name(group, i)
                 check_gradient_placement(name, p)
                 check_gradient(name, p, p.grad)
+                if self.state.get(p):
+                    check_shape(name, p, self.state[p], self._shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
                     damped.append((name, p, own))
                 moving.append(_Step(name, p, p.detach().clone(), group, policy))

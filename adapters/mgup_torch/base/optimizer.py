@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mgup_core import Rule, State, Statistics, fresh_state
 from mgup_core._checks import check_fits
-from mgup_core.host.threads import uninterrupted
+from mgup_core.host.signals import HeldSignals
 
 from ..backend import TorchBackend, compute_dtype
 from ..distributed import (
@@ -26,6 +26,7 @@ from ..distributed import (
 )
 from ..executors.cuda import Fusion
 from ..executors.stacked import move_stack, stacks
+from ..fitting import check_state, has_state, state_shapes
 from ..groups import Group, check_numbers, parameter_name, policy_of, reads_slices, same_shapes
 from ..notices import note
 from ..parameter_step import (
@@ -83,8 +84,8 @@ class RuleOptimizer(RuleGroups):
             The closure's loss, or ``None``.
 
         Raises:
-            RuntimeError, ValueError: for a sparse gradient or one that does not fit its parameter,
-                before anything changes.
+            RuntimeError, ValueError: for a sparse gradient, or a gradient or state that does not
+                fit its parameter, before anything changes.
         """
         loss = None
         if closure is not None:
@@ -109,20 +110,29 @@ class RuleOptimizer(RuleGroups):
         return self._fusion.wanted(self.param_groups)
 
     def _step_eager(self) -> None:
+        done: list[str] = []
         try:
-            self._step_now()
+            with HeldSignals(lambda: _progress(done)) as signals:
+                self._step_now(done, signals.let_in)
         except BaseException:
             forget(self)
             raise
 
-    def _step_now(self) -> None:
+    def _step_now(self, done: list[str], let_in: Callable[[], None]) -> None:
+        """Step, and add to ``done`` who has.
+
+        Args:
+            let_in: called where no parameter is in the middle of its step.
+        """
+
         def ready(grads: Iterable[Tensor]) -> Tensor | None:
             for group in self.param_groups:  # nothing else can have changed
                 check_fits({"lr": group["lr"]}, np.float32)
             self._sharding.agree_again(self.param_groups)
             return unscale(self, grads)
 
-        if self._fusion.step.repeat(self.state, ready):
+        if again := self._fusion.step.repeat(self.state, ready):
+            done += again
             return
         self._sharding.agree(self.param_groups, self.state)
         jobs = [job.here() for job in self._gather()]
@@ -130,7 +140,8 @@ class RuleOptimizer(RuleGroups):
         found = unscale(self, [job.grad for job in (*fused, *jobs)])
         # Only kernels can skip what they were told to do. And whether there is a state must be
         # known here: a rule may ask whether a step is the first.
-        if found is not None and (jobs or not all(self.state.get(j.owner.param) for j in fused)):
+        kept = all(self.state.get(j.owner.param) is j.owner.state for j in fused)
+        if found is not None and (jobs or not kept):
             if found > 0:
                 return
             found = None
@@ -139,7 +150,6 @@ class RuleOptimizer(RuleGroups):
         backends: dict[Any, TorchBackend] = {}
         totals = totals_of(jobs)
         settled = self._settle(jobs, totals)
-        done: list[str] = []
 
         def move(stack: list[Job]) -> Statistics | None:
             job = stack[0]
@@ -156,24 +166,13 @@ class RuleOptimizer(RuleGroups):
                 return None
             return move_whole(job, be, job.group["lr"], measure=self._measure, totals=totals)
 
-        def move_host(stop: Callable[[], bool]) -> None:
-            with torch.no_grad():  # it is a state of the thread
-                for job in host:
-                    if stop():
-                        return
-                    self._run([job], done, move)
-
-        host = [job for job in jobs if job.param.device.type == "cpu"]
-        if host:
-            try:
-                uninterrupted(move_host)
-            except KeyboardInterrupt as interrupt:
-                note(interrupt, _progress(done))
-                raise
         # Here, where the caller's stream is current.
-        away = [job for job in jobs if job.param.device.type != "cpu"]
-        for stack in [[job] for job in away] if self._measure else stacks(away):
+        alone = [job for job in jobs if self._measure or job.param.device.type == "cpu"]
+        together = [job for job in jobs if not (self._measure or job.param.device.type == "cpu")]
+        for stack in (*([job] for job in alone), *stacks(together)):
+            let_in()
             self._run(stack, done, move)
+        let_in()
         if fused:
             self._run_fused(fused, found, done)
             if len(fused) == len(done):
@@ -186,7 +185,7 @@ class RuleOptimizer(RuleGroups):
         with _told(f"the step of parameter {names}", done):
             measured = move(stack)
         for job in stack:
-            if "step" in job.state:
+            if job.rule.counts_steps:
                 job.state["step"] += 1
             self.state[job.owner.param] = job.owner.state
             if measured is not None:
@@ -198,7 +197,8 @@ class RuleOptimizer(RuleGroups):
             self._fusion.step.run(jobs, found)
         for job in jobs:
             # The count of steps has moved to the device, and has no parts.
-            job.owner.state.update({"step": job.state["step"]} if "step" in job.state else {})
+            if job.rule.counts_steps:
+                job.owner.state["step"] = job.state["step"]
             self.state[job.owner.param] = job.owner.state
             done.append(job.name)
 
@@ -216,13 +216,19 @@ class RuleOptimizer(RuleGroups):
                 name = parameter_name(group, i)
                 grad = placed_gradient(name, p)
                 check_gradient(name, p, grad)
-                state = self.state.get(p) or self._fresh_state(rule, group, p)
-                t: Any = 2 if self.state.get(p) else 1
+                shapes = state_shapes(rule, p)
+                state: dict[str, Any] = self.state.get(p) or {}
+                t: Any = 1
+                if has_state(rule, shapes, state):
+                    check_state(name, p, state, rule, shapes)
+                    t = 2
+                else:
+                    state = {**state, **self._fresh_state(rule, group, p)}
                 if rule.counts_steps:
                     step = state["step"]
                     t = int(step) + 1 if step.device.type == "cpu" else step
                 grad = readable(p, grad)
-                jobs.append(Job(name, p, grad, state, t, rule, policy, group))
+                jobs.append(Job(name, p, grad, state, tuple(shapes), t, rule, policy, group))
         check_scaled(self, (job.grad for job in jobs))
         fresh = (job for job in jobs if job.param not in self._warned)
         if damped := [job for job in fresh if all_damped(job.policy, job.param, job.group)]:

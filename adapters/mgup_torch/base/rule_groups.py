@@ -6,12 +6,14 @@ from collections import OrderedDict
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from mgup_core import Rule
 from mgup_core.trace.elementwise import check_elementwise
 
 from ..backend import DTYPES
 from ..distributed import check_placement, check_rule
+from ..fitting import state_shapes
 from ..groups import (
     MGUP_DEFAULTS,
     TWIN_DEFAULTS,
@@ -116,10 +118,13 @@ class RuleGroups(torch.optim.Optimizer):
             self._optimizer_load_state_dict_pre_hooks = hooks
         # torch casts what it loads to the parameter's dtype; R5 lets the state have another.
         for old, group in zip(fitting["param_groups"], self.param_groups, strict=True):
-            exact = {"step", *self._rule(group).exact_state}
+            rule = self._rule(group)
             for key, p in zip(old["params"], group["params"], strict=True):
-                for name, value in fitting["state"].get(key, {}).items():
+                for name in (*state_shapes(rule, p), "step"):
+                    value = fitting["state"].get(key, {}).get(name)
+                    if not isinstance(value, Tensor):
+                        continue
                     wanted = group["state_dtype"] or p.dtype
-                    dtype = value.dtype if name in exact else wanted
+                    dtype = value.dtype if name in ("step", *rule.exact_state) else wanted
                     if self.state[p][name].dtype != dtype:
                         self.state[p][name] = value.to(self.state[p][name].device, dtype)

@@ -57,6 +57,8 @@ def _values(
 class Code(NamedTuple):
     """The functions of a rule under a policy."""
 
+    states: tuple[str, ...]
+    """The rule's state, in the order in which the functions take it."""
     scores: Function | None
     """Writes the canonical scores and changes nothing; ``None`` without a policy."""
     update: Function
@@ -118,7 +120,7 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
         name: Function(calls[name], scalars[name], _arrays(outputs))
         for name, outputs in wanted.items()
     }
-    return Code(functions.get("scores"), functions["update"])
+    return Code(program.states, functions.get("scores"), functions["update"])
 
 
 def _arrays(outputs: dict[str, Symbol]) -> frozenset[str]:

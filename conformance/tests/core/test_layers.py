@@ -28,7 +28,7 @@ LAYERS = {
     """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
-        | distributed statistics | parameter_step | executors | base | factory
+        | distributed statistics | fitting | parameter_step | executors | base | factory
         | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
@@ -36,7 +36,7 @@ LAYERS = {
         | transformation wrapper | muon
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays cells groups
+        numpy2 operations | emitter selection | backend | arrays groups training | host | cells fit
         | base | factory | muon
     """,
 }
