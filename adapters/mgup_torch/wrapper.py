@@ -140,7 +140,7 @@ class MGUP(torch.optim.Optimizer):
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
-        self._shapes: dict[Tensor, torch.Size] = {}  # for which inner made its state
+        self._state_shapes: Shapes = {}  # for which inner made its state
         self._sharding = Sharding(_PREFIX)
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
@@ -202,7 +202,7 @@ class MGUP(torch.optim.Optimizer):
         for group in saved:
             self._check(self.inner, group)
         super().load_state_dict({**state_dict, "param_groups": saved})
-        self._shapes.clear()
+        self._state_shapes.clear()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -228,7 +228,7 @@ class MGUP(torch.optim.Optimizer):
         moving = self._gather()
         try:
             self._step_inner()
-            self._shapes.update((step.param, step.param.shape) for step in moving)
+            self._state_shapes.update((step.param, step.param.shape) for step in moving)
             settled = self._settle(moving)
             while moving:
                 step = moving[-1]
@@ -271,7 +271,7 @@ class MGUP(torch.optim.Optimizer):
                 check_gradient_placement(name, p)
                 check_gradient(name, p, p.grad)
                 if self.state.get(p):
-                    check_shape(name, p, self.state[p], self._shapes.setdefault(p, p.shape))
+                    check_shape(name, p, self.state[p], self._state_shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
                     damped.append((name, p, own))
                 moving.append(_Step(name, p, p.detach().clone(), group, policy))

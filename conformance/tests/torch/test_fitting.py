@@ -168,7 +168,11 @@ def table_of(params, optimizer):
     known.owner, known.offsets = np.arange(len(jobs)), np.zeros((len(jobs), 1), np.int64)
     known.state_dtypes = tuple(x.dtype for x in jobs[0].arrays.values())
     columns = table.POINTERS + 2 + len(jobs[0].names)
-    known.plan = SimpleNamespace(rows=np.zeros((len(jobs), columns), np.int64))
+    known.plan = SimpleNamespace(
+        rows=np.zeros((len(jobs), columns), np.int64),
+        functions=SimpleNamespace(numbers=SimpleNamespace(of=lambda rule: [], length=0)),
+        set_numbers=lambda values, owners: None,
+    )
     known.launcher = SimpleNamespace(upload=lambda: None)
     known.fill(jobs, None)
     return known
