@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
+from mgup_core import (
+    MGUP,
+    Policy,
+    Rule,
+    State,
+    Statistics,
+    contribution,
+    summed,
+    update_array,
+)
 from mgup_core.host.blocks import BlockStep
 from mgup_core.selection.reference import top_count
 from mgup_core.step import Update

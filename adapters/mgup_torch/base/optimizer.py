@@ -25,6 +25,7 @@ from ..distributed import (
     placed_gradient,
 )
 from ..executors.cuda import Fusion
+from ..executors.graph import for_graph
 from ..executors.stacked import move_stack, stacks
 from ..fitting import check_state, has_state, state_shapes
 from ..groups import Group, check_numbers, parameter_name, policy_of, reads_slices, same_shapes
@@ -92,11 +93,11 @@ class RuleOptimizer(RuleGroups):
             with torch.enable_grad():
                 loss = closure()
         if torch.compiler.is_compiling():
-            jobs, rates = self._gather_for_graph()
+            jobs = self._gather_for_graph()
             totals = totals_of(jobs)
-            for job, lr in zip(jobs, rates):  # noqa: B905 (Dynamo has no strict zip)
+            for job in jobs:
                 be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
-                move_whole(job, be, lr, measure=False, totals=totals)
+                move_whole(job, be, job.group["lr"], measure=False, totals=totals)
         else:
             self._step_eager()
         return loss
@@ -273,28 +274,27 @@ class RuleOptimizer(RuleGroups):
         return sum(p.numel() * p.element_size() for p in params)
 
     @torch.compiler.disable
-    def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:
-        """The jobs with every scalar that changes as a tensor, so that no step recompiles.
+    def _gather_for_graph(self) -> list[Job]:
+        """The jobs with every value that changes as a tensor, so that no step recompiles (R7).
 
         Runs outside the graph, where the count of steps advances, and where parameters that may
         be fused take their step: a graph has nothing to add to that.
         """
-        jobs, rates = [], []
+        jobs: list[Job] = []
         if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
-            return jobs, rates
+            return jobs
         gathered = self._gather()
         found = unscale(self, [local(job.grad) for job in gathered])
         if found is not None and found > 0:
-            return jobs, rates
+            return jobs
         for job in gathered:
             if job.rule.counts_steps:
                 job = job._replace(t=torch.as_tensor(next_step(job.t)))
                 job.state["step"] += 1
             self.state[job.param] = job.state
             jobs.append(job)
-            rates.append(torch.as_tensor(job.group["lr"], dtype=torch.float64))
-        return jobs, rates
+        return for_graph(jobs)
 
     def statistics(self) -> list[Statistics | None]:
         """What the policy did in the last eager step, one entry per parameter in group order.
