@@ -11,18 +11,22 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-try:
+from .backends import SHIPPED, known, load
+
+EXTRA = "pip install 'mgup[conformance]'"
+
+absent: ImportError | None = None
+try:  # --help is to work without them
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-except ImportError as error:  # pragma: no cover
-    raise ImportError("mgup-conformance needs rich: pip install 'mgup[conformance]'") from error
 
-from . import golden, matrix, report
-from .backends import SHIPPED, known, load
-from .cases import Case
-from .catalogue import all_cases, cases_for
-from .parallel import run_parallel
-from .runner import Result, run_suite, select
+    from . import golden, matrix, report
+    from .cases import Case
+    from .catalogue import all_cases, cases_for
+    from .parallel import run_parallel
+    from .runner import Result, run_suite, select
+except ImportError as error:
+    absent = error
 
 OK, FAILED, USAGE = 0, 1, 2
 SLOW = ("oracle", "torch_compiled")
@@ -35,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mgup-conformance",
         description="Check implementations of MGUP against the specification, bit for bit.",
-        epilog=f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage.",
+        epilog=f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage. "
+        f"The commands need an extra: {EXTRA}",
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -87,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    if absent is not None:
+        print(f"mgup-conformance: {absent}. It comes with {EXTRA}", file=sys.stderr)
+        return USAGE
     console = Console()
     try:
         if arguments.command == "list":
