@@ -182,7 +182,7 @@ def test_one_graph_serves_all_data(dtype):
     for pattern in ("normal", "ties", "infinities", "mostly_nan", "all_nan"):
         rows = SCORES[pattern](generator("one graph"), 24, dtype == "float64").reshape(2, 12)
         scores = torch.from_numpy(rows).to(kind)
-        expected = core.rank_mask(scores.numpy(), 5, method="argsort")
+        expected = core.rank_mask(scores.numpy(), 5, stacked_dims=1, method="argsort")
         np.testing.assert_array_equal(graph(scores).numpy(), expected)
 
 
