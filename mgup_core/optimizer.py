@@ -8,11 +8,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .backend import Array, Backend, backend_for
-from .checks import check_rate, check_real
+from ._checks import check_fits, check_rate, check_real
+from ._typing import Array, State
+from .frontend.reserved import check_names
+from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
-from .rules.base import Rule, State, fresh_state
-from .update import Statistics, contribution, summed, update_array
+from .rules.base import Rule, fresh_state
+from .statistics import Statistics
+from .step import contribution, summed, update_array
+from .trace.elementwise import check_elementwise
 
 Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 
@@ -71,6 +75,8 @@ class Optimizer:
     backend: Callable[[Array], Backend] = backend_for
 
     def __post_init__(self) -> None:
+        check_names(type(self.rule))
+        check_elementwise(self.rule)
         for name in ("lr", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.rule, name))
@@ -92,6 +98,7 @@ class Optimizer:
             check_real(f"params[{key!r}]", w, be.xp)
             if reason := self.rule.accepts(w.shape, self._stacked(key)):
                 raise ValueError(f"params[{key!r}]: {reason}")
+            check_fits(self._numbers(), be.host_dtype)
             dtype = w.dtype if self.state_dtype is None else getattr(be.xp, self.state_dtype)
             arrays[key] = fresh_state(be, self.rule, w, dtype)
         return OptimizerState(dict.fromkeys(items, 0), arrays)
@@ -124,10 +131,12 @@ class Optimizer:
     def _step(
         self, params: Any, grads: Any, state: OptimizerState, lr: float | None, statistics: bool
     ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
-        if lr is not None:
-            check_rate("lr", lr)
         weights, gradients = _items(params, "params"), _items(grads, "grads")
         self._check(weights, gradients, state)
+        if lr is not None:
+            check_rate("lr", lr)
+            for w in weights.values():
+                check_fits({"lr": lr}, self.backend(w).host_dtype)
         steps, arrays, measured = dict(state.steps), dict(state.arrays), {}
         totals = self._totals(weights, gradients, state) if self.rule.couples_parameters else None
         for key, g in gradients.items():
@@ -170,6 +179,12 @@ class Optimizer:
 
         with np.errstate(all="ignore"):
             return summed(part(key, g) for key, g in gradients.items() if g is not None)
+
+    def _numbers(self) -> dict[str, Any]:
+        """Every hyperparameter, by name."""
+        policy = {} if self.policy is None else vars(self.policy)
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay}
+        return {**vars(self.rule), **policy, **rates}
 
     def _stacked(self, key: Any) -> int:
         if isinstance(self.stacked_dims, dict):

@@ -11,11 +11,11 @@ import numpy as np
 from jax import lax
 
 from mgup_core import Backend, Policy, Split, counting_mask, register
-from mgup_core.counting import cumulative_count
+from mgup_core.selection.counting import cumulative_count
 
 from . import rounding
+from .mesh_axes import Axes, Whole, check_length, decide_in_place
 from .selection import BitKeys, flattens, repeat, select
-from .sharding import Axes, Whole, check_length, decide_in_place
 
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
 

@@ -30,7 +30,7 @@ from mgup_core import (
     Signum,
 )
 
-from .startup import warm_up
+from .numpy2 import warm_up
 
 warm_up()
 

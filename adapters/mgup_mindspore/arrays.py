@@ -10,11 +10,11 @@ import numpy as np
 from mindspore import Tensor
 
 from mgup_core import Backend, register
-from mgup_core.scalars import host_correction
+from mgup_core.numerics.scalars import host_correction
 
-from . import namespace
+from . import operations as namespace
 from .backend import compute_dtype
-from .program import NUMPY, Recorder
+from .emitter import NUMPY, Recorder
 from .selection import select
 
 

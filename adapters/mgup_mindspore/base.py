@@ -13,12 +13,13 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn
 from mindspore.nn.optim.optimizer import _ConvertToCell
 
 from mgup_core import Rule
+from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Beta
+from .cells import Corrections, ParameterStep, Settings, fresh_state
+from .emitter import held
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, policy_of, rule_of
-from .namespace import add, multiply
-from .program import held
-from .steps import Corrections, ParameterStep, Settings, fresh_state
+from .operations import add, multiply
 
 
 class RuleOptimizer(nn.Optimizer):
@@ -47,6 +48,8 @@ class RuleOptimizer(nn.Optimizer):
         # Where a parameter is float64, a float32 learning rate would not be what was given (N2).
         wide = any(p.dtype == ms.float64 for p in _parameters(theirs))
         object.__setattr__(self, "_rate_dtype", ms.float64 if wide else ms.float32)
+        for group in {id(group): group for group in groups.values()}.values():
+            check_elementwise(self._rule(group))
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)

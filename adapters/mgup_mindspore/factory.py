@@ -6,7 +6,9 @@ import inspect
 from typing import Any
 
 from mgup_core import Rule
-from mgup_core.modes import bind, optimizer_signature
+from mgup_core.frontend.reserved import check_names
+from mgup_core.frontend.signatures import bind, optimizer_signature
+from mgup_core.trace.elementwise import check_elementwise
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, rule_defaults
@@ -31,7 +33,13 @@ def optimizer(
     The class takes ``(params, learning_rate, …, weight_decay, loss_scale)`` and the MGUP arguments
     ``tau, alpha, gamma, mode, ties, tau_min, stacked_dims, state_dtype``, described in the
     MindSpore guide.
+
+    Raises:
+        ValueError: for a field with a reserved name, and a step that is not elementwise though the
+            rule says so.
     """
+    check_names(rule_class)
+    check_elementwise(rule_class())
     title = name or f"MGUP{rule_class.__name__}"
     signature = _signature(rule_class, positional)
 

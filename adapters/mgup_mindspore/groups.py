@@ -11,8 +11,9 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, nn
 
-from mgup_core import Policy, Rule, modes
-from mgup_core.checks import check_rate
+from mgup_core import Policy, Rule
+from mgup_core._checks import check_rate
+from mgup_core.frontend import modes
 
 Group = dict[str, Any]
 
@@ -32,12 +33,18 @@ _BETA = re.compile(r"b(\d)")
 def rule_defaults(rule_class: type[Rule]) -> Group:
     """A rule's hyperparameters under MindSpore's names: b1, b2, … are ``beta1, beta2, …``."""
     rule = rule_class()
-    return {_BETA.sub(r"beta\1", f.name): getattr(rule, f.name) for f in fields(rule)}
+    return {_argument(f.name): getattr(rule, f.name) for f in fields(rule)}
+
+
+def _argument(field: str) -> str:
+    """What MindSpore calls a field of a rule."""
+    beta = _BETA.fullmatch(field)
+    return f"beta{beta[1]}" if beta else field
 
 
 def rule_of(rule_class: type[Rule], group: Group) -> Rule:
     """The rule that a group describes; raises ValueError if its values make none."""
-    names = {_BETA.sub(r"beta\1", f.name): f.name for f in fields(rule_class)}
+    names = {_argument(f.name): f.name for f in fields(rule_class)}
     try:
         return rule_class(**{name: group[key] for key, name in names.items()})
     except ValueError as error:  # which names the core's field
@@ -127,7 +134,7 @@ class Fixed(nn.Cell):
     """A number as a cell that is asked with the step, as schedules are.
 
     Args:
-        value: of one entry, as :func:`mgup_mindspore.program.held` gives it.
+        value: of one entry, as :func:`mgup_mindspore.emitter.held` gives it.
     """
 
     def __init__(self, value: tuple[Parameter, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from mindspore import Parameter
 
 from mgup_core import AdamW, Muon, Rule
-from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
+from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, Group

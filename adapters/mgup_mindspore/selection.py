@@ -9,9 +9,9 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from mgup_core import counting_mask
-from mgup_core.partition import partition_mask
+from mgup_core.selection.partition import partition_mask
 
-from .program import Program, Recorder, held
+from .emitter import Program, Recorder, held
 
 
 def on_host() -> bool:

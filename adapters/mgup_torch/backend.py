@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mgup_core import Backend, NumPyBackend, register
-from mgup_core.reduce import folded_sum
-from mgup_core.scalars import host_correction
+from mgup_core.numerics.scalars import host_correction
+from mgup_core.numerics.sums import folded_sum
 
 from .selection import select
 

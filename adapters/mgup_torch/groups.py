@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from mgup_core import Policy, Rule, modes, rules
-from mgup_core.checks import check_beta, check_rate
+from mgup_core import Policy, Rule, rules
+from mgup_core._checks import check_beta, check_rate
+from mgup_core.frontend import modes
 
 Group = dict[str, Any]
 
@@ -103,8 +104,7 @@ def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> 
 
     Any other is the caller's own, and kept, as in torch.optim.
     """
-    kinds = [kind for kind in vars(rules).values() if isinstance(kind, type)]
-    others = {name for kind in kinds if issubclass(kind, Rule) for name in _names(kind)}
+    others = {name for kind in rules.ALL for name in _names(kind)}
     for key in group.keys() - known - {"params"}:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.85)
         if near or key in others:

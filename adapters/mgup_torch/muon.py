@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mgup_core import AdamW, Muon, Rule
-from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
+from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.rules.muon import SCALES
 
-from .base import RuleOptimizer
+from .base.optimizer import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_of
 
 

@@ -11,20 +11,12 @@ from torch import Tensor
 
 from mgup_core import Statistics
 from mgup_core.policy import Policy, score
-from mgup_core.update import apply_split, measure
+from mgup_core.statistics import measure
+from mgup_core.step import apply_split
 
 from .backend import TorchBackend, compute_dtype
-from .base import RuleOptimizer
-from .groups import (
-    MGUP_DEFAULTS,
-    Group,
-    check_group,
-    check_stacked_dims,
-    policy_of,
-    tensors_of,
-)
-from .jobs import all_damped, check_gradient, parameter_name, warn_all_damped
-from .sharded import (
+from .base.optimizer import RuleOptimizer
+from .distributed import (
     PartBackend,
     Proposal,
     Sharding,
@@ -33,6 +25,15 @@ from .sharded import (
     check_placement,
     local,
 )
+from .groups import (
+    MGUP_DEFAULTS,
+    Group,
+    check_group,
+    check_stacked_dims,
+    policy_of,
+    tensors_of,
+)
+from .parameter_step import all_damped, check_gradient, parameter_name, warn_all_damped
 
 _COUPLED = (
     torch.optim.ASGD,
@@ -236,7 +237,7 @@ class MGUP(torch.optim.Optimizer):
         return moving
 
     def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
-        """What other ranks know of the steps of DTensors; see :mod:`mgup_torch.sharded`."""
+        """What other ranks know of the steps of DTensors; see :mod:`mgup_torch.distributed`."""
         return self._sharding.settle(
             (
                 Proposal(s.name, s.param, s.group, None, s.policy, partial(self._rescaled, s))

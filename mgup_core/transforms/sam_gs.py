@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..backend import Array, Backend, backend_for
-from ..checks import check_beta, check_range
-from ..reduce import dot
-from ..scalars import ema, inverse_correction
+from .._checks import check_beta, check_range
+from .._typing import Array
+from ..numerics.backend import Backend, backend_for
+from ..numerics.scalars import ema, inverse_correction
+from ..numerics.sums import dot
 
 TRIGGERS = ("mean", "any")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mgup_conformance.scalar import Arithmetic
 from mgup_core import Backend, backend_for, bias_correction, ema
-from mgup_core.scalars import inverse_correction
+from mgup_core.numerics.scalars import inverse_correction
 
 BETAS = [0.9, 0.95, 0.98, 0.99, 0.999, 0.9999, 0.99999]
 STEPS = [*range(1, 40), 100, 999, 1000, 1023, 1024, 12_345, 65_535, 10**5, 10**6, 8_388_607, 10**7]

@@ -12,12 +12,14 @@ import torch
 import mgup_core as core
 import mgup_torch
 from mgup_conformance.compare import check_identical
-from mgup_core import blocks, threshold
+from mgup_core.host import blocks
+from mgup_core.selection import bracket as threshold
 
 from .support import array, gradients
 
 pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
-from mgup_torch.compiled import loops, scan, step
+from mgup_torch.llvm import codegen as loops
+from mgup_torch.llvm import scan, step
 
 RULES = {
     "AdamW": core.AdamW(),

@@ -1,0 +1,85 @@
+"""Whether a saved state fits, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mgup_core import Rule
+
+from ..backend import TorchBackend, compute_dtype
+from ..distributed import check_same_placement
+from ..groups import Group, check_group, check_stacked_dims
+
+Checkpoint = dict[str, Any]
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint,
+    groups: list[Group],
+    rule_of_group: Callable[[Group], Rule],
+) -> Checkpoint:
+    """The checkpoint, its state copied and in our form, its groups completed by the present ones.
+
+    ``None`` values (torch.optim.SGD before its first step) are left out, and Python-int steps (old
+    checkpoints) become tensors.
+
+    Raises:
+        ValueError: when groups, hyperparameters, state names or shapes do not fit.
+    """
+    if missing := {"state", "param_groups"} - checkpoint.keys():
+        raise ValueError(
+            f"the checkpoint lacks {sorted(missing)}: it is no optimizer's state_dict."
+        )
+    saved = checkpoint["param_groups"]
+    if [len(g["params"]) for g in saved] != [len(g["params"]) for g in groups]:
+        raise ValueError("the checkpoint's parameter groups differ in number or length.")
+    state, completed = dict(checkpoint["state"]), []
+    for old, group in zip(saved, groups, strict=True):
+        merged = {**group, **old}
+        check_group(merged)
+        completed.append(merged)
+        rule = rule_of_group(merged)
+        for key, p in zip(old["params"], group["params"], strict=True):
+            check_stacked_dims(p, merged["stacked_dims"])
+            if key in state:
+                state[key] = _fitting(rule, key, p, state[key])
+    return {**checkpoint, "state": state, "param_groups": completed}
+
+
+def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str, Tensor]:
+    found = {name: value for name, value in saved.items() if value is not None}
+    if not found:
+        return {}
+    hollow = torch.empty(p.shape, dtype=compute_dtype(p.dtype), device="meta")
+    expected: dict[str, Any] = rule.init(TorchBackend(hollow.dtype, hollow.device), hollow)
+    if rule.counts_steps:
+        expected["step"] = torch.empty((), device="meta")
+        if isinstance(found.get("step"), (int, float)):
+            found["step"] = torch.tensor(float(found["step"]))
+    if missing := expected.keys() - found.keys():
+        raise ValueError(
+            f"the state of parameter {key} lacks {sorted(missing)}, which "
+            f"{type(rule).__name__} needs; it has {sorted(found)}."
+        )
+    for name, like in expected.items():
+        value = found[name]
+        if not isinstance(value, Tensor) or value.shape != like.shape:
+            what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"state {name!r} of parameter {key} is {what}, but a tensor of shape "
+                f"{tuple(like.shape)} is needed."
+            )
+    for name in (name for name in expected if name != "step"):
+        check_same_placement(
+            f"state {name!r} of parameter {key}",
+            p,
+            found[name],
+            remedy="load it with torch.distributed.checkpoint.state_dict.set_optimizer_state_dict",
+        )
+    if rule.counts_steps and not (found["step"] >= 0 and torch.isfinite(found["step"])):
+        raise ValueError(f"the step of parameter {key} is {found['step'].item()!r}.")
+    return {name: v.clone() if isinstance(v, Tensor) else v for name, v in found.items()}
