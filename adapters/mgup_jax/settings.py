@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,11 +12,11 @@ import numpy as np
 from jax.experimental import checkify
 
 from mgup_core import Policy, Rule
-from mgup_core._checks import check_rate
+from mgup_core._checks import check_fits, check_rate
 from mgup_core.frontend import modes
 from mgup_core.trace.forms import runtime_fields
 
-from .backend import JaxBackend, is_traced
+from .backend import JaxBackend, compute_dtype, is_traced
 from .mesh_axes import Axes
 from .selection import check_selection
 
@@ -109,10 +110,21 @@ class Settings:
                 "when the program is traced: name it in static_args of optax.inject_hyperparams."
             ) from error
 
-    def at(self, count: Any) -> Step:
-        """The values at a step, counted from 0."""
+    def check_fits(self, params: Any, rule: Rule | None = None) -> None:
+        """Refuse numbers that are finite, but not in the compute dtype of each leaf (N2)."""
+        numbers = {} if rule is None else {f.name: getattr(rule, f.name) for f in fields(rule)}
+        numbers |= {n: known(n, getattr(self, n)) for n in self.SCHEDULED}
+        _check_fits(numbers, jax.tree.leaves(params))
+
+    def at(self, count: Any, leaves: Iterable[Any] = ()) -> Step:
+        """The values at a step, counted from 0.
+
+        Args:
+            leaves: arrays, or ``None``, in whose compute dtypes the values must be finite.
+        """
         values = {name: getattr(self, name) for name in self.SCHEDULED}
         values = {n: known(n, v(count) if callable(v) else v) for n, v in values.items()}
+        _check_fits(values, leaves)
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, values[name])
         policy = self.policy_of(self.mode, values["alpha"], values["gamma"])
@@ -126,6 +138,11 @@ class Settings:
     def backend(self, dtype: Any, where: tuple[Axes, ...] = ()) -> JaxBackend:
         """The core's operations in a compute dtype, on arrays that are cut so."""
         return JaxBackend(dtype, self.selection, where)
+
+
+def _check_fits(values: dict[str, Any], leaves: Iterable[Any]) -> None:
+    for dtype in {compute_dtype(x.dtype) for x in leaves if x is not None}:
+        check_fits(values, dtype)
 
 
 def check_params(w: Any) -> None:

@@ -35,6 +35,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
     def init(params: Any) -> MGUPState:
         check_leaves("params", params)
         check_slices(rule, settings, params)
+        settings.check_fits(params, rule)
         return initial(rule, params, settings.mu_dtype, settings.state_dtype)
 
     def update(
@@ -45,7 +46,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
         check_fit(updates, grads, weights, moments, rule)
-        step = settings.at(state.count)
+        step = settings.at(state.count, grads if params is None else weights)
         like = updates if params is None else params
         stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
         decayed = per_leaf("mask", settings.mask, like, treedef)

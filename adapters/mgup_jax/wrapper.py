@@ -92,6 +92,7 @@ def mgup(
     def init(params: Any) -> MGUPWrapperState:
         check_leaves("params", params)
         check_slices(None, settings, params)
+        settings.check_fits(params)
         inner_state = inner.init(params)
         _refuse_twice(inner_state)
         if decays_weights(inner, params):
@@ -109,7 +110,7 @@ def mgup(
         grads = flat("updates", updates, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
         check_fit(updates, grads, weights, [{}] * len(grads))
-        step = settings.at(state.count)
+        step = settings.at(state.count, grads if params is None else weights)
         moves, inner_state = inner.update(updates, state.inner_state, params, **extra)
         like = updates if params is None else params
         stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)

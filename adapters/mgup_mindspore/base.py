@@ -14,6 +14,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn
 from mindspore.nn.optim.optimizer import _ConvertToCell
 
 from mgup_core import MGUP, Rule
+from mgup_core._checks import check_fits
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Beta
@@ -172,6 +173,8 @@ def _check_parameter(p: Parameter, group: Group, rule: Rule) -> None:
         )
     if reason := rule.accepts(tuple(p.shape), group["stacked_dims"]):
         raise ValueError(f"parameter {p.name}: {reason}")
+    named = {"learning_rate" if name == "lr" else name: value for name, value in group.items()}
+    check_fits(named, np.float64 if p.dtype == ms.float64 else np.float32)
 
 
 def _warn_all_damped(tasks: Iterable[Task]) -> None:

@@ -11,18 +11,23 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-try:
+from .backends import SHIPPED, known, load
+
+EXTRA = "pip install 'mgup[conformance]'"
+
+absent: ImportError | None = None
+try:  # --help is to work without them
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-except ImportError as error:  # pragma: no cover
-    raise ImportError("mgup-conformance needs rich: pip install 'mgup[conformance]'") from error
+    from rich.text import Text
 
-from . import golden, matrix, report
-from .backends import SHIPPED, known, load
-from .cases import Case
-from .catalogue import all_cases, cases_for
-from .parallel import run_parallel
-from .runner import Result, run_suite, select
+    from . import golden, matrix, report
+    from .cases import Case
+    from .catalogue import all_cases, cases_for
+    from .parallel import run_parallel
+    from .runner import Result, run_suite, select
+except ImportError as error:
+    absent = error
 
 OK, FAILED, USAGE = 0, 1, 2
 SLOW = ("oracle", "torch_compiled")
@@ -35,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mgup-conformance",
         description="Check implementations of MGUP against the specification, bit for bit.",
-        epilog=f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage.",
+        epilog=f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage. "
+        f"The commands need an extra: {EXTRA}",
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -87,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    if absent is not None:
+        print(f"mgup-conformance: {absent}. It comes with {EXTRA}", file=sys.stderr)
+        return USAGE
     console = Console()
     try:
         if arguments.command == "list":
@@ -107,8 +116,10 @@ def _chosen(arguments: argparse.Namespace) -> list[Case]:
 
 def _list(cases: Sequence[Case], console: Console) -> int:
     for case in cases:
-        console.print(f"{case.id}  [dim]{' '.join(case.clauses)}[/]", highlight=False)
-    console.print(f"{len(cases)} cases. Backends: {', '.join(known())}.", highlight=False)
+        console.print(Text.assemble(f"{case.id}  ", (" ".join(case.clauses), "dim")))
+    console.print(
+        f"{len(cases)} cases. Backends: {', '.join(known())}.", highlight=False, markup=False
+    )
     return OK
 
 
@@ -127,7 +138,7 @@ def _installed(name: str, console: Console) -> bool:
     try:
         load(name)
     except ImportError as error:
-        console.print(f"left out: {name} ({error})", highlight=False)
+        console.print(f"left out: {name} ({error})", highlight=False, markup=False)
         return False
     return True
 
@@ -169,14 +180,14 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             else:
                 run_parallel(names, cases, set_of=set_of, jobs=jobs, report=tell)
     except KeyboardInterrupt:
-        console.print("[yellow]Interrupted; this is what was done so far.[/]")
+        console.print("Interrupted; this is what was done so far.", style="yellow")
     except BrokenProcessPool as error:
-        console.print(f"[bold red]{error}[/] --jobs 1 shows where.", highlight=False)
+        console.print(Text.assemble((str(error), "bold red"), " --jobs 1 shows where."))
     plain = report.as_plain(results, backends, set_of=set_of)
     report.show(plain, console)
     if arguments.json:
         arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
-        console.print(f"Report written to {arguments.json}")
+        console.print(f"Report written to {arguments.json}", markup=False)
     complete = len(results) == sum(len(cases_for(b, cases, set_of=set_of)) for b in backends)
     return OK if complete and not report.failures(plain) else FAILED
 
@@ -193,17 +204,17 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
     for path, write in wanted.values():
         if path:
             path.write_text(write(plain))
-            console.print(f"Written: {path}")
+            console.print(f"Written: {path}", markup=False)
     return FAILED if report.failures(plain) else OK
 
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("[red]{task.fields[bad]}"),
+        TextColumn("{task.fields[bad]}", style="red", markup=False),
         console=console,
     )
 
@@ -215,7 +226,7 @@ def _golden(write: bool, console: Console) -> int:
         return OK
     changed = golden.differences()
     for name in changed:
-        console.print(f"[red]differs[/] {name}", highlight=False)
+        console.print(Text.assemble(("differs", "red"), f" {name}"))
     console.print(
         "The golden vectors are as the reference makes them."
         if not changed

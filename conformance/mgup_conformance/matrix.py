@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Sequence
 
 from .clauses import CLAUSES
@@ -19,7 +20,10 @@ Table = Sequence[Sequence[str]]
 
 
 def _cell(counts: dict[str, int]) -> str:
-    bad, passed, left_out = counts["failed"] + counts["error"], counts["passed"], counts["skipped"]
+    failed, error, passed, left_out = (
+        counts.get(status, 0) for status in ("failed", "error", "passed", "skipped")
+    )
+    bad = failed + error
     said = [f"**FAILED {bad}**"] if bad else []
     said += [f"{passed}"] if passed else []
     said += [f"{left_out} skipped"] if left_out else []
@@ -29,7 +33,7 @@ def _cell(counts: dict[str, int]) -> str:
 def _clauses(plain: Plain) -> Table:
     head = ["clause", "what it says", *(one["name"] for one in plain["backends"])]
     rows = [
-        [clause, statement, *(_cell(one["clauses"][clause]) for one in plain["backends"])]
+        [clause, statement, *(_cell(one["clauses"].get(clause, {})) for one in plain["backends"])]
         for clause, statement in CLAUSES.items()
     ]
     return [head, *rows]
@@ -72,8 +76,13 @@ def _page(
 def markdown(plain: Plain) -> str:
     """The page in Markdown."""
 
+    def line(text: str) -> str:
+        return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+
     def table(rows: Table) -> str:
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        rows = [
+            [line(cell).replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in rows
+        ]
         lines = [f"| {' | '.join(row)} |" for row in rows]
         return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:], ""])
 
@@ -82,9 +91,16 @@ def markdown(plain: Plain) -> str:
         heading=lambda level, text: f"{'#' * level} {text}\n",
         paragraph=lambda text: f"{text}\n",
         table=table,
-        items=lambda texts: "".join(f"- {text}\n" for text in texts),
-        verbatim=lambda text: f"```text\n{text}\n```\n",
+        items=lambda texts: "".join(f"- {line(text)}\n" for text in texts),
+        verbatim=_fenced,
     )
+
+
+def _fenced(text: str) -> str:
+    """A code block that nothing in ``text`` closes: its fence is longer than any row of ticks."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}\n"
 
 
 STYLE = (

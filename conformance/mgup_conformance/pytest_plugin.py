@@ -93,6 +93,12 @@ def pytest_collection_modifyitems(
         return
     from .backends import load
 
+    try:
+        from . import catalogue as catalogue
+    except ImportError as error:
+        raise pytest.UsageError(
+            f"--mgup-backend: {error}. It comes with pip install 'mgup[conformance]'"
+        ) from error
     made: list[Any] = []
     for name in dict.fromkeys(names):
         try:

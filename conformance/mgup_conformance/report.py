@@ -110,8 +110,8 @@ def load(path: Path) -> Plain:
         ValueError: when the file is no report of this format.
     """
     try:
-        plain = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # no JSON, no text, too long, too deep
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ValueError(f"{path} is not a report of format {FORMAT} of this suite.")
@@ -147,14 +147,14 @@ def show(plain: Plain, console: Console) -> None:
     table.add_column("clause", no_wrap=True)
     table.add_column("what it says")
     for backend in plain["backends"]:
-        table.add_column(backend["name"])
+        table.add_column(escape(backend["name"]))
     for clause, statement in CLAUSES.items():
         cells = [_cell(backend["clauses"][clause]) for backend in plain["backends"]]
         table.add_row(clause, escape(statement), *cells)
     console.print(table)
     for backend in plain["backends"]:
         console.print(
-            f"[bold]{escape(backend['name'])}[/] ({versions(backend)}): {totals(backend)}"
+            f"[bold]{escape(backend['name'])}[/] ({escape(versions(backend))}): {totals(backend)}"
         )
         for reason, n in skipped(backend).items():
             console.print(f"  skipped {n}: {escape(reason)}", highlight=False)

@@ -212,7 +212,8 @@ class _Recorder(Backend):
         if isinstance(value, Number):  # one symbol, so that it is handed over once
             number = _constant(value, self.dtype)
             return self._numbers.setdefault(value.expression, number)
-        return _constant(self.host_dtype(value), self.dtype)
+        with np.errstate(over="ignore"):
+            return _constant(self.host_dtype(value), self.dtype)
 
     def flush(self, x: Symbol, below: float | None = None) -> Symbol:
         return _node("flush", x, self.host_dtype(self.tiny_moment if below is None else below))

@@ -16,7 +16,7 @@ import pytest
 
 import mgup_core as core
 from mgup_conformance.compare import check_identical
-from mgup_conformance.data import chaotic, generator
+from mgup_conformance.data import SCORES, chaotic, generator
 from mgup_conformance.ports import CLASSES
 
 ELEMENTWISE = [name for name, rule in CLASSES.items() if rule.identical]
@@ -152,6 +152,38 @@ def test_sam_gs(framework, trigger, dtype):
         for ours, theirs in zip(expected, actual, strict=True):
             check_identical("gradient", ours, framework.get(theirs), step=t)
     assert float(state.deviation) == float(framework.get(other.deviation))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("t", [1, 7, 1000, 65_535, 2**31 - 1])
+def test_a_step_as_an_array(framework, t, dtype):
+    """N3: c(beta, t) of a 0-d integer array and of a Python int."""
+    there = framework.put(np.asarray(t, np.int32))
+    be = core.backend_for(framework.put(np.zeros(1, dtype)))
+    host = core.backend_for(np.zeros(1, dtype))
+    for beta in (0.0, 0.9, 0.999):
+        expected = core.bias_correction(host, beta, t)
+        assert float(framework.get(core.bias_correction(be, beta, there))) == float(expected)
+        inverse = core.inverse_correction(be, beta, there)
+        assert float(framework.get(inverse)) == float(core.inverse_correction(host, beta, t))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_graph_serves_all_data(dtype):
+    """P4: the counting search traces with values unknown, and the graph then ranks any data."""
+    torch = pytest.importorskip("torch")
+    from array_api_compat import torch as xp
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    kind = getattr(torch, dtype)
+    graph = make_fx(lambda scores: core.counting_mask(xp, scores, 5), tracing_mode="fake")(
+        torch.zeros(2, 12, dtype=kind)
+    )
+    for pattern in ("normal", "ties", "infinities", "mostly_nan", "all_nan"):
+        rows = SCORES[pattern](generator("one graph"), 24, dtype == "float64").reshape(2, 12)
+        scores = torch.from_numpy(rows).to(kind)
+        expected = core.rank_mask(scores.numpy(), 5, stacked_dims=1, method="argsort")
+        np.testing.assert_array_equal(graph(scores).numpy(), expected)
 
 
 def test_integers_are_refused(framework):

@@ -52,6 +52,25 @@ def test_importing_the_core_imports_no_framework():
     assert done.stdout.strip() == "[]"
 
 
+TESTS = pathlib.Path(__file__).parent
+ABSENT = (*FRAMEWORKS[:-1], "jaxlib", "optax", "flax", "sympy", "mpmath", "llvmlite", "autograd")
+
+
+def test_these_tests_ask_for_no_framework():
+    """All of them are collected where none can be imported: continuous integration runs them so."""
+    code = (
+        f"import sys\nfor name in {ABSENT!r}: sys.modules[name] = None\n"
+        "import pytest\n"
+        f"sys.exit(pytest.main(['-q', '--collect-only', '-p', 'no:cacheprovider', {str(TESTS)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=TESTS
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for path in TESTS.rglob("test_*.py"):
+        assert imported(ast.parse(path.read_text())).isdisjoint(ABSENT), path.name
+
+
 def exported() -> set[str]:
     """The names that __init__ re-exports by ``name as name``."""
     tree = ast.parse((ROOT / "__init__.py").read_text())

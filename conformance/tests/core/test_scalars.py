@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import mpmath
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,39 +21,36 @@ def be_for(dtype) -> Backend:
     return backend_for(np.zeros(1, dtype))
 
 
+def errors(dtype, beta) -> list[float]:
+    """Relative errors of c(beta, t), beside fifty digits."""
+    with localcontext() as context:
+        context.prec = 50
+        exact = [1 - Decimal(beta) ** t for t in STEPS]
+        got = [Decimal(float(bias_correction(be_for(dtype), beta, t))) for t in STEPS]
+        return [float(abs(a - b) / b) for a, b in zip(got, exact, strict=True)]
+
+
 @pytest.mark.parametrize("beta", BETAS)
 def test_accuracy(beta):
     """N3: relative error <= 1.5e-7 in float32 up to t = 1e7, where pow is off by 2e-5."""
-    worst = 0.0
-    with mpmath.workdps(50):
-        for t in STEPS:
-            exact = 1 - mpmath.mpf(beta) ** t
-            got = mpmath.mpf(float(bias_correction(be_for(np.float32), beta, t)))
-            worst = max(worst, float(abs(got - exact) / exact))
-    assert worst <= 1.5e-7
+    assert max(errors(np.float32, beta)) <= 1.5e-7
 
 
 @pytest.mark.parametrize("beta", BETAS)
 def test_accuracy_in_float64(beta):
     """N3: the float64 twin, whose complements lose only what 1 - beta in float64 loses."""
-    with mpmath.workdps(50):
-        for t in STEPS:
-            exact = 1 - mpmath.mpf(beta) ** t
-            got = mpmath.mpf(float(bias_correction(be_for(np.float64), beta, t)))
-            assert abs(got - exact) / exact <= 2**-53 / (1 - beta)
+    assert max(errors(np.float64, beta)) <= 2**-53 / (1 - beta)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(beta=st.sampled_from([0.0, 0.5, *BETAS]), t=st.integers(1, 2**31 - 1))
 def test_a_traced_step_gives_the_same_bits(dtype, beta, t):
-    """N3: a 0-d array t, a tensor t and a Python t; and the oracle."""
+    """N3: a 0-d array t and a Python t; and the oracle."""
     expected = bias_correction(be_for(dtype), beta, t)
     assert bias_correction(be_for(dtype), beta, np.asarray(t, np.int32)) == expected
     assert inverse_correction(be_for(dtype), beta, np.asarray(t, np.int32)) == inverse_correction(
         be_for(dtype), beta, t
     )
-    torch_be = backend_for(torch.zeros(1, dtype=getattr(torch, dtype.__name__)))
-    assert float(bias_correction(torch_be, beta, torch.tensor(t))) == float(expected)
     assert Arithmetic(dtype.__name__).correction(beta, t) == float(expected)
 
 

@@ -6,15 +6,12 @@ import threading
 import types
 
 import array_api_compat.numpy
-import array_api_compat.torch as torch_xp
 import array_api_strict as xps
 import numpy as np
 import pytest
-import torch
 from array_api_compat import numpy as array_api
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from mgup_conformance.data import SCORES, generator
 from mgup_core import NumPyBackend, counting_mask
@@ -127,25 +124,6 @@ def test_sharing_needs_the_index():
     """The message names what is missing."""
     with pytest.raises(ValueError, match="`index` and `total`"):
         counting_mask(array_api, np.zeros((1, 2)), 1, all_reduce=lambda counts: counts)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_one_graph_serves_all_data(dtype):
-    """The search traces with values unknown, and the graph then ranks any data of the shape."""
-
-    def mask(scores):
-        return counting_mask(torch_xp, scores, 5)
-
-    graph = make_fx(mask, tracing_mode="fake")(torch.zeros(2, 12, dtype=dtype))
-    rng = np.random.default_rng(0)
-    for values in (
-        rng.standard_normal((2, 12)),
-        rng.integers(-1, 2, (2, 12)),
-        rng.choice([np.nan, -np.inf, np.inf, 0.0], (2, 12)),
-        np.full((2, 12), np.nan),
-    ):
-        scores = torch.from_numpy(values).to(dtype)
-        np.testing.assert_array_equal(graph(scores).numpy(), oracle_mask(scores.numpy(), 5))
 
 
 def test_a_loop_of_the_caller():

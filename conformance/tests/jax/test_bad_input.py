@@ -13,6 +13,7 @@ import pytest
 from jax.experimental import checkify
 
 import mgup_jax
+from mgup_conformance.backends.jax import enable_x64
 from mgup_jax import mgup, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd
 
 NAN, INF = float("nan"), float("inf")
@@ -152,3 +153,29 @@ def test_a_missing_framework(absent):
     code = f"import sys; sys.modules[{absent!r}] = None; import mgup_jax"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'mgup[jax]'" in found.stderr
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "alpha", "eps"])
+def test_numbers_that_float32_does_not_hold(name):
+    """N2: refused by init, where the parameters' dtypes are known first."""
+    optimizer = mgup_adamw(**{"learning_rate": 0.1, name: 1e39})
+    with pytest.raises(ValueError, match=rf"{name}=1e\+39 is beyond float32"):
+        optimizer.init(PARAMS)
+    with enable_x64(True):
+        optimizer.init({"a": jnp.ones(3, jnp.float64)})
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "alpha"])
+def test_a_schedule_that_leaves_float32(name):
+    """N2: refused by update wherever its value is known."""
+    rates = {"learning_rate": 0.1, name: lambda count: 1e39 if count == 1 else 1.0}
+    optimizer = mgup_adamw(**rates)
+    _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
+    with pytest.raises(ValueError, match=rf"{name}=1e\+39 is beyond float32"):
+        optimizer.update(PARAMS, state, PARAMS)
+
+
+def test_the_wrapper_refuses_them_too():
+    for rates in ({"alpha": 1e39}, {"learning_rate": 0.1, "weight_decay": 1e39}):
+        with pytest.raises(ValueError, match="is beyond float32"):
+            mgup(optax.sgd(0.1), **rates).init(PARAMS)

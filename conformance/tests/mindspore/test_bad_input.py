@@ -31,6 +31,10 @@ from .support import arrays, parameters, tensors, to_numpy
         ({"stacked_dims": 3}, "stacked_dims=3"),
         ({"state_dtype": ms.int32}, "state_dtype"),
         ({"form": "papers"}, "form='papers'"),
+        ({"learning_rate": 1e39}, r"learning_rate=1e\+39 is beyond float32"),
+        ({"weight_decay": 1e39}, r"weight_decay=1e\+39 is beyond float32"),
+        ({"alpha": 1e39}, r"alpha=1e\+39 is beyond float32"),
+        ({"eps": 1e39}, r"eps=1e\+39 is beyond float32"),
     ],
     ids=str,
 )

@@ -18,7 +18,7 @@ def losses(params, x):
 
 
 def test_mgup_adamw_behind_it_takes_the_cores_steps():
-    """The same gradients as NumPy's, and the reference optimizer's parameters, bit for bit."""
+    """N10: the gradients are NumPy's, and the parameters the reference optimizer's, to the bit."""
     torch.manual_seed(0)
     params = [torch.randn(3, 4, requires_grad=True), torch.randn(4, 1, requires_grad=True)]
     x = torch.randn(32, 3)
@@ -26,10 +26,9 @@ def test_mgup_adamw_behind_it_takes_the_cores_steps():
     arrays = [p.detach().numpy().copy() for p in params]
     reference = core.Optimizer(core.AdamW(), core.MGUP(), lr=0.02)
     moments = reference.init(arrays)
-    state, other, first = None, None, None
+    state, other = None, None
     for _ in range(40):
         values = losses(params, x)
-        first = sum(values).item() if first is None else first
         tasks = [
             torch.autograd.grad(
                 loss, params, retain_graph=True, allow_unused=True, materialize_grads=True
@@ -41,10 +40,9 @@ def test_mgup_adamw_behind_it_takes_the_cores_steps():
         gradient, state = surgery.aggregate(tasks, state)
         expected, other = surgery.aggregate(plain, other)
         for p, g, e in zip(params, gradient, expected, strict=True):
-            np.testing.assert_allclose(g.detach().numpy(), e, rtol=1e-5)
+            np.testing.assert_array_equal(g.detach().numpy(), e)
             p.grad = g
         arrays, moments = reference.step(arrays, [g.detach().numpy() for g in gradient], moments)
         optimizer.step()
         for p, w in zip(params, arrays, strict=True):
             np.testing.assert_array_equal(p.detach().numpy(), w)
-    assert sum(losses(params, x)).item() < 0.5 * first

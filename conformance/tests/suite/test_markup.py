@@ -1,0 +1,89 @@
+"""What a backend or a report says is text, whatever brackets, fences and tags it holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mgup_conformance.clauses import CLAUSES
+from mgup_conformance.cli import FAILED, OK, USAGE, main
+from mgup_conformance.report import FORMAT
+from mgup_conformance.runner import STATUSES
+
+NONE = dict.fromkeys(STATUSES, 0)
+
+
+def report(name="numpy", message="", status="failed", **changes):
+    """A report of one case on one backend."""
+    one = {
+        "name": name, "versions": {name: "1[.0]"}, "host": "h", "date": "2026-01-01", "set": "fast",
+        "totals": {**NONE, status: 1},
+        "clauses": {clause: {**NONE, **({status: 1} if clause == "P3" else {})} for clause in CLAUSES},
+        "results": [
+            {"case": "x", "clauses": ["P3"], "status": status, "message": message, "seconds": 0.1}
+        ],
+    }  # fmt: skip
+    return {"format": FORMAT, "golden": 1, "backends": [{**one, **changes}]}
+
+
+def shown(plain, tmp_path, *arguments):
+    file = tmp_path / "report.json"
+    file.write_text(plain if isinstance(plain, str) else json.dumps(plain))
+    return main(["report", str(file), *arguments])
+
+
+@pytest.mark.parametrize("name", ["[/x]", "torch[cuda]", "[bold]", "[red]x[/red]", "[link=x]y"])
+def test_names_are_shown_as_they_are(name, capsys, tmp_path):
+    assert shown(report(name, message=f"says {name}"), tmp_path) == FAILED
+    out = capsys.readouterr().out
+    assert out.count(name) >= 4  # the failure twice, its versions, the total
+    assert f"{name} 1[.0]" in out
+
+
+@pytest.mark.parametrize("name", ["[/x].json", "torch[cuda].json"])
+def test_so_are_paths(name, capsys, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    assert shown(report(status="passed"), tmp_path, "--json", str(path)) == OK
+    assert name in "".join(capsys.readouterr().out.split())
+
+
+MESSAGE = "a\n```\n# closes\n````\n<script>x</script>"
+
+
+def test_no_message_closes_its_fence(tmp_path):
+    page = tmp_path / "x.md"
+    assert shown(report(message=MESSAGE), tmp_path, "--markdown", str(page)) == FAILED
+    lines = page.read_text().splitlines()
+    (start,) = (i for i, line in enumerate(lines) if line.endswith("`text"))
+    fence = lines[start].removesuffix("text")
+    end = lines.index(fence, start + 1)
+    assert lines[start + 1 : end] == f"numpy: {MESSAGE}".splitlines()
+    assert not any(line.startswith(fence) for line in lines[start + 1 : end])
+
+
+def test_nothing_leaves_its_line_or_cell_in_markdown(tmp_path):
+    page = tmp_path / "x.md"
+    name, message = "a|b\\|c\n# d<br>", "no\n# heading <b>"
+    plain = report(name, message=message, status="skipped")
+    assert shown(plain, tmp_path, "--markdown", str(page)) == OK
+    text = page.read_text()
+    assert "| a\\|b\\\\\\|c # d&lt;br> |" in text
+    assert "- no # heading &lt;b>: 1 skipped" in text
+    assert not any(line.startswith("# ") for line in text.splitlines()[1:])
+
+
+def test_html_is_escaped(tmp_path):
+    page = tmp_path / "x.html"
+    shown(report("<i>", message=MESSAGE), tmp_path, "--html", str(page))
+    assert "<script>" not in page.read_text()
+    assert "<i>" not in page.read_text()
+
+
+@pytest.mark.parametrize("text", ["\udcff", "[" * 100_000, "1" * 10_000, '{"format": NaN}'])
+def test_files_that_are_no_report(text, capsys, tmp_path):
+    file = tmp_path / "x.json"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    assert main(["report", str(file)]) == USAGE
+    assert "x.json is not" in capsys.readouterr().err
