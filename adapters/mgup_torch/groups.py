@@ -206,8 +206,8 @@ def named(params: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield (f"number {i} of its group" if name is None else repr(name)), p
 
 
-Shapes = dict[torch.Tensor, torch.Size]
-"""The shape of each parameter when the optimizer was given it."""
+Shapes = dict[torch.Tensor, torch.Size | None]
+"""The shape of each parameter when the optimizer was given it; ``None`` for one it never was."""
 
 
 def same_shapes(
@@ -227,15 +227,15 @@ def same_shapes(
     Raises:
         ValueError: for a parameter with a gradient that is another now.
     """
-    now = {p: p.shape for group in groups for p in group["params"]}
+    now: Shapes = {p: p.shape for group in groups for p in group["params"]}
     if now == shapes:
         return shapes
     known, replaced = set(shapes.values()), not shapes.keys() <= now.keys()
     for group, needed in zip(groups, whole, strict=True):
         for i, p in enumerate(group["params"]):
             before = shapes.get(p)
-            expected = not replaced or p.shape in known or state.get(p)
-            if before == p.shape or (before is None and expected):
+            expected = p not in shapes and (not replaced or p.shape in known or state.get(p))
+            if before == p.shape or expected:
                 continue
             if before is not None and state.get(p):
                 continue  # a state that no longer fits is refused by its name
@@ -248,6 +248,5 @@ def same_shapes(
                     "(torch.distributed.fsdp.fully_shard), or mode='sign' with an elementwise "
                     "rule; after a change of your own, make the optimizer anew."
                 )
-            now.pop(p)
-            now = {**now, **shapes}  # what it was, until its steps need it
+            now[p] = before
     return now
