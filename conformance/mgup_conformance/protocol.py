@@ -74,6 +74,14 @@ takes long to begin a run, gets few cases unless all are asked for; one with ``"
 takes long for each step, in the fast set all of them, since steps are few there."""
 
 
+class NotOffered(Exception):
+    """What a backend may raise from ``run`` or ``multiplier`` for what it cannot be asked.
+
+    For what its capabilities have no word for. The case is reported as skipped, with the reason:
+    "does not offer …".
+    """
+
+
 class RunSpec(TypedDict):
     """One training run, as plain data."""
 

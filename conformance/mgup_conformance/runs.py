@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .cases import REFERENCE, Case
 from .compare import Mismatch, check_close, check_identical, digest, nearness
 from .data import Shape
 from .protocol import STATE, Array, Backend, Needs, PolicySpec, Run, RunSpec, needs
+from .verdicts import Verdict, judge_run
 
 Snapshot = dict[tuple[str, int], Array]
 """Every array of a run by (what it is, which parameter it belongs to)."""
@@ -38,6 +39,7 @@ class RunCase(Case):
     gradients: str = "chaotic"
     """chaotic, tiny, huge, nonfinite, absent, schedule: see :class:`Feed`."""
     zero_start: bool = False
+    runs: ClassVar[bool] = True
     reference_policy: PolicySpec | None = None
     """What the reference runs, where a limit must equal something else (P11)."""
 
@@ -84,6 +86,28 @@ class RunCase(Case):
             if not moment.fits(actual):
                 self.explain(actual, t)
         check_untouched(given, start)
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        return judge_run(
+            backend,
+            self.spec,
+            self.initial(),
+            self.feed(self.length(set_of)),
+            reference_spec=self.reference_spec(),
+            by_norm=self.by_norm,
+        )
+
+    def feed(self, steps: int) -> Iterator[tuple[list[Array | None], float | None]]:
+        """The gradients and learning rates of the steps, made along the reference's trajectory."""
+        expected = trajectory(self)
+        for t in range(1, steps + 1):
+            moment = expected.at(t)
+            yield moment.gradients, moment.lr
+
+    @property
+    def by_norm(self) -> tuple[str, ...] | None:
+        """For rules with matrix products: the states that have them in them (N7)."""
+        return None
 
     def explain(self, actual: Snapshot, t: int) -> None:
         """Raise the first difference after step t, saying where its score lay."""
@@ -230,6 +254,10 @@ class MatrixCase(RunCase):
 
     gradients: str = "noise"
     bounded_state: tuple[str, ...] = ()
+
+    @property
+    def by_norm(self) -> tuple[str, ...] | None:
+        return self.bounded_state
 
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         start = self.initial()

@@ -22,20 +22,30 @@ _right_cast = Backend.cast
 
 
 class _Changed:
-    """A rule whose direction passes through a function."""
+    """A rule whose direction passes through a function, which may look at the state it is made of.
 
-    def __init__(self, rule: Any, change: Any) -> None:
-        self.rule, self.change = rule, change
+    Args:
+        rule: the right one.
+        change: from (direction, w) to another direction.
+        scored: the score's operand, from the direction and the state.
+    """
+
+    def __init__(self, rule: Any, change: Any = None, scored: Any = None) -> None:
+        self.rule, self.change, self.scored = rule, change, scored
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rule, name)
 
     def direction(self, be: Backend, g: Array, w: Array, state: Any, t: Any) -> Direction:
-        changed: Direction = self.change(self.rule.direction(be, g, w, state, t), w)
-        return changed
+        made: Direction = self.rule.direction(be, g, w, state, t)
+        if self.change:
+            made = self.change(made, w)
+        if self.scored:
+            made = made._replace(a=self.scored(made, state))
+        return made
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="P1")
 def gradient_for_momentum(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
 ) -> Any:
@@ -45,7 +55,52 @@ def gradient_for_momentum(
     return _right_update(be, changed, policy, w, g, *rest, **kw)
 
 
-@instead_of(UPDATE)
+MOMENTA = ("exp_avg", "momentum_buffer")
+
+
+@instead_of(UPDATE, clause="P1")
+def momentum_scored(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
+    """The score is that of the momentum, not of the direction."""
+
+    def momentum(made: Direction, state: Any) -> Array:
+        return next((state[name] for name in MOMENTA if name in state), made.a)
+
+    return _right_update(be, _Changed(rule, scored=momentum), *rest, **kw)
+
+
+@instead_of(UPDATE, clause="P1")
+def old_momentum_scored(
+    be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, *rest: Any, **kw: Any
+) -> Any:
+    """The score is that of the momentum before the step."""
+
+    def momentum(made: Direction, _: Any) -> Array:
+        old = next((state[name] for name in MOMENTA if name in state), made.a)
+        return old.astype(be.host_dtype)
+
+    return _right_update(be, _Changed(rule, scored=momentum), policy, w, g, state, *rest, **kw)
+
+
+@instead_of(UPDATE, clause="P1")
+def gradient_sign_scored(
+    be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
+) -> Any:
+    """The score takes the gradient's sign, not the gradient."""
+
+    def signed(made: Direction, _: Any) -> Array:
+        size = np.abs(g.astype(be.host_dtype))
+        return np.where(size > 0, made.a / np.where(size > 0, size, 1), made.a)
+
+    return _right_update(be, _Changed(rule, scored=signed), policy, w, g, *rest, **kw)
+
+
+@instead_of(UPDATE, clause="P6")
+def policy_ignored(be: Backend, rule: Any, policy: Any, *rest: Any, **kw: Any) -> Any:
+    """The step is not multiplied at all."""
+    return _right_update(be, rule, None, *rest, **kw)
+
+
+@instead_of(UPDATE, clause="P1")
 def mask_after_decay(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
     """The decay is in the alignment operand."""
 
@@ -55,7 +110,7 @@ def mask_after_decay(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
     return _right_update(be, _Changed(rule, change), *rest, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="P1")
 def decay_in_score(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
 ) -> Any:
@@ -79,9 +134,9 @@ def decay_in_score(
     return _right_update(be, _Changed(rule, change), looking, w, g, *rest, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R0")
 def phi_on_decay(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: Any) -> Any:
-    """The decay is multiplied, too."""
+    """The decay is multiplied by the multiplier, too."""
 
     def change(direction: Direction, w: Array) -> Direction:
         return Direction(direction.u + be.scalar(weight_decay) * w, direction.a)
@@ -89,7 +144,31 @@ def phi_on_decay(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: 
     return _right_update(be, _Changed(rule, change), *rest, weight_decay=0.0, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R0")
+def decay_forgotten(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: Any) -> Any:
+    """There is no decay."""
+    return _right_update(be, rule, *rest, weight_decay=0.0, **kw)
+
+
+@instead_of(UPDATE, clause="R0")
+def decay_in_gradient(
+    be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
+) -> Any:
+    """The decay is in the gradient, as L2."""
+    full = g.astype(be.host_dtype) + be.scalar(kw["weight_decay"]) * w.astype(be.host_dtype)
+    return _right_update(be, rule, policy, w, full, *rest, **kw | {"weight_decay": 0.0})
+
+
+@instead_of(UPDATE, clause="R0")
+def decay_unscaled(
+    be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, weight_decay: float, **kw: Any
+) -> Any:
+    """The decay is not multiplied by the learning rate."""
+    made = _right_update(be, rule, policy, w, *rest, weight_decay=0.0, **kw)
+    return made._replace(delta=made.delta + be.scalar(weight_decay) * w.astype(be.host_dtype))
+
+
+@instead_of(UPDATE, clause="R0")
 def decay_regrouped(
     be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, weight_decay: float, **kw: Any
 ) -> Any:
@@ -102,7 +181,7 @@ def decay_regrouped(
     return made._replace(delta=made.delta + rate * decay)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R1")
 def step_off_by_one(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, t: int, **kw: Any
 ) -> Any:
@@ -110,14 +189,14 @@ def step_off_by_one(
     return _right_update(be, rule, policy, w, g, state, t + 1, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R5")
 def rounded_twice(be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, **kw: Any) -> Any:
     """The difference is rounded to the parameter's dtype before it is subtracted."""
     made = _right_update(be, rule, policy, w, *rest, **kw)
     return made._replace(delta=made.delta.astype(w.dtype).astype(be.host_dtype))
 
 
-@instead_of((Backend, "cast"))
+@instead_of((Backend, "cast"), clause="R5")
 def truncated(be: Backend, x: Array, dtype: Any) -> Array:
     """Low precision is stored towards zero, not to nearest even."""
     rounded = _right_cast(be, x, dtype)
@@ -127,7 +206,7 @@ def truncated(be: Backend, x: Array, dtype: Any) -> Array:
     return (rounded.view(np.uint16) - away.astype(np.uint16)).view(dtype)
 
 
-@instead_of((updates, "apply_split"))
+@instead_of((updates, "apply_split"), clause="P7")
 def overflow(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     """An amplified step may overflow."""
     if split is None:
@@ -135,7 +214,7 @@ def overflow(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     return np.where(split.mask, rate * split.high, rate * split.low).reshape(u.shape) * u
 
 
-@instead_of((updates, "apply_split"))
+@instead_of((updates, "apply_split"), clause="R0")
 def phi_after_rate(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     """The step is phi*(eta*u), not (eta*phi)*u."""
     if split is None:
@@ -143,14 +222,14 @@ def phi_after_rate(be: Backend, split: Split | None, rate: Array, u: Array) -> A
     return np.where(split.mask, split.high, split.low).reshape(u.shape) * (rate * u)
 
 
-@instead_of((Optimizer, "_step"))
+@instead_of((Optimizer, "_step"), clause="R6")
 def absent_is_zero(self: Optimizer, params: Any, grads: Any, *rest: Any, **kw: Any) -> Any:
     """An absent gradient is taken for zeros."""
     full = [np.zeros_like(w) if g is None else g for w, g in zip(params, grads, strict=True)]
     return _right_step(self, params, full, *rest, **kw)
 
 
-@instead_of((Optimizer, "_step"))
+@instead_of((Optimizer, "_step"), clause="R0")
 def schedule_ignored(
     self: Optimizer, params: Any, grads: Any, state: Any, lr: Any, **kw: Any
 ) -> Any:
@@ -159,7 +238,9 @@ def schedule_ignored(
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    gradient_for_momentum, mask_after_decay, decay_in_score, phi_on_decay, decay_regrouped,
+    gradient_for_momentum, momentum_scored, old_momentum_scored, gradient_sign_scored,
+    policy_ignored, mask_after_decay, decay_in_score, phi_on_decay, decay_forgotten,
+    decay_in_gradient, decay_unscaled, decay_regrouped,
     step_off_by_one, rounded_twice, truncated, overflow, phi_after_rate, absent_is_zero,
     schedule_ignored,
 )  # fmt: skip
