@@ -150,12 +150,12 @@ def _stored(expected: Array, actual: Array) -> bool:
 
 def suspects(evidence: Any) -> tuple[Mutant, ...]:
     """The known mistakes that give what was seen; none without evidence."""
-    from .mutants import MUTANTS
+    from .mutants import DICTIONARY
 
     if evidence is None:
         return ()
     found = []
-    for mutant in MUTANTS:
+    for mutant in DICTIONARY:
         try:
             if evidence.fits(mutant.backend()):
                 found.append(mutant)
@@ -183,9 +183,9 @@ def settle(results: Sequence[Result]) -> list[Result]:
 
     Several mistakes may explain a case; the one that explains most cases of its backend is named.
     """
-    from .mutants import MUTANTS
+    from .mutants import DICTIONARY
 
-    known = {mutant.name: mutant for mutant in MUTANTS}
+    known = {mutant.name: mutant for mutant in DICTIONARY}
     counts: dict[str, Counter[str]] = {}
     for one in results:
         counts.setdefault(one.backend, Counter()).update(one.suspects)

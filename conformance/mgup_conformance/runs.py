@@ -37,7 +37,7 @@ class RunCase(Case):
     standard_steps: int | None = None
     """Fewer than ``steps``, which the exhaustive set takes; None: those."""
     gradients: str = "chaotic"
-    """chaotic, tiny, huge, nonfinite, absent, schedule: see :class:`Feed`."""
+    """chaotic, tiny, huge, nonfinite, absent, schedule, ties: see :class:`Feed`."""
     zero_start: bool = False
     runs: ClassVar[bool] = True
     reference_policy: PolicySpec | None = None
@@ -162,6 +162,8 @@ class Feed:
             return noise
         if self.kind == "huge":  # finite, but not once amplified
             return (np.sign(noise) * np.finfo(noise.dtype).max / 2).astype(w.dtype)
+        if self.kind == "ties":  # whole numbers, few of them
+            return np.clip(np.rint(noise), -2, 2).astype(w.dtype)
         if self.kind == "noise":
             return noise.astype(w.dtype)
         gradient = data.chaotic(noise, w)

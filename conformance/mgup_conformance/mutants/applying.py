@@ -21,7 +21,7 @@ _right_step = Optimizer._step
 _right_cast = Backend.cast
 
 
-class _Changed:
+class Changed:
     """A rule whose direction passes through a function, which may look at the state it is made of.
 
     Args:
@@ -51,53 +51,8 @@ def gradient_for_momentum(
 ) -> Any:
     """The score is g*g instead of a*g."""
     raw = be.flush(g.astype(be.host_dtype))
-    changed = _Changed(rule, lambda direction, w: Direction(direction.u, raw))
+    changed = Changed(rule, lambda direction, w: Direction(direction.u, raw))
     return _right_update(be, changed, policy, w, g, *rest, **kw)
-
-
-MOMENTA = ("exp_avg", "momentum_buffer")
-
-
-@instead_of(UPDATE, clause="P1")
-def momentum_scored(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
-    """The score is that of the momentum, not of the direction."""
-
-    def momentum(made: Direction, state: Any) -> Array:
-        return next((state[name] for name in MOMENTA if name in state), made.a)
-
-    return _right_update(be, _Changed(rule, scored=momentum), *rest, **kw)
-
-
-@instead_of(UPDATE, clause="P1")
-def old_momentum_scored(
-    be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, *rest: Any, **kw: Any
-) -> Any:
-    """The score is that of the momentum before the step."""
-
-    def momentum(made: Direction, _: Any) -> Array:
-        old = next((state[name] for name in MOMENTA if name in state), made.a)
-        return old.astype(be.host_dtype)
-
-    return _right_update(be, _Changed(rule, scored=momentum), policy, w, g, state, *rest, **kw)
-
-
-@instead_of(UPDATE, clause="P1")
-def gradient_sign_scored(
-    be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
-) -> Any:
-    """The score takes the gradient's sign, not the gradient."""
-
-    def signed(made: Direction, _: Any) -> Array:
-        size = np.abs(g.astype(be.host_dtype))
-        return np.where(size > 0, made.a / np.where(size > 0, size, 1), made.a)
-
-    return _right_update(be, _Changed(rule, scored=signed), policy, w, g, *rest, **kw)
-
-
-@instead_of(UPDATE, clause="P6")
-def policy_ignored(be: Backend, rule: Any, policy: Any, *rest: Any, **kw: Any) -> Any:
-    """The step is not multiplied at all."""
-    return _right_update(be, rule, None, *rest, **kw)
 
 
 @instead_of(UPDATE, clause="P1")
@@ -107,7 +62,7 @@ def mask_after_decay(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
     def change(direction: Direction, w: Array) -> Direction:
         return Direction(direction.u, direction.a + be.scalar(kw["weight_decay"]) * w)
 
-    return _right_update(be, _Changed(rule, change), *rest, **kw)
+    return _right_update(be, Changed(rule, change), *rest, **kw)
 
 
 @instead_of(UPDATE, clause="P1")
@@ -131,7 +86,7 @@ def decay_in_score(
         return split
 
     looking: Any = SimpleNamespace(decide=decide)
-    return _right_update(be, _Changed(rule, change), looking, w, g, *rest, **kw)
+    return _right_update(be, Changed(rule, change), looking, w, g, *rest, **kw)
 
 
 @instead_of(UPDATE, clause="R0")
@@ -141,31 +96,7 @@ def phi_on_decay(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: 
     def change(direction: Direction, w: Array) -> Direction:
         return Direction(direction.u + be.scalar(weight_decay) * w, direction.a)
 
-    return _right_update(be, _Changed(rule, change), *rest, weight_decay=0.0, **kw)
-
-
-@instead_of(UPDATE, clause="R0")
-def decay_forgotten(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: Any) -> Any:
-    """There is no decay."""
-    return _right_update(be, rule, *rest, weight_decay=0.0, **kw)
-
-
-@instead_of(UPDATE, clause="R0")
-def decay_in_gradient(
-    be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
-) -> Any:
-    """The decay is in the gradient, as L2."""
-    full = g.astype(be.host_dtype) + be.scalar(kw["weight_decay"]) * w.astype(be.host_dtype)
-    return _right_update(be, rule, policy, w, full, *rest, **kw | {"weight_decay": 0.0})
-
-
-@instead_of(UPDATE, clause="R0")
-def decay_unscaled(
-    be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, weight_decay: float, **kw: Any
-) -> Any:
-    """The decay is not multiplied by the learning rate."""
-    made = _right_update(be, rule, policy, w, *rest, weight_decay=0.0, **kw)
-    return made._replace(delta=made.delta + be.scalar(weight_decay) * w.astype(be.host_dtype))
+    return _right_update(be, Changed(rule, change), *rest, weight_decay=0.0, **kw)
 
 
 @instead_of(UPDATE, clause="R0")
@@ -238,9 +169,7 @@ def schedule_ignored(
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    gradient_for_momentum, momentum_scored, old_momentum_scored, gradient_sign_scored,
-    policy_ignored, mask_after_decay, decay_in_score, phi_on_decay, decay_forgotten,
-    decay_in_gradient, decay_unscaled, decay_regrouped,
+    gradient_for_momentum, mask_after_decay, decay_in_score, phi_on_decay, decay_regrouped,
     step_off_by_one, rounded_twice, truncated, overflow, phi_after_rate, absent_is_zero,
     schedule_ignored,
 )  # fmt: skip

@@ -16,8 +16,6 @@ from .base import Mutant, instead_of
 Array = Any
 ADAMW = (AdamW, "direction")
 _right_rates = AdamW.rates
-_right_accumulate = AdamW.accumulate
-_right_finish = Lion.finish
 _right_muon = Muon.direction
 _right_schulz = muon.newton_schulz
 
@@ -60,13 +58,6 @@ def uncorrected(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int
     return Direction(u, u)
 
 
-@instead_of((AdamW, "accumulate"), clause="R1")
-def betas_swapped(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
-    """AdamW's moments have each other's beta."""
-    swapped = dataclasses.replace(self, b1=self.b2, b2=self.b1)
-    return _right_accumulate(swapped, be, g, w, state, t)
-
-
 @instead_of((AdamW, "rates"), clause="R1p")
 def forms_swapped(self: AdamW, *given: Any) -> tuple[Array, Array]:
     """The paper's form decays with eta, the published one with eta_t."""
@@ -79,12 +70,6 @@ def lion_late(self: Lion, be: Backend, g: Array, w: Array, state: Any, t: int) -
     """Lion's direction is read off the new momentum."""
     u = np.sign(ema(be, self.finish(be, g, w, state, t)["exp_avg"], g, self.b1))
     return Direction(u, u)
-
-
-@instead_of((Lion, "finish"), clause="R2")
-def lion_one_beta(self: Lion, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
-    """Lion's momentum has the beta of the direction."""
-    return _right_finish(dataclasses.replace(self, b2=self.b1), be, g, w, state, t)
 
 
 @instead_of((Lion, "direction"), clause="R2")
@@ -107,12 +92,6 @@ def sgd_nesterov(self: SGD, be: Backend, g: Array, w: Array, state: Any, t: int)
     """Nesterov's direction is m + momentum*g."""
     m = state["momentum_buffer"]
     return Direction(m + be.scalar(self.momentum) * g if self.nesterov else m, m)
-
-
-@instead_of((SGD, "direction"), clause="R3")
-def sgd_plain(self: SGD, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
-    """Nesterov's look-ahead is left out."""
-    return Direction(state["momentum_buffer"], state["momentum_buffer"])
 
 
 @instead_of((SGD, "direction"), clause="P1")
@@ -145,7 +124,7 @@ def muon_four_steps(be: Backend, x: Array, **options: Any) -> Array:
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    eps_before_correction, eps_in_root, divided, uncorrected, betas_swapped, forms_swapped,
-    lion_late, lion_one_beta, lion_zero, sgd_first_dampened, sgd_nesterov, sgd_plain,
-    sgd_scores_direction, muon_late, muon_scale, muon_four_steps,
+    eps_before_correction, eps_in_root, divided, uncorrected, forms_swapped, lion_late, lion_zero,
+    sgd_first_dampened, sgd_nesterov, sgd_scores_direction, muon_late, muon_scale,
+    muon_four_steps,
 )  # fmt: skip
