@@ -16,9 +16,8 @@ from . import data
 from .backends.core import Reference, make_policy
 from .compare import Mismatch, check_identical, nearness
 from .data import Shape
-from .diagnosis import MultiplierEvidence
 from .protocol import Array, Backend, Needs, PolicySpec, needs
-from .verdicts import Verdict, judge_multiplier
+from .verdicts import MultiplierEvidence, Verdict, judge_multiplier
 
 REFERENCE = Reference()
 
@@ -36,6 +35,8 @@ class Case:
     """Whether the fast set holds it."""
     compact: bool = field(default=False, kw_only=True)
     """Whether the fast set holds it even for a backend that compiles for long."""
+    own: bool = field(default=False, kw_only=True)
+    """Whether it is of a rule that the user named, so that every set holds it for every backend."""
 
     @property
     def needs(self) -> Needs:

@@ -237,7 +237,7 @@ def _corners() -> Iterator[Case]:
     ):  # fmt: skip
         yield from _special(
             "count", ("P3", "P12", "P4"), [base], plain, steps=20, fast_steps=6, shapes=shapes,
-            policy=policy("mgup", tau=tau, alpha=1.7, gamma=0.3),
+            fast_numbers=(), policy=policy("mgup", tau=tau, alpha=1.7, gamma=0.3),
         )  # fmt: skip
     yield from _special(
         "ties", ("P4", "P2"), ["lion", "sgd"], wide, gradients="ties", zero_start=True, steps=20,
@@ -404,7 +404,8 @@ def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[C
     """
     offered = backend.capabilities()
     if set_of == "fast" and offered.get("compiles"):
-        return [case for case in cases if case.compact]
+        return [case for case in cases if case.compact or case.own]
     if set_of == "standard" and (offered.get("compiles") or offered.get("slow")):
-        return [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]
+        main = [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]
+        return [case for case in cases if case.own or case in main]
     return list(cases)

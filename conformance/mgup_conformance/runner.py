@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -14,7 +15,8 @@ from .cases import Case
 from .catalogue import cases_for
 from .compare import Mismatch
 from .diagnosis import charge, said, suspects
-from .protocol import Backend, NotOffered, lacking
+from .mutants import DICTIONARY
+from .protocol import Backend, NotOffered, lacking, missing
 from .verdicts import LEVELS
 
 PASSING = ("identical", "rounding")
@@ -46,6 +48,8 @@ class Result:
     """The names of the mutants that give the same."""
     charged: tuple[str, ...] = ()
     """The clauses that it fails; of the others of a case that is ``different`` nothing is known."""
+    lacks: tuple[str, ...] = ()
+    """What the backend does not offer, if it was skipped."""
     runs: bool = False
     """Whether it is about a training run, and not ``multiplier`` alone."""
 
@@ -77,7 +81,7 @@ def run_case(
     begun = time.perf_counter()
     try:
         if reason := lacking(backend, case.needs):
-            return result("skipped", reason)
+            return result("skipped", reason, lacks=tuple(missing(backend, case.needs)))
         try:
             case.check(backend, set_of=set_of)
         except Mismatch as mismatch:
@@ -97,7 +101,8 @@ def run_case(
                 charged=charge(case.clauses, found) if verdict.level == "different" else (),
             )
     except NotOffered as reason:
-        return result("skipped", f"{backend.name} does not offer {reason}")
+        message = f"{backend.name} does not offer {reason}"
+        return result("skipped", message, lacks=(str(reason),))
     except Exception:  # whatever a stranger's code raises is a finding, not a crash of the suite
         return result("error", traceback.format_exc(limit=-6), charged=case.clauses)
     return result("passed", verdict="identical")
@@ -131,6 +136,32 @@ def run_suite(
             report(result)
             results.append(result)
     return results
+
+
+def settle(results: Sequence[Result]) -> list[Result]:
+    """The results with one diagnosis for what has one cause.
+
+    Several mistakes may explain a case; the one that explains most cases of its backend is named.
+    """
+    known = {mutant.name: mutant for mutant in DICTIONARY}
+    counts: dict[str, Counter[str]] = {}
+    for one in results:
+        counts.setdefault(one.backend, Counter()).update(one.suspects)
+    settled = []
+    for one in results:
+        if len(one.suspects) > 1:
+            votes = counts[one.backend]
+            most = max(votes[name] for name in one.suspects)
+            best = tuple(name for name in one.suspects if votes[name] == most)
+            mutants = [known[name] for name in best]
+            one = replace(
+                one,
+                suspects=best,
+                diagnosis=said(mutants),
+                charged=charge(one.clauses, mutants),
+            )
+        settled.append(one)
+    return settled
 
 
 def select(cases: Sequence[Case], patterns: Sequence[str]) -> list[Case]:

@@ -15,7 +15,17 @@ from .backends.core import ReferenceRun
 from .cases import REFERENCE, Case
 from .compare import Mismatch, check_close, check_identical, digest, nearness
 from .data import Shape
-from .protocol import STATE, Array, Backend, Needs, PolicySpec, Run, RunSpec, needs
+from .protocol import (
+    STATE,
+    Array,
+    Backend,
+    Needs,
+    PolicySpec,
+    Run,
+    RunSpec,
+    check_state,
+    needs,
+)
 from .verdicts import Verdict, judge_run
 
 Snapshot = dict[tuple[str, int], Array]
@@ -177,6 +187,7 @@ def snapshot(run: Run, spec: RunSpec) -> Snapshot:
     """State before parameters: what differs first in a step is looked at first."""
     out: Snapshot = {}
     for i, (w, state) in enumerate(zip(run.params(), run.state(), strict=True)):
+        check_state(spec["rule"]["name"], i, state)
         for name in STATE[spec["rule"]["name"]]:
             zeros = np.zeros(w.shape, data.dtype_of(spec["state_dtype"]))
             out[f"state {name}", i] = np.asarray(state.get(name, zeros))

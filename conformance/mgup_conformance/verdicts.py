@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,54 @@ from .steps import UNITS, Bounds, Outcome, Step, bounds, compute_spec, take, wid
 REFERENCE = Reference()
 LEVELS = ("identical", "rounding", "different")
 """From the best to the worst."""
+
+
+KEPT = 3
+"""Steps of each kind, wrong and not, that a diagnosis looks at."""
+
+
+class Taken(NamedTuple):
+    """A step that an implementation took."""
+
+    step: Step
+    params: list[Array]
+    states: list[dict[str, Array]]
+    room: Bounds
+    """How far by rounding the reference's results may be."""
+
+
+@dataclass
+class RunEvidence:
+    """Some steps of a run, those that are wrong and others."""
+
+    spec: RunSpec
+    by_norm: tuple[str, ...] | None
+    wrong: list[Taken] = field(default_factory=list)
+    right: list[Taken] = field(default_factory=list)
+
+    def add(self, taken: Taken, *, wrong: bool) -> None:
+        """Keep a step, if there are not enough of its kind."""
+        kept = self.wrong if wrong else self.right
+        if len(kept) < KEPT:
+            kept.append(taken)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is no need to look further."""
+        return len(self.wrong) >= KEPT
+
+    @property
+    def low(self) -> bool:
+        """Whether results are rounded for storage, so that how it is done can be wrong."""
+        compute = compute_spec(self.spec)["dtype"]
+        return not self.spec["dtype"] == self.spec["state_dtype"] == compute
+
+
+@dataclass
+class MultiplierEvidence:
+    """What a backend answered: (policy, a, g, stacked_dims, its multiplier)."""
+
+    answers: list[tuple[PolicySpec, Array, Array, int, Array]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +86,7 @@ class Verdict:
     """The first quantity that deviates by more than rounding, and by how much."""
     quantity: str = ""
     """Its name: a state's, ``mask``, ``step`` or ``multiplier``."""
-    evidence: Any = field(default=None, repr=False, compare=False)
+    evidence: RunEvidence | MultiplierEvidence | None = field(default=None, repr=False, compare=False)
     """What :mod:`mgup_conformance.diagnosis` looks at."""
 
     def __str__(self) -> str:
@@ -320,8 +368,6 @@ def judge_run(
         feed: gradients and learning rate of each step.
         by_norm: see :func:`judge_step`.
     """
-    from .diagnosis import RunEvidence, Taken
-
     given = [w.copy() for w in start]
     run, expects = backend.run(spec, given), reference_spec or spec
     params = [w.copy() for w in start]
