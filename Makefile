@@ -38,6 +38,7 @@ lint: $(READY)  ## Lint and type-check only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python adapters/write_stubs.py --check
 
 .PHONY: slow
 slow: $(READY)  ## Run the tests that take minutes
@@ -55,6 +56,10 @@ bench: $(READY)  ## Time a step beside the optimizers of torch.optim
 format: $(READY)  ## Format the sources in place
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+.PHONY: stubs
+stubs: $(READY)  ## Write the stubs from which type checkers learn the optimizers' arguments
+	$(BIN)/python adapters/write_stubs.py
 
 .PHONY: docs
 docs: export NO_MKDOCS_2_WARNING := 1

@@ -31,17 +31,13 @@ def table() -> str:
     speed = json.loads(
         (Path(__file__).parent / "optimizers/speed.json").read_text(encoding="utf-8")
     )
-    kinds = [
-        kind
-        for kind in vars(rules).values()
-        if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule
-    ]
-    kinds.sort(key=lambda kind: (kind.__name__ not in SPECIFIED, kind.__name__.lower()))
     head = (
         "| rule | works on | state of an m × n parameter | across frameworks | confirmed "
         "| time of a step |\n| --- | --- | --- | --- | --- | ---: |\n"
     )
-    return head + "\n".join(_line(kind, speed["ratios"]) for kind in kinds) + f"\n\n{_note(speed)}"
+    return (
+        head + "\n".join(_line(kind, speed["ratios"]) for kind in rules.ALL) + f"\n\n{_note(speed)}"
+    )
 
 
 def _line(kind: type[Rule], ratios: dict[str, float]) -> str:

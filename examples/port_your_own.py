@@ -22,8 +22,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
 
 from mgup_core import MGUP, Direction, Optimizer, Rule
-from mgup_core.checks import check_beta, check_eps
-from mgup_core.scalars import ema
+from mgup_core._checks import check_beta, check_eps
+from mgup_core.numerics.scalars import ema
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,17 @@ Score, rank, differentiate and safeguard (:mod:`mgup_core.policy`), the rules th
 (:mod:`mgup_core.rules`), and the reference optimizer. Imports NumPy and array-api-compat only.
 """
 
-from .backend import Backend as Backend
-from .backend import NumPyBackend as NumPyBackend
-from .backend import backend_for as backend_for
-from .counting import counting_mask as counting_mask
+from ._typing import Split as Split
+from ._typing import State as State
+from .numerics.backend import Backend as Backend
+from .numerics.backend import NumPyBackend as NumPyBackend
+from .numerics.backend import backend_for as backend_for
+from .numerics.backend import register as register
+from .numerics.scalars import bias_correction as bias_correction
+from .numerics.scalars import ema as ema
+from .numerics.scalars import inverse_correction as inverse_correction
+from .numerics.sums import dot as dot
+from .numerics.sums import norm as norm
 from .optimizer import Optimizer as Optimizer
 from .optimizer import OptimizerState as OptimizerState
 from .policy import MGUP as MGUP
@@ -15,15 +22,11 @@ from .policy import AdaptiveSignMGUP as AdaptiveSignMGUP
 from .policy import Cautious as Cautious
 from .policy import Policy as Policy
 from .policy import SignMGUP as SignMGUP
-from .policy import Split as Split
 from .policy import differentiate as differentiate
-from .policy import rank as rank
-from .policy import rank_mask as rank_mask
 from .policy import safeguard as safeguard
 from .policy import score as score
-from .rank import top_count as top_count
-from .reduce import dot as dot
-from .reduce import norm as norm
+from .ranking import rank as rank
+from .ranking import rank_mask as rank_mask
 from .rules import AMSGD as AMSGD
 from .rules import FISMO as FISMO
 from .rules import M3 as M3
@@ -49,16 +52,14 @@ from .rules import Muon as Muon
 from .rules import Rule as Rule
 from .rules import SGDSaI as SGDSaI
 from .rules import Signum as Signum
-from .rules import State as State
 from .rules import fresh_state as fresh_state
-from .scalars import bias_correction as bias_correction
-from .scalars import ema as ema
-from .scalars import inverse_correction as inverse_correction
+from .selection.counting import counting_mask as counting_mask
+from .selection.reference import top_count as top_count
+from .statistics import Statistics as Statistics
+from .step import contribution as contribution
+from .step import summed as summed
+from .step import update_array as update_array
 from .transforms import SAMGS as SAMGS
 from .transforms import SAMGSState as SAMGSState
-from .update import Statistics as Statistics
-from .update import contribution as contribution
-from .update import summed as summed
-from .update import update_array as update_array
 
 __version__ = "0.1.0"

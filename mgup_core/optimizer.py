@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from .backend import Array, Backend, backend_for
-from .checks import check_rate, check_real
+from ._checks import check_fits, check_rate, check_real
+from ._typing import Array, State
+from .frontend.reserved import check_names
+from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
-from .rules.base import Rule, State, fresh_state
-from .update import Statistics, contribution, summed, update_array
+from .rules.base import Rule, fresh_state
+from .statistics import Statistics
+from .step import contribution, summed, update_array
+from .trace.elementwise import check_elementwise
 
 Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 
@@ -42,7 +45,8 @@ class Optimizer:
     """Pure and functional: nothing given is changed.
 
     Arrays of any array-API namespace; with NumPy arrays this is the reference that every adapter
-    is compared with.
+    is compared with. Elementwise rules give the same bits on PyTorch's, JAX's and MindSpore's
+    arrays (N10), and on others as far as their namespace rounds as NumPy does (N4, N5).
 
     Args:
         rule: the base optimizer.
@@ -51,7 +55,7 @@ class Optimizer:
         weight_decay: >= 0; default the rule's.
         stacked_dims: leading axes ranked separately, for all parameters or by key (P5).
         state_dtype: e.g. ``"float32"``; by default the parameter's own dtype (R5).
-        backend: makes a :class:`Backend` for a parameter.
+        backend: makes a :class:`Backend` for a parameter; by default the one registered for it.
 
     >>> from mgup_core import AdamW, MGUP
     >>> optimizer = Optimizer(AdamW(), MGUP(), lr=0.1, weight_decay=0.0)
@@ -71,6 +75,8 @@ class Optimizer:
     backend: Callable[[Array], Backend] = backend_for
 
     def __post_init__(self) -> None:
+        check_names(type(self.rule))
+        check_elementwise(self.rule)
         for name in ("lr", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.rule, name))
@@ -88,10 +94,11 @@ class Optimizer:
             raise ValueError("params is empty: there is nothing to optimize.")
         arrays = {}
         for key, w in items.items():
-            check_real(f"params[{key!r}]", w, array_namespace(w))
+            be = self.backend(w)
+            check_real(f"params[{key!r}]", w, be.xp)
             if reason := self.rule.accepts(w.shape, self._stacked(key)):
                 raise ValueError(f"params[{key!r}]: {reason}")
-            be = self.backend(w)
+            check_fits(self._numbers(), be.host_dtype)
             dtype = w.dtype if self.state_dtype is None else getattr(be.xp, self.state_dtype)
             arrays[key] = fresh_state(be, self.rule, w, dtype)
         return OptimizerState(dict.fromkeys(items, 0), arrays)
@@ -124,12 +131,16 @@ class Optimizer:
     def _step(
         self, params: Any, grads: Any, state: OptimizerState, lr: float | None, statistics: bool
     ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
+        weights, gradients = _items(params, "params"), _items(grads, "grads")
+        own = self._check(weights, gradients, state)
         if lr is not None:
             check_rate("lr", lr)
-        weights, gradients = _items(params, "params"), _items(grads, "grads")
-        self._check(weights, gradients, state)
+            for w in weights.values():
+                check_fits({"lr": lr}, self.backend(w).host_dtype)
         steps, arrays, measured = dict(state.steps), dict(state.arrays), {}
-        totals = self._totals(weights, gradients, state) if self.rule.couples_parameters else None
+        totals = None
+        if self.rule.couples_parameters:
+            totals = self._totals(weights, gradients, own, state.steps)
         for key, g in gradients.items():
             if g is None:
                 continue
@@ -142,7 +153,7 @@ class Optimizer:
                     self.policy,
                     w,
                     g,
-                    arrays[key],
+                    own[key],
                     steps[key],
                     lr=self.lr if lr is None else lr,
                     weight_decay=self.weight_decay,
@@ -151,25 +162,34 @@ class Optimizer:
                     totals=totals,
                 )
                 weights[key] = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
-            arrays[key] = update.state
+            arrays[key] = {**arrays[key], **update.state}
             if update.statistics is not None:
                 measured[key] = update.statistics
         return _like(params, weights), OptimizerState(steps, arrays), measured
 
     def _totals(
-        self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
+        self,
+        weights: dict[Any, Any],
+        gradients: dict[Any, Any],
+        own: dict[Any, State],
+        steps: dict[Any, int],
     ) -> State:
         """What the rule sums over all parameters (:meth:`Rule.totals`)."""
 
         def part(key: Any, g: Any) -> State:
-            w, t = weights[key], state.steps[key] + 1
+            w, t = weights[key], steps[key] + 1
             return contribution(
-                self.backend(w), self.rule, w, g, state.arrays[key], t,
-                weight_decay=self.weight_decay,
-            )  # fmt: skip
+                self.backend(w), self.rule, w, g, own[key], t, weight_decay=self.weight_decay
+            )
 
         with np.errstate(all="ignore"):
             return summed(part(key, g) for key, g in gradients.items() if g is not None)
+
+    def _numbers(self) -> dict[str, Any]:
+        """Every hyperparameter, by name."""
+        policy = {} if self.policy is None else vars(self.policy)
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay}
+        return {**vars(self.rule), **policy, **rates}
 
     def _stacked(self, key: Any) -> int:
         if isinstance(self.stacked_dims, dict):
@@ -178,7 +198,9 @@ class Optimizer:
 
     def _check(
         self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
-    ) -> None:
+    ) -> dict[Any, State]:
+        """What the rule keeps of each parameter that has a gradient, without what others do."""
+        own: dict[Any, State] = {}
         if weights.keys() != gradients.keys() or weights.keys() != state.arrays.keys():
             raise ValueError(
                 "params, grads and state name different parameters: "
@@ -188,22 +210,24 @@ class Optimizer:
         for key, g in gradients.items():
             if g is None:
                 continue
-            w = weights[key]
-            check_real(f"grads[{key!r}]", g, array_namespace(g))
+            w, be = weights[key], self.backend(weights[key])
+            check_real(f"grads[{key!r}]", g, be.xp)
             if g.shape != w.shape or g.dtype != w.dtype:
                 raise ValueError(
                     f"grads[{key!r}] is {g.dtype} {tuple(g.shape)}, but the parameter is "
                     f"{w.dtype} {tuple(w.shape)}: they must agree."
                 )
-            expected = self.rule.init(self.backend(w), w)
+            expected = self.rule.init(be, w)
             if absent := sorted(expected.keys() - state.arrays[key].keys()):
                 raise ValueError(
                     f"the state of {key!r} lacks {', '.join(map(repr, absent))}, which "
                     f"{type(self.rule).__name__} reads: begin with that of init."
                 )
-            for name, value in state.arrays[key].items():
-                if name in expected and value.shape != expected[name].shape:
+            own[key] = {name: state.arrays[key][name] for name in expected}
+            for name, value in own[key].items():
+                if value.shape != expected[name].shape:
                     raise ValueError(
                         f"state {name!r} of {key!r} has shape {tuple(value.shape)}, but a "
                         f"parameter of {tuple(w.shape)} has {tuple(expected[name].shape)}."
                     )
+        return own

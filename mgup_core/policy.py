@@ -9,27 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from .backend import Array, Backend, backend_for
-from .checks import check_range
-from .counting import counting_mask, device
-from .partition import partition_mask
-from .rank import argsort_mask, slices, top_count
+from ._checks import check_range
+from ._typing import Array, Split
+from .numerics.backend import Backend, backend_for
+from .selection.bisection import device
+from .selection.reference import slices, top_count
 
-
-class Split(NamedTuple):
-    """A multiplier before it is spread: ``high`` where ``mask``, else ``low``."""
-
-    mask: Array
-    """bool, (slices, d)"""
-    high: Array
-    """0-d, or (slices, 1)"""
-    low: Array
-    """0-d, or (slices, 1)"""
+Ties = Literal["damped", "aligned"]
+"""What a score of exactly 0 takes in sign mode: gamma, as in the paper, or alpha (P8)."""
 
 
 def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
@@ -47,52 +38,6 @@ def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
     return be.flush(be.mul(be.cast(a, be.dtype), be.cast(g, be.dtype)), be.tiny_score)
 
 
-def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: str = "auto") -> Array:
-    """The mask of exactly ``k`` selected coordinates in each slice (P2, P4, P5).
-
-    The largest scores are selected; among equal scores the lowest flat index first; NaN last.
-
-    Args:
-        scores: real floating, any shape; made canonical first.
-        k: how many in each slice; clipped to [0, d].
-        stacked_dims: how many leading axes are ranked separately.
-        method: ``"argsort"`` (the reference), ``"counting"``, ``"partition"`` (NumPy arrays
-            only), or ``"auto"``. All give the same mask.
-
-    Returns:
-        bool, the shape of ``scores``.
-
-    >>> rank_mask(np.array([1.0, 3.0, 3.0, np.nan]), 1)
-    array([False,  True, False, False])
-    """
-    be = backend_for(scores)
-    rows = slices(be.flush(be.cast(scores, be.dtype), be.tiny_score), be.xp, stacked_dims)
-    k = max(0, min(int(k), rows.shape[-1]))
-    if method == "auto":
-        mask = be.rank_mask(rows, k)
-    elif method == "argsort":
-        mask = argsort_mask(be.xp, rows, k)
-    elif method == "counting":
-        mask = counting_mask(be.xp, rows, k)
-    elif method == "partition":
-        mask = partition_mask(rows, k)
-    else:
-        raise ValueError(
-            f"method={method!r} is none of 'auto', 'argsort', 'counting', 'partition'."
-        )
-    return be.xp.reshape(mask, scores.shape)
-
-
-def rank(scores: Array, tau: float, *, stacked_dims: int = 0) -> Array:
-    """The mask of the top ``floor(tau * d)`` of each slice (P3 to P5), bool.
-
-    >>> rank(np.array([4.0, 1.0, 3.0, 2.0]), 0.5)
-    array([ True, False,  True, False])
-    """
-    d = math.prod(scores.shape[stacked_dims:])
-    return rank_mask(scores, top_count(tau, d), stacked_dims=stacked_dims)
-
-
 def safeguard(mask: Array, scores: Array) -> Array:
     """``mask`` without the scores that must never be amplified: NaN and -inf (P7).
 
@@ -108,7 +53,7 @@ def differentiate(mask: Array, alpha: Any, gamma: Any, *, dtype: Any = None) -> 
     >>> differentiate(np.array([True, False]), 2.0, 0.5)
     array([2. , 0.5], dtype=float32)
     """
-    xp = array_namespace(mask)
+    xp = backend_for(mask).xp
     be = Backend(xp, dtype or xp.float32, device(mask))
     return xp.where(mask, be.scalar(alpha), be.scalar(gamma))
 
@@ -119,8 +64,8 @@ def _check_factors(alpha: Any, gamma: Any) -> None:
         "gamma",
         gamma,
         "(0, 1]",
-        "the rest keeps a smaller step that is never zero, since zeroing it can diverge; give "
-        "gamma a value in that range (policy Cautious is the zeroing baseline).",
+        "the rest keeps a smaller step, never zero, since zeroing it can diverge; give gamma "
+        "a value in that range (mode='cautious', the policy Cautious, is the zeroing baseline).",
     )
     if isinstance(gamma, (int, float)) and np.float32(gamma) == 0.0:
         raise ValueError(f"gamma={gamma!r} is zero in float32: give it a value near tau.")
@@ -208,6 +153,11 @@ class MGUP(Policy):
             # With tau = 0 nothing is selected, and alpha is never used.
             object.__setattr__(self, "alpha", 1.0 / self.tau if self.tau else 1.0)
         if self.gamma is None:
+            if np.float32(self.tau) == 0.0:
+                raise ValueError(
+                    f"tau={self.tau!r} selects nothing, and gamma, which is tau by default, would "
+                    "be zero: give gamma a value in (0, 1], or tau one above 0."
+                )
             object.__setattr__(self, "gamma", self.tau)
         _check_factors(self.alpha, self.gamma)
 
@@ -230,11 +180,11 @@ class SignMGUP(Policy):
 
     alpha: Any = 2.0
     gamma: Any = 0.5
-    ties: str = "damped"
+    ties: Ties = "damped"
 
     def __post_init__(self) -> None:
         _check_factors(self.alpha, self.gamma)
-        if self.ties not in ("damped", "aligned"):
+        if self.ties not in get_args(Ties):
             raise ValueError(f"ties={self.ties!r} is neither 'damped' (paper) nor 'aligned'.")
 
     @property

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mgup_core import Backend, Policy, Split, counting_mask
-from mgup_core.counting import cumulative_count
+from mgup_core import Backend, Policy, Split, counting_mask, register
+from mgup_core.selection.counting import cumulative_count
 
 from . import rounding
+from .mesh_axes import Axes, Whole, check_length, decide_in_place
 from .selection import BitKeys, flattens, repeat, select
-from .sharding import Axes, Whole, check_length, decide_in_place
 
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
 
@@ -136,6 +136,14 @@ class JaxBackend(Backend):
 
     def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
         return repeat(n, body, carry)
+
+
+def backend_of(x: Any) -> JaxBackend:
+    """What the core does with an array, or the tracer of one, of any dtype (N10)."""
+    return JaxBackend(compute_dtype(x.dtype))
+
+
+register("jax", backend_of)
 
 
 class _Coordinate(JaxBackend):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import AdamW, Backend, Direction, Muon
-from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
+from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 
 from .settings import Scheduled, Settings
 from .transformation import rule_transformation

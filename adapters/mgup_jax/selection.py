@@ -12,10 +12,10 @@ import numpy as np
 from jax import lax
 
 from mgup_core import counting_mask
-from mgup_core.counting import index_dtype
-from mgup_core.keys import Keys
-from mgup_core.partition import partition_mask
-from mgup_core.threshold import boundary, find_cut
+from mgup_core.selection.bracket import boundary, find_cut
+from mgup_core.selection.counting import index_dtype
+from mgup_core.selection.ordered_keys import Keys
+from mgup_core.selection.partition import partition_mask
 
 SELECTIONS = ("auto", "callback", "graph")
 _BLOCK = 1 << 16

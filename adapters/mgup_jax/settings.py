@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
-from mgup_core import Policy, modes
-from mgup_core.checks import check_rate
+from mgup_core import Policy
+from mgup_core._checks import check_rate
+from mgup_core.frontend import modes
 
 from .backend import JaxBackend, is_traced
+from .mesh_axes import Axes
 from .selection import check_selection
-from .sharding import Axes
 
 Scheduled = Any
 """A number, a 0-d array, or a function of the step count, from 0, that gives either."""

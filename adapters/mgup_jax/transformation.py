@@ -13,18 +13,21 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule, contribution, summed, update_array
-from mgup_core.modes import bind
+from mgup_core.frontend.reserved import check_names
+from mgup_core.frontend.signatures import bind
+from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import compute_dtype, is_traced
-from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
-from .manual import placements
+from .mesh_axes import automatic
+from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Settings, check_params
-from .sharding import automatic
+from .shard_map import placements
 from .state import MGUPState, by_leaf, by_name, initial
 
 
 def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
     """The transformation of one rule with all its settings made."""
+    check_elementwise(rule)
 
     def init(params: Any) -> MGUPState:
         check_leaves("params", params)
@@ -118,7 +121,13 @@ def transformation(
     The function takes ``learning_rate``, the rule's fields, ``weight_decay``, ``mask`` and the
     MGUP arguments described in the JAX guide. Its attribute ``static_args`` names those that shape
     the program, for ``optax.inject_hyperparams``.
+
+    Raises:
+        ValueError: for a field with a reserved name, and a step that is not elementwise though the
+            rule says so.
     """
+    check_names(rule_class)
+    check_elementwise(rule_class())
     title = name or f"mgup_{rule_class.__name__.lower()}"
     own = tuple(f.name for f in fields(rule_class))
     signature = _signature(rule_class, positional, defaults or {})

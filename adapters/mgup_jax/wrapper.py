@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import score
-from mgup_core.update import apply_split
+from mgup_core.step import apply_split
 
 from .backend import compute_dtype, is_traced
-from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
-from .manual import placements
+from .mesh_axes import automatic
+from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
 from .settings import Scheduled, Settings, check_params
-from .sharding import automatic
+from .shard_map import placements
 from .state import MGUPState
 
 _PROBES = 3  # a warmup may begin at a rate of 0

@@ -30,10 +30,11 @@ from mgup_core import (
     Signum,
 )
 
-from .startup import warm_up
+from .numpy2 import warm_up
 
 warm_up()
 
+from . import arrays as arrays  # noqa: E402  (the core finds its backend there: N10)
 from .base import RuleOptimizer as RuleOptimizer  # noqa: E402
 from .factory import optimizer as optimizer  # noqa: E402
 from .muon import MGUPMuon as MGUPMuon  # noqa: E402
@@ -56,7 +57,8 @@ MGUPM3 = optimizer(M3)
 MGUPNAMO = optimizer(NAMO)
 MGUPNAMOD = optimizer(NAMOD)
 MGUPSCALE = optimizer(SCALE)
-MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum", "dampening", "weight_decay"))
+# No further: nn.SGD has its dampening next, and nn.Momentum its decay.
+MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum"))
 MGUPSGDP = optimizer(SGDP)
 MGUPSGDSaI = optimizer(SGDSaI)
 MGUPSignum = optimizer(Signum)

@@ -8,7 +8,7 @@ import mindspore as ms
 
 from mgup_core import Backend
 
-from .program import Recorder, Symbol
+from .emitter import Recorder, Symbol
 from .selection import Selection
 
 Beta = tuple[float, Any]

@@ -6,7 +6,9 @@ import inspect
 from typing import Any
 
 from mgup_core import Rule
-from mgup_core.modes import bind, optimizer_signature
+from mgup_core.frontend.reserved import check_names
+from mgup_core.frontend.signatures import bind, optimizer_signature
+from mgup_core.trace.elementwise import check_elementwise
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, rule_defaults
@@ -31,11 +33,23 @@ def optimizer(
     The class takes ``(params, learning_rate, …, weight_decay, loss_scale)`` and the MGUP arguments
     ``tau, alpha, gamma, mode, ties, tau_min, stacked_dims, state_dtype``, described in the
     MindSpore guide.
+
+    Raises:
+        ValueError: for a field with a reserved name, and a step that is not elementwise though the
+            rule says so.
     """
+    check_names(rule_class)
+    check_elementwise(rule_class())
     title = name or f"MGUP{rule_class.__name__}"
     signature = _signature(rule_class, positional)
 
     def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+        if len(args) > 1 + len(positional):
+            raise TypeError(
+                f"{title}: {len(args)} arguments were given by position, but only params, "
+                f"{', '.join(positional)} may be: give the others by name, since MindSpore's own "
+                "optimizers differ in what comes next."
+            )
         given = bind(title, signature, self, *args, **kwargs)
         settings = {key: given[key] for key in given if key not in ("self", *OF_OPTIMIZER)}
         RuleOptimizer.__init__(self, *(given[key] for key in OF_OPTIMIZER), settings)

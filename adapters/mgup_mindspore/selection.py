@@ -9,9 +9,9 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from mgup_core import counting_mask
-from mgup_core.partition import partition_mask
+from mgup_core.selection.partition import partition_mask
 
-from .program import Program, Recorder, held
+from .emitter import Program, Recorder, held
 
 
 def on_host() -> bool:
@@ -31,6 +31,13 @@ def search(shape: tuple[int, int], dtype: Any) -> Program:
 _shared = lru_cache(maxsize=256)(search)
 
 
+def select(scores: Tensor, k: int, wanted: Tensor) -> Tensor:
+    """The mask of the k largest of each row of canonical scores (n, d); ``wanted`` is k, (n, 1)."""
+    if on_host():
+        return Tensor.from_numpy(partition_mask(scores.asnumpy(), k))
+    return _shared(scores.shape, scores.dtype).compiled(scores, wanted)[0]
+
+
 class Selection(nn.Cell):
     """The mask of the k largest of each row of canonical scores (n, d).
 
@@ -46,9 +53,7 @@ class Selection(nn.Cell):
         self.search = search(shape, dtype)
 
     def __call__(self, scores: Tensor) -> Tensor:
-        if on_host():
-            return Tensor.from_numpy(partition_mask(scores.asnumpy(), self.k))
-        return _shared(scores.shape, scores.dtype).compiled(scores, self.wanted[0])[0]
+        return select(scores, self.k, self.wanted[0])
 
     def construct(self, scores: Tensor) -> Tensor:
         return self.search(scores, self.wanted[0])[0]

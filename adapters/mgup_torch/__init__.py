@@ -1,70 +1,80 @@
-"""MGUP for PyTorch: optimizers made from the rules of :mod:`mgup_core`, and a wrapper."""
+"""MGUP for PyTorch: optimizers made from the rules of :mod:`mgup_core`, and a wrapper.
+
+Each class takes the arguments of its twin in ``torch.optim``, and ``tau``, ``alpha``, ``gamma`` and
+``mode`` besides. :func:`optimizer` makes one of any rule; :class:`MGUP` wraps any optimizer.
+
+>>> import torch
+>>> model = torch.nn.Linear(4, 2)
+>>> optimizer = MGUPAdamW(model.parameters(), lr=1e-3, weight_decay=0.01, tau=0.5)
+>>> model(torch.ones(4)).sum().backward()
+>>> optimizer.step()
+"""
 
 try:
     import torch  # noqa: F401
 except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_torch needs PyTorch: pip install 'mgup[torch]'") from error
 
-from mgup_core import (
-    AMSGD,
-    FISMO,
-    M3,
-    NAMO,
-    NAMOD,
-    SCALE,
-    SGD,
-    SGDP,
-    AdaBelief,
-    AdamP,
-    AdamW,
-    Adan,
-    AdEMAMix,
-    AMAdamW,
-    AnchoredSGD,
-    AuON,
-    DeltaMomentum,
-    HybridAuON,
-    Lion,
-    LionK,
-    SGDSaI,
-    Signum,
+from .base.optimizer import RuleOptimizer
+from .contrib.mkor import MKOR
+from .factory import optimizer
+from .muon import MGUPMuon
+from .optimizers import (
+    MGUPAMSGD,
+    MGUPFISMO,
+    MGUPM3,
+    MGUPNAMO,
+    MGUPNAMOD,
+    MGUPSCALE,
+    MGUPSGD,
+    MGUPSGDP,
+    MGUPAdaBelief,
+    MGUPAdamP,
+    MGUPAdamW,
+    MGUPAdan,
+    MGUPAdEMAMix,
+    MGUPAMAdamW,
+    MGUPAnchoredSGD,
+    MGUPAuON,
+    MGUPDeltaMomentum,
+    MGUPHybridAuON,
+    MGUPLion,
+    MGUPLionK,
+    MGUPSGDSaI,
+    MGUPSignum,
+    create_optimizer,
+    list_optimizers,
 )
+from .wrapper import MGUP
 
-from .base import RuleOptimizer as RuleOptimizer
-from .factory import optimizer as optimizer
-from .mkor import MKOR as MKOR
-from .muon import MGUPMuon as MGUPMuon
-from .wrapper import MGUP as MGUP
-
-MGUPAdaBelief = optimizer(AdaBelief, positional=("lr", "betas", "eps", "weight_decay"))
-MGUPAdamP = optimizer(
-    AdamP,
-    positional=("lr", "betas", "eps", "weight_decay", "delta", "wd_ratio", "nesterov"),
-)
-MGUPAdamW = optimizer(
-    AdamW,
-    positional=("lr", "betas", "eps", "weight_decay", "amsgrad"),
-    extra={"amsgrad": False},
-)
-MGUPAdan = optimizer(Adan, positional=("lr", "betas", "eps", "weight_decay"))
-MGUPAdEMAMix = optimizer(AdEMAMix, positional=("lr", "betas"))
-MGUPAMAdamW = optimizer(AMAdamW, positional=("lr", "betas", "eps"))
-MGUPAMSGD = optimizer(AMSGD)
-MGUPAnchoredSGD = optimizer(AnchoredSGD)
-MGUPAuON = optimizer(AuON, positional=("lr", "momentum"))
-MGUPDeltaMomentum = optimizer(DeltaMomentum)
-MGUPFISMO = optimizer(FISMO)
-MGUPHybridAuON = optimizer(HybridAuON, positional=("lr", "momentum"))
-MGUPLion = optimizer(Lion, positional=("lr", "betas", "weight_decay"))
-MGUPLionK = optimizer(LionK, positional=("lr", "betas", "weight_decay"))
-MGUPM3 = optimizer(M3)
-MGUPNAMO = optimizer(NAMO)
-MGUPNAMOD = optimizer(NAMOD)
-MGUPSCALE = optimizer(SCALE)
-MGUPSGD = optimizer(SGD, positional=("lr", "momentum", "dampening", "weight_decay", "nesterov"))
-MGUPSGDP = optimizer(
-    SGDP,
-    positional=("lr", "momentum", "dampening", "weight_decay", "nesterov", "eps", "delta"),
-)
-MGUPSGDSaI = optimizer(SGDSaI, positional=("lr", "momentum", "eps", "weight_decay"))
-MGUPSignum = optimizer(Signum, positional=("lr", "momentum", "weight_decay"))
+__all__ = [
+    "MGUP",
+    "MKOR",
+    "RuleOptimizer",
+    "create_optimizer",
+    "list_optimizers",
+    "optimizer",
+    "MGUPMuon",
+    "MGUPAMAdamW",
+    "MGUPAMSGD",
+    "MGUPAdEMAMix",
+    "MGUPAdaBelief",
+    "MGUPAdamP",
+    "MGUPAdamW",
+    "MGUPAdan",
+    "MGUPAnchoredSGD",
+    "MGUPAuON",
+    "MGUPDeltaMomentum",
+    "MGUPFISMO",
+    "MGUPHybridAuON",
+    "MGUPLion",
+    "MGUPLionK",
+    "MGUPM3",
+    "MGUPNAMO",
+    "MGUPNAMOD",
+    "MGUPSCALE",
+    "MGUPSGD",
+    "MGUPSGDP",
+    "MGUPSGDSaI",
+    "MGUPSignum",
+]

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mgup_core import Backend, NumPyBackend
-from mgup_core.reduce import folded_sum
-from mgup_core.scalars import host_correction
+from mgup_core import Backend, NumPyBackend, register
+from mgup_core.numerics.scalars import host_correction
+from mgup_core.numerics.sums import folded_sum
 
 from .selection import select
 
@@ -63,9 +63,9 @@ class TorchBackend(Backend):
     def sqrt(self, x: Tensor) -> Tensor:
         # Eager torch.sqrt is off by one unit for 17 % of float32 on the CPU, and for 0.7 % of
         # float64; compiled it is exact.
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            return torch.from_numpy(np.asarray(np.sqrt(x.numpy())))
-        return torch.sqrt(x)
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return torch.sqrt(x)
+        return _Root.apply(x) if x.requires_grad else _root(x)
 
     def correction(self, beta: float, t: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
@@ -111,6 +111,33 @@ class TorchBackend(Backend):
 
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
         return select(scores, k)
+
+
+def backend_of(x: Tensor) -> TorchBackend:
+    """What the core does with a tensor of any dtype (N10)."""
+    return TorchBackend(compute_dtype(x.dtype), x.device)
+
+
+register("torch", backend_of)
+
+
+def _root(x: Tensor) -> Tensor:
+    return torch.from_numpy(np.asarray(np.sqrt(x.numpy())))
+
+
+class _Root(torch.autograd.Function):
+    """The same, for those who differentiate through the core."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = _root(x.detach())
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return grads[0] / (2.0 * y)
 
 
 @torch.library.custom_op("mgup::bias_correction", mutates_args=())

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from mgup_core import counting_mask
-from mgup_core.counting import python_while
-from mgup_core.partition import partition_mask
+from mgup_core.selection.counting import python_while
+from mgup_core.selection.partition import partition_mask
+
+from .kernels import unavailable
 
 _LONGEST = 2**31 - 1  # the row that PyTorch sorts on a GPU, and that the kernels rank
 
@@ -20,7 +22,7 @@ def select(scores: Tensor, k: int) -> Tensor:
 
 def _select(scores: Tensor, k: int) -> Tensor:
     if scores.device.type == "cpu":
-        return torch.from_numpy(partition_mask(scores.contiguous().numpy(), k))
+        return torch.from_numpy(partition_mask(scores.detach().contiguous().numpy(), k))
     if scores.shape[-1] > _LONGEST:
         return counted_mask(scores, k)
     if _have_kernels(scores) and 0 < k <= scores.shape[-1] and scores.numel():
@@ -32,8 +34,6 @@ def _select(scores: Tensor, k: int) -> Tensor:
 
 def _have_kernels(scores: Tensor) -> bool:
     """Whether the kernels of the fused step can rank these."""
-    from .kernels import unavailable
-
     # Within a graph of the caller's the tables would have to outlive it.
     return (
         scores.dtype == torch.float32

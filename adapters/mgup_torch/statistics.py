@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mgup_core import Statistics
-from mgup_core.blocks import Tally
+from mgup_core.host.blocks import Tally
 
 
 def combine(slices: list[Tally]) -> Statistics:

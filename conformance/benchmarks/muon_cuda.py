@@ -17,8 +17,8 @@ from cuda import SIZES, llama, timed
 from torch import Tensor
 
 from mgup_torch import MGUPMuon
+from mgup_torch.executors.stacked import BYTES
 from mgup_torch.selection import select
-from mgup_torch.stacks import BYTES
 
 OPTIMIZERS = {
     "torch": lambda p: torch.optim.Muon(p, adjust_lr_fn="match_rms_adamw"),

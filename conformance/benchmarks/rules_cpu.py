@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import mgup_torch
-from mgup_core import Rule, rules
+from mgup_core import rules
 
 SHAPES = ((512, 512), (128, 1024), (1024, 128))
 TURNS = 7
@@ -48,11 +48,7 @@ def make(name: str) -> torch.optim.Optimizer:
 def main() -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    names = [
-        name
-        for name, kind in vars(rules).items()
-        if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule
-    ]
+    names = [kind.__name__ for kind in rules.ALL]
     ratios = {"AdamW": 1.0}
     for name in names:
         if name in ratios:

@@ -53,7 +53,7 @@ def wide(x: Array) -> Array:
 def canonical(x: Array) -> Array:
     """One representative of each class of N1: equal bits here are identity there."""
     x = np.ascontiguousarray(wide(x))
-    tiny = 2.0**-996 if x.dtype == np.float64 else 2.0**-100
+    tiny = 2.0**-967 if x.dtype == np.float64 else 2.0**-100
     x = np.where(np.abs(x) < tiny, x.dtype.type(0), x)
     return np.where(np.isnan(x), x.dtype.type(np.nan), x)
 

@@ -30,11 +30,7 @@ def _own() -> Iterator[type[Rule]]:
 
 
 SPECIFIED = ("adamw", "lion", "sgd", "muon")
-CLASSES: dict[str, type[Rule]] = {
-    name.lower(): kind
-    for name, kind in vars(rules).items()
-    if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule
-} | {kind.__name__.lower(): kind for kind in _own()}
+CLASSES: dict[str, type[Rule]] = {kind.__name__.lower(): kind for kind in (*rules.ALL, *_own())}
 """All rules of the core, and those that the environment names, by their names in the suite."""
 PORTED = tuple(sorted(CLASSES.keys() - set(SPECIFIED)))
 

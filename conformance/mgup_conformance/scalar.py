@@ -49,7 +49,7 @@ class Arithmetic:
     def __init__(self, dtype: str) -> None:
         self.r = ROUND[dtype]
         self.tiny_score = 2.0**-1021 if dtype == "float64" else 2.0**-125
-        self.tiny_moment = 2.0**-996 if dtype == "float64" else 2.0**-100
+        self.tiny_moment = 2.0**-967 if dtype == "float64" else 2.0**-100
 
     def add(self, x: float, y: float) -> float:
         return self.r(x + y)

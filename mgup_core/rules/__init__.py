@@ -1,24 +1,24 @@
-"""Base optimizers, one file each."""
+"""Base optimizers, one file each; :data:`ALL` is the list of them."""
 
+from .._typing import State as State
 from .adabelief import AdaBelief as AdaBelief
 from .adamp import AdamP as AdamP
 from .adamw import AdamW as AdamW
 from .adan import Adan as Adan
 from .ademamix import AdEMAMix as AdEMAMix
-from .am_adamw import AMAdamW as AMAdamW
-from .am_sgd import AMSGD as AMSGD
-from .anchored_sgd import AnchoredSGD as AnchoredSGD
 from .auon import AuON as AuON
 from .base import Direction as Direction
 from .base import Rule as Rule
-from .base import State as State
 from .base import fresh_state as fresh_state
-from .delta_momentum import DeltaMomentum as DeltaMomentum
-from .fismo import FISMO as FISMO
+from .contrib.am_adamw import AMAdamW as AMAdamW
+from .contrib.am_sgd import AMSGD as AMSGD
+from .contrib.anchored_sgd import AnchoredSGD as AnchoredSGD
+from .contrib.delta_momentum import DeltaMomentum as DeltaMomentum
+from .contrib.fismo import FISMO as FISMO
+from .contrib.m3 import M3 as M3
 from .hybrid_auon import HybridAuON as HybridAuON
 from .lion import Lion as Lion
 from .lion_k import LionK as LionK
-from .m3 import M3 as M3
 from .muon import Muon as Muon
 from .namo import NAMO as NAMO
 from .namo import NAMOD as NAMOD
@@ -27,3 +27,30 @@ from .sgd import SGD as SGD
 from .sgd_sai import SGDSaI as SGDSaI
 from .sgdp import SGDP as SGDP
 from .signum import Signum as Signum
+
+ALL: tuple[type[Rule], ...] = (
+    AdamW,
+    Lion,
+    SGD,
+    Muon,
+    AdaBelief,
+    AdamP,
+    Adan,
+    AdEMAMix,
+    AMAdamW,
+    AMSGD,
+    AnchoredSGD,
+    AuON,
+    DeltaMomentum,
+    FISMO,
+    HybridAuON,
+    LionK,
+    M3,
+    NAMO,
+    NAMOD,
+    SCALE,
+    SGDP,
+    SGDSaI,
+    Signum,
+)
+"""Every rule of the library: those of the specification first, then by name."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from math import factorial, log
 from typing import Any
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..scalars import bias_correction, ema, inverse_correction
-from ..special import polynomial
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import polynomial
+from ..numerics.runtime import on_host
+from ..numerics.scalars import bias_correction, ema, inverse_correction
+from .base import Direction, Rule
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Array]:
     one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
     if limit <= 5.0:
         return one, one < be.scalar(0.0)
-    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -log(beta)
+    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -on_host(log, beta)
     product = be.mul(steps, be.scalar(x))
     small = product < be.scalar(0.5)
     tx = be.xp.where(small, product, be.scalar(0.0))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..scalars import ema
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
 from .adamw import AdamW
-from .base import Direction, State
+from .base import Direction
 from .projection import Projected
 
 

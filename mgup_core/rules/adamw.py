@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..scalars import bias_correction, ema, inverse_correction
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import bias_correction, ema, inverse_correction
+from .base import Direction, Rule
 
-FORMS = ("standard", "paper", "published")
+Form = Literal["standard", "paper", "published"]
+FORMS: tuple[str, ...] = get_args(Form)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class AdamW(Rule):
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
-    form: str = "standard"
+    form: Form = "standard"
 
     weight_decay: ClassVar[float] = 1e-2
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..scalars import at_first, ema, inverse_correction
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import at_first, ema, inverse_correction
+from .base import Direction, Rule
 
 
 @dataclass(frozen=True)

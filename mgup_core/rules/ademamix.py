@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps, check_range
-from ..scalars import ema, inverse_correction
-from ..special import tanh_inside
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import tanh_inside
+from ..numerics.runtime import on_host
+from ..numerics.scalars import ema, inverse_correction
+from .base import Direction, Rule
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class AdEMAMix(Rule):
         end, weight = be.scalar(self.b3), be.scalar(1.0 - self.b3)
         if not self.beta3_warmup:
             return end, weight
-        first, last = -1.0 / log(self.b1), -1.0 / log(self.b3)
+        first, last = -1.0 / on_host(log, self.b1), -1.0 / on_host(log, self.b3)
         slope = be.scalar((last - first) / self.beta3_warmup)
         memory = be.scalar(first) + be.mul(slope, be.scalar(t))  # 1 / x, in steps
         half = tanh_inside(be, be.div(be.scalar(0.5), memory))

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_range
-from ..reduce import norm
-from ..scalars import ema
-from ..special import sinh_squared
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import sinh_squared
+from ..numerics.scalars import ema
+from ..numerics.sums import norm
+from .base import Direction, Rule
 
 
 def normalized(be: Backend, x: Array) -> Array:

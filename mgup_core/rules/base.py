@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from ..backend import Array, Backend
-
-State = dict[str, Array]
+from .._typing import Array, State
+from ..numerics.backend import Backend
 
 
 class Direction(NamedTuple):
@@ -32,8 +31,8 @@ class Rule:
     dtype; ``t`` is 1, 2, … as a Python int or a 0-d integer array. The decay, the score, the
     multiplier and the step size are not a rule's business.
 
-    An elementwise rule is also called on symbols, to be recorded (:mod:`mgup_core.program`): like
-    any traced function it must not ask for an array's values.
+    An elementwise rule is also called on symbols, to be recorded (:mod:`mgup_core.trace.tracer`):
+    like any traced function it must not ask for an array's values.
 
     State may have any shape: a number for each parameter, one for each row, a matrix. An input that
     others supply (a server's direction, a layer's statistics) is state that the rule reads and

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..scalars import ema
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
 from .auon import AuON
-from .base import Direction, State
-from .matrix import check_newton_schulz, newton_schulz
+from .base import Direction
+from .matrix import NSDtype, check_newton_schulz, newton_schulz
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class HybridAuON(AuON):
     """
 
     ns_steps: int = 5
-    ns_dtype: str = "float32"
+    ns_dtype: NSDtype = "float32"
 
     identical: ClassVar[bool] = False
 

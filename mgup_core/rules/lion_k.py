@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_range
-from ..scalars import ema
-from ..special import tanh
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.elementary import tanh
+from ..numerics.scalars import ema
+from .base import Direction, Rule
 
-KERNELS = ("sign", "clip", "tanh")
+Kernel = Literal["sign", "clip", "tanh"]
+KERNELS: tuple[str, ...] = get_args(Kernel)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class LionK(Rule):
 
     b1: float = 0.9
     b2: float = 0.99
-    kernel: str = "sign"
+    kernel: Kernel = "sign"
     sharpness: float = 1.0
 
     counts_steps: ClassVar[bool] = False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
-from ..backend import Array, Backend
-from ..reduce import dot
+from .._typing import Array
+from ..numerics.backend import Backend
+from ..numerics.sums import dot
 from .base import Rule
 
-NS_DTYPES = ("float32", "bfloat16")
+NSDtype = Literal["float32", "bfloat16"]
+NS_DTYPES: tuple[str, ...] = get_args(NSDtype)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def newton_schulz(
     coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
     steps: int = 5,
     eps: float = 1e-7,
-    dtype: str = "float32",
+    dtype: NSDtype = "float32",
 ) -> Array:
     """A matrix near the orthogonal factor of ``x`` (..., rows, cols), by Newton-Schulz (R4).
 

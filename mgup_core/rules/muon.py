@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..scalars import ema
-from .base import Direction, State
-from .matrix import MatrixRule, check_newton_schulz, newton_schulz
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
+from .base import Direction
+from .matrix import MatrixRule, NSDtype, check_newton_schulz, newton_schulz
 
-SCALES = ("match_rms_adamw", "original")
+Scale = Literal["match_rms_adamw", "original"]
+SCALES: tuple[str, ...] = get_args(Scale)
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ class Muon(MatrixRule):
 
     momentum: float = 0.95
     nesterov: bool = True
-    scale: str = "match_rms_adamw"
+    scale: Scale = "match_rms_adamw"
     ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
     ns_steps: int = 5
     eps: float = 1e-7
-    ns_dtype: str = "float32"
+    ns_dtype: NSDtype = "float32"
 
     counts_steps: ClassVar[bool] = False
     weight_decay: ClassVar[float] = 0.1

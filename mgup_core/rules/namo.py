@@ -8,12 +8,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps, check_range
-from ..reduce import norm
-from ..scalars import bias_correction, ema
-from .base import Direction, State
-from .matrix import MatrixRule, check_newton_schulz, check_out_axis, frobenius, newton_schulz
+from .._checks import check_beta, check_eps, check_range
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import bias_correction, ema
+from ..numerics.sums import norm
+from .base import Direction
+from .matrix import (
+    MatrixRule,
+    NSDtype,
+    check_newton_schulz,
+    check_out_axis,
+    frobenius,
+    newton_schulz,
+)
 
 
 class Single:
@@ -78,7 +86,7 @@ class NAMO(MatrixRule):
     nesterov: bool = True
     scale: float = 0.2
     ns_steps: int = 5
-    ns_dtype: str = "float32"
+    ns_dtype: NSDtype = "float32"
 
     exact_state: ClassVar[tuple[str, ...]] = ("v_squared",)
     lr: ClassVar[float] = 1e-2

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..backend import Array, Backend
-from ..checks import axis_refusal, check_eps, check_range
-from ..reduce import dots_along
+from .._checks import axis_refusal, check_eps, check_range
+from .._typing import Array
+from ..numerics.backend import Backend
+from ..numerics.sums import dots_along
 from .base import Direction, Rule
 
 FREE, ROWS, WHOLE = 0.0, 1.0, 2.0  # a view as a number, so that a traced step can choose it

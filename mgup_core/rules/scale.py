@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from ..backend import Array, Backend
-from ..checks import axis_refusal, check_beta, check_eps
-from ..reduce import dots_along
-from ..scalars import ema
-from .base import Direction, Rule, State
+from .._checks import axis_refusal, check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
+from ..numerics.sums import dots_along
+from .base import Direction, Rule
 
-ROLES = ("matrix", "embedding", "last")
+Role = Literal["matrix", "embedding", "last"]
+ROLES: tuple[str, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class SCALE(Rule):
     State: for ``role="last"`` ``momentum_buffer`` (m), zeros of the parameter's shape; else none.
     """
 
-    role: str = "matrix"
+    role: Role = "matrix"
     momentum: float = 0.9
     eps: float = 1e-8
     out_axis: int = 0

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..checks import check_beta, check_eps
-from ..reduce import norm
-from ..scalars import at_first, ema
-from .base import Direction, Rule, State
+from .._checks import check_beta, check_eps
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import at_first, ema
+from ..numerics.sums import norm
+from .base import Direction, Rule
 
 NOISELESS = 1e5
 """A gradient's root mean square over its standard deviation, from where the latter is rounding."""

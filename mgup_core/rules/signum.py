@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..backend import Array, Backend
-from ..checks import check_beta
-from ..scalars import ema
-from .base import Direction, Rule, State
+from .._checks import check_beta
+from .._typing import Array, State
+from ..numerics.backend import Backend
+from ..numerics.scalars import ema
+from .base import Direction, Rule
 
 
 @dataclass(frozen=True)

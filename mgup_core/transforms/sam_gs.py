@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..backend import Array, Backend, backend_for
-from ..checks import check_beta, check_range
-from ..reduce import dot
-from ..scalars import ema, inverse_correction
+from .._checks import check_beta, check_range
+from .._typing import Array
+from ..numerics.backend import Backend, backend_for
+from ..numerics.scalars import ema, inverse_correction
+from ..numerics.sums import dot
 
 TRIGGERS = ("mean", "any")
 
@@ -47,7 +48,8 @@ class SAMGS:
         scale: of the result; ``None`` is K. The reinforcement-learning variant has 1.
 
     A task whose gradient is zero adds nothing, where the official code gives NaN; two of them are
-    alike. NumPy, PyTorch and JAX arrays, and those of any array-API namespace.
+    alike. NumPy, PyTorch, JAX and MindSpore arrays, with the same bits (N10), and those of any
+    array-API namespace.
 
     >>> import numpy as np
     >>> tasks = [[np.array([3.0, 4.0])], [np.array([0.0, 5.0])]]  # alike: as long
@@ -116,9 +118,10 @@ class SAMGS:
         deviation = be.mul(be.scalar(self.b2), state.deviation) + added
 
         judged = [similarity] if self.trigger == "mean" else alike
-        differ = judged[0] < self.threshold
+        threshold = be.scalar(self.threshold)
+        differ = judged[0] < threshold
         for one in judged[1:]:
-            differ = differ | (one < self.threshold)
+            differ = differ | (one < threshold)
         mean = be.mul(sum(lengths[1:], lengths[0]), be.scalar(1.0 / len(lengths)))
         spread = be.sqrt(be.mul(deviation, inverse_correction(be, self.b2, t)))
         corrected = be.div(inverse_correction(be, self.b1, t), spread)

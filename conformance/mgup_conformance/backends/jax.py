@@ -17,7 +17,7 @@ import optax
 
 import mgup_jax
 from mgup_core import score
-from mgup_core.rank import slices
+from mgup_core.selection.reference import slices
 from mgup_jax import MuonDimensionNumbers
 from mgup_jax.backend import JaxBackend, compute_dtype
 

@@ -20,9 +20,9 @@ import numpy as np
 from mindspore import Parameter, Tensor, ops
 
 from mgup_core import score
-from mgup_core.rank import slices
+from mgup_core.selection.reference import slices
 from mgup_mindspore.backend import MindSporeBackend, compute_dtype
-from mgup_mindspore.program import Program, Recorder
+from mgup_mindspore.emitter import Program, Recorder
 
 from ..ports import CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec

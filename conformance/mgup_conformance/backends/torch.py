@@ -14,7 +14,7 @@ from torch import Tensor
 
 import mgup_torch
 from mgup_core import score
-from mgup_core.rank import slices
+from mgup_core.selection.reference import slices
 from mgup_torch.backend import TorchBackend, compute_dtype
 
 from ..ports import CLASSES

@@ -9,7 +9,7 @@ import numpy as np
 
 from mgup_core import Backend, Direction, Split
 from mgup_core import optimizer as optimizers
-from mgup_core import update as updates
+from mgup_core import step as updates
 from mgup_core.optimizer import Optimizer
 
 from .base import Mutant, instead_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mgup_core import Backend, ema, scalars
+from mgup_core import Backend, ema
+from mgup_core.numerics import scalars
 from mgup_core.rules import adamw, lion, muon, sgd
 
 from .base import Mutant, instead_of

@@ -10,9 +10,9 @@ import numpy as np
 
 import mgup_core
 from mgup_core import AdaptiveSignMGUP, Backend, Cautious, Policy, SignMGUP, Split, top_count
-from mgup_core import backend as backends
 from mgup_core import policy as policies
-from mgup_core.rank import argsort_mask, slices
+from mgup_core.numerics import backend as backends
+from mgup_core.selection.reference import argsort_mask, slices
 
 from .base import instead_of
 

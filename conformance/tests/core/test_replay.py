@@ -9,8 +9,8 @@ import pytest
 from array_api_compat import numpy as array_api
 
 import mgup_core as core
-from mgup_core.blocks import BlockStep
-from mgup_core.scalars import ema
+from mgup_core.host.blocks import BlockStep
+from mgup_core.numerics.scalars import ema
 
 
 @dataclass(frozen=True)

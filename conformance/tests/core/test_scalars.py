@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mgup_conformance.scalar import Arithmetic
 from mgup_core import Backend, backend_for, bias_correction, ema
-from mgup_core.scalars import inverse_correction
+from mgup_core.numerics.scalars import inverse_correction
 
 BETAS = [0.9, 0.95, 0.98, 0.99, 0.999, 0.9999, 0.99999]
 STEPS = [*range(1, 40), 100, 999, 1000, 1023, 1024, 12_345, 65_535, 10**5, 10**6, 8_388_607, 10**7]
@@ -74,7 +74,17 @@ def test_one_minus_beta_is_formed_in_double():
     assert m[0] == np.float32(1 - 0.999) != np.float32(1) - np.float32(0.999)
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2.0**-100), (np.float64, 2.0**-996)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_above_the_threshold_meets_a_subnormal(dtype):
+    """N1, N6: neither a difference of such numbers, nor a subnormal change to one of them."""
+    normal = np.finfo(dtype).tiny
+    least = dtype(be_for(dtype).tiny_moment)
+    assert np.nextafter(least, dtype(1)) - least >= normal
+    for change in (normal, -normal):  # more than any subnormal number
+        assert least + change == least
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2.0**-100), (np.float64, 2.0**-967)])
 def test_tiny_moments_are_zero(dtype, bound):
     """N6: below the threshold +0; at the threshold kept, NaN and infinities too."""
     below = np.nextafter(dtype(bound), dtype(0))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mgup_core.backend import backend_for
-from mgup_core.special import tanh
+from mgup_core.numerics.backend import backend_for
+from mgup_core.numerics.elementary import tanh
 
 
 @pytest.mark.parametrize(("dtype", "units"), [(np.float32, 8), (np.float64, 12)])

@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 import mgup_core as core
 from mgup_conformance.compare import check_identical
 from mgup_jax import mgup, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd, transformation
-from mgup_jax.sharding import SAMPLE
+from mgup_jax.mesh_axes import SAMPLE
 
 PLACED: dict[str, tuple[tuple[int, ...], P, int]] = {
     "rows": ((1024, 96), P("x"), 0),

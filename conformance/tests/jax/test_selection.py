@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgup_core.keys import Keys
-from mgup_core.partition import partition_mask
+from mgup_core.selection.ordered_keys import Keys
+from mgup_core.selection.partition import partition_mask
 from mgup_jax import mgup_adamw
 from mgup_jax.selection import BitKeys, counts, graph_mask
 

@@ -27,7 +27,7 @@ def graph_mode():
 @pytest.fixture
 def off_host(monkeypatch):
     """PyNative as on an accelerator: the recorded program, and selection as a graph."""
-    from mgup_mindspore import selection, steps
+    from mgup_mindspore import cells, selection
 
-    for module in (selection, steps):
+    for module in (selection, cells):
         monkeypatch.setattr(module, "on_host", lambda: False)

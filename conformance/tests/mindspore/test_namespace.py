@@ -10,9 +10,9 @@ import pytest
 from mindspore import Tensor, ops
 
 from mgup_conformance.data import SCORES, generator
-from mgup_core.partition import partition_mask
-from mgup_mindspore import namespace
-from mgup_mindspore.program import Recorder
+from mgup_core.selection.partition import partition_mask
+from mgup_mindspore import operations as namespace
+from mgup_mindspore.emitter import Recorder
 from mgup_mindspore.selection import search
 
 PLATFORMS = re.compile(r"Supported Platforms:\s*\n\s*(.*)")

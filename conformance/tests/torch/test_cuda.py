@@ -11,7 +11,8 @@ import torch
 from torch.optim import lr_scheduler
 
 import mgup_core as core
-from mgup_torch import MGUP, MGUPAdamW, MGUPMuon, stacks
+from mgup_torch import MGUP, MGUPAdamW, MGUPMuon
+from mgup_torch.executors import stacked as stacks
 
 from .inputs import POLICIES, Input, inputs
 from .support import (

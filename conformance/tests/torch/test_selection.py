@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mgup_core as core
-from mgup_core import counting
+from mgup_core.selection import counting
 from mgup_torch.selection import counted_mask, sorted_mask
 
 from .support import DEVICES

@@ -12,9 +12,9 @@ import mgup_core as core
 import mgup_torch
 from mgup_conformance.compare import check_close
 from mgup_torch import MGUPAdamW, MGUPMuon
-from mgup_torch import stacks as module
 from mgup_torch.backend import TorchBackend
-from mgup_torch.stacks import move_stack, stacks
+from mgup_torch.executors import stacked as module
+from mgup_torch.executors.stacked import move_stack, stacks
 
 from .inputs import POLICIES
 from .support import array, give, parameters

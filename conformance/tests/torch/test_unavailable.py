@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from mgup_torch import MGUPLion, base
-from mgup_torch.fusion import _warn_unavailable
+from mgup_torch import MGUPLion
+from mgup_torch.base import optimizer as base
+from mgup_torch.executors.cuda import _warn_unavailable
 from mgup_torch.kernels import unavailable
 
 REASONS = {

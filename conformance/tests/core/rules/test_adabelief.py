@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mgup_core import AdaBelief, Optimizer
-from mgup_core.backend import backend_for
+from mgup_core.numerics.backend import backend_for
 from mgup_core.rules.adabelief import rectification
 
 from .textbook import assert_follows, data, follow

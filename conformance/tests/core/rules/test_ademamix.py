@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mgup_core import AdamW, AdEMAMix
-from mgup_core.backend import backend_for
+from mgup_core.numerics.backend import backend_for
 
 from .textbook import assert_follows, data, follow
 

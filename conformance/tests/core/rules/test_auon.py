@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mgup_core import MGUP, AuON, Optimizer, backend_for
-from mgup_core.special import sinh_squared
+from mgup_core.numerics.elementary import sinh_squared
 
 from .textbook import assert_follows, data, follow
 

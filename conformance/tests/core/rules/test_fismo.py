@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mgup_core import FISMO, MGUP, Optimizer, backend_for
-from mgup_core.rules.fismo import inverse_root
+from mgup_core.rules.contrib.fismo import inverse_root
 
 from .textbook import assert_follows, data, follow
 

@@ -191,7 +191,7 @@ def from_one_process():
 
 def killed(folder, *, steps):
     """Save after some steps, and let rank 1 die in the middle of a later one."""
-    from mgup_torch import base
+    from mgup_torch.base import optimizer as base
 
     model = sharded("fsdp")
     optimizer = optimizer_of(model)

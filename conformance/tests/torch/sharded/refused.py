@@ -235,7 +235,7 @@ def late_in_the_search():
     optimizer, params, give = made()
     give(1)
     if dist.get_rank() == 1:
-        from mgup_torch.sharded import Sharding
+        from mgup_torch.distributed import Sharding
 
         def settle(self, *args, **kwargs):
             time.sleep(6)
@@ -256,18 +256,18 @@ def late_in_the_search():
 @contextmanager
 def as_on_an_accelerator():
     """Fingerprints that arrive later: reading one at once would wait for the device."""
-    from mgup_torch.sharded import agreement
+    from mgup_torch.distributed import consistency
 
-    class Late(agreement._Fingerprint):
+    class Late(consistency._Fingerprint):
         def __init__(self, *args):
             super().__init__(*args)
             self.waits, self.arrived = True, SimpleNamespace(synchronize=lambda: None)
 
-    original, agreement._Fingerprint = agreement._Fingerprint, Late
+    original, consistency._Fingerprint = consistency._Fingerprint, Late
     try:
         yield
     finally:
-        agreement._Fingerprint = original
+        consistency._Fingerprint = original
 
 
 def late_first_step():

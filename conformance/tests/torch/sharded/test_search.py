@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mgup_conformance.data import SCORES, generator
-from mgup_core.rank import argsort_mask
+from mgup_core.selection.reference import argsort_mask
 from mgup_torch.backend import TorchBackend
-from mgup_torch.sharded.search import MOST_BYTES, Rows, digit_bits, order_keys, select
+from mgup_torch.distributed.radix_select import MOST_BYTES, Rows, digit_bits, order_keys, select
 
 from ..support import DEVICES
 

@@ -1,0 +1,31 @@
+"""The arguments that every optimizer of this package adds to its rule's, and what they mean."""
+
+from __future__ import annotations
+
+from mgup_core.frontend.arguments import ARGUMENTS, Argument
+
+NUMBER = "float | Tensor"
+"""How stubs write a number that may be a tensor."""
+
+TORCH_ARGUMENTS: dict[str, Argument] = {
+    **ARGUMENTS,
+    "state_dtype": Argument(
+        "torch.dtype | None", "dtype of the moments; None is the parameter's (R5)."
+    ),
+    "scope": Argument(
+        "Literal['global', 'local']",
+        'what is ranked of a DTensor: "global" the whole, "local" each rank\'s part alone (P4).',
+    ),
+    "implementation": Argument(
+        "Literal['auto', 'fused', 'reference']",
+        'what computes the step, never what comes out: "fused" kernels, the "reference", or the '
+        "fastest there is.",
+    ),
+    "statistics": Argument("bool", "whether to measure what the policy does, for statistics()."),
+    "maximize": Argument("bool", "whether to ascend."),
+    "foreach": Argument("bool | None", "accepted as in torch.optim, and changes nothing."),
+    "fused": Argument("bool | None", "accepted as in torch.optim, and changes nothing."),
+    "capturable": Argument("bool", "whether the count of steps lies on the parameter's device."),
+    "differentiable": Argument("bool", "accepted as in torch.optim; True is refused."),
+    "amsgrad": Argument("bool", "accepted as in torch.optim; True is refused."),
+}

@@ -1,0 +1,1 @@
+"""The ``torch.optim.Optimizer`` that all rules share: groups, step, checkpoints, AMP."""

@@ -1,0 +1,1 @@
+"""What is rare or experimental."""

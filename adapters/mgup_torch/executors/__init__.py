@@ -1,0 +1,1 @@
+"""How a parameter takes its step: an executor decides the speed, never the result."""

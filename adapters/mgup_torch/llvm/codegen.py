@@ -1,0 +1,243 @@
+"""A recorded program (:mod:`mgup_core.trace.tracer`) as loops in LLVM's language.
+
+LLVM vectorizes them. Nothing is relaxed: no fast-math flag, so that division and root stay
+correctly rounded (N4) and no product is contracted with a sum (N5).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mgup_core import MGUP, Policy, Rule, SignMGUP
+from mgup_core.trace.forms import Forms
+from mgup_core.trace.interpreter import Scalars
+from mgup_core.trace.tracer import LEAVES, Program, Symbol, needed, record
+
+from ..notices import warn
+from .jit import INDEX, available, compiled, ir, real, void_function
+
+WORTH = 1 << 22
+"""So many coordinates must have been stepped before compiling pays: it takes a tenth of a second,
+and saves some ten nanoseconds a coordinate."""
+
+_stepped: Counter[Any] = Counter()
+
+
+class Function(NamedTuple):
+    """A loop over consecutive coordinates, and what it is to be told.
+
+    ``call`` takes addresses: of the scores to be written (:attr:`Code.scores` only), of ``w``,
+    ``g`` and the state, of the scalars; then the number of coordinates. It holds no lock.
+    """
+
+    call: Callable[..., None]
+    scalars: Scalars
+    touches: frozenset[str]
+    """Which of ``w``, ``g`` and the state; the addresses of others do not matter."""
+
+    def operands(self, dtype: Any, known: Mapping[str, Any], rule: Rule, *more: Any) -> Any:
+        """The scalars of a step by this rule, as an array; ``more`` follow."""
+        known = tuple((name, known[name]) for name in self.scalars.inputs)
+        return np.array([*_values(self.scalars, dtype, known, rule), *more], dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _values(
+    scalars: Scalars, dtype: Any, known: tuple[tuple[str, Any], ...], rule: Rule
+) -> list[Any]:
+    return scalars.values(dtype, dict(known), rule)
+
+
+class Code(NamedTuple):
+    """The functions of a rule under a policy."""
+
+    states: tuple[str, ...]
+    """The rule's state, in the order in which the functions take it."""
+    scores: Function | None
+    """Writes the canonical scores and changes nothing; ``None`` without a policy."""
+    update: Function
+    """Steps ``w`` and the state in place. Two more scalars: the threshold above which scores are
+    selected, and whether (1) or not (0) those equal to it are, too."""
+
+
+def code_for(
+    rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int
+) -> Code | None:
+    """The code of a rule, or ``None`` where there is none or it does not pay yet.
+
+    Args:
+        decays: whether there is weight decay at all.
+        dtype: the compute dtype, ``"float32"`` or ``"float64"``.
+        coordinates: how many are about to be stepped.
+    """
+    if not available:
+        return None
+    kind = type(rule), type(policy), decays, dtype
+    _stepped[kind] += coordinates
+    if _stepped[kind] < WORTH:
+        return None
+    try:
+        return _code(rule, _without_factors(policy), decays, dtype)
+    except (TypeError, AttributeError):  # the reference step will say why
+        return None
+
+
+@functools.lru_cache(maxsize=256)
+def _without_factors(policy: Policy | None) -> Policy | None:
+    """With factors that code does not depend on, since they may change at every step."""
+    if isinstance(policy, (MGUP, SignMGUP)):
+        return replace(policy, alpha=1.0, gamma=1.0)
+    return policy
+
+
+@Forms
+def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code | None:
+    program = record(rule, policy, decays=decays, dtype=dtype)
+    wanted = {"update": program.outputs}
+    if program.scores is not None:
+        wanted["scores"] = {"scores": program.scores}
+    if not {s.op for s in needed(program.outputs.values())} <= _KNOWN:
+        return None
+    scalars = {name: Scalars(outputs.values()) for name, outputs in wanted.items()}
+    module = ir.Module()
+    for name, outputs in wanted.items():
+        _write(module, name, program, outputs, scalars[name].symbols)
+    try:
+        calls = compiled(str(module))
+    except Exception as error:
+        warn(
+            f"{type(rule).__name__} could not be compiled ({error}): it takes the reference step, "
+            "which gives the same result more slowly."
+        )
+        return None
+    functions = {
+        name: Function(calls[name], scalars[name], _arrays(outputs))
+        for name, outputs in wanted.items()
+    }
+    return Code(program.states, functions.get("scores"), functions["update"])
+
+
+def _arrays(outputs: dict[str, Symbol]) -> frozenset[str]:
+    inputs = (s for s in needed(outputs.values()) if s.op == "input" and not s.uniform)
+    return frozenset([*outputs, *(s.args[0] for s in inputs)])
+
+
+# -- from a program to LLVM's language -------------------------------------------------------------
+
+
+def _intrinsic(name: str) -> Callable[[Any, Any], Any]:
+    return lambda b, x: b.call(b.module.declare_intrinsic(name, [x.type]), [x])
+
+
+_absolute = _intrinsic("llvm.fabs")
+
+
+def _number(x: Any, value: float) -> Any:
+    return ir.Constant(x.type, value)
+
+
+def _compare(sign: str) -> Callable[[Any, Any, Any], Any]:
+    return lambda b, x, y: b.fcmp_ordered(sign, x, y)
+
+
+def _further(sign: str) -> Callable[[Any, Any, Any], Any]:
+    """The larger or the smaller, NaN before both, as in NumPy."""
+
+    def choose(b: Any, x: Any, y: Any) -> Any:
+        nan = b.fcmp_unordered("uno", x, x)
+        return b.select(b.or_(b.fcmp_ordered(sign, x, y), nan), x, y)
+
+    return choose
+
+
+def _sign(b: Any, x: Any) -> Any:
+    zero, value = _number(x, 0.0), x  # NaN stays
+    for sign, one in (("==", 0.0), ("<", -1.0), (">", 1.0)):
+        value = b.select(b.fcmp_ordered(sign, x, zero), _number(x, one), value)
+    return value
+
+
+def _flush(b: Any, x: Any, bound: Any) -> Any:
+    return b.select(b.fcmp_ordered("<", _absolute(b, x), bound), _number(x, 0.0), x)
+
+
+_SPELLED: dict[str, Callable[..., Any]] = {
+    "add": lambda b, x, y: b.fadd(x, y),
+    "sub": lambda b, x, y: b.fsub(x, y),
+    "mul": lambda b, x, y: b.fmul(x, y),
+    "div": lambda b, x, y: b.fdiv(x, y),
+    "neg": lambda b, x: b.fneg(x),
+    "sqrt": _intrinsic("llvm.sqrt"),
+    "abs": _absolute,
+    "sign": _sign,
+    "isfinite": lambda b, x: b.fcmp_ordered("<", _absolute(b, x), _number(x, float("inf"))),
+    "maximum": _further(">="),
+    "minimum": _further("<="),
+    "where": lambda b, condition, x, y: b.select(condition, x, y),
+    "flush": _flush,
+    "lt": _compare("<"),
+    "gt": _compare(">"),
+    "ge": _compare(">="),
+    "eq": _compare("=="),
+    "and": lambda b, x, y: b.and_(x, y),
+    "or": lambda b, x, y: b.or_(x, y),
+    "invert": lambda b, x: b.not_(x),
+}
+_ON_HOST = {*LEAVES, "cast", "correction", "floordiv", "mod"}
+_KNOWN = {*_SPELLED, *_ON_HOST, "selected"}
+
+
+def _write(
+    module: Any, name: str, program: Program, outputs: dict[str, Symbol], scalars: list[Symbol]
+) -> None:
+    """Add a function to a module: a loop that computes ``outputs`` and stores them by name."""
+    cell = real(program.outputs["w"].dtype)
+    arrays = [*(["scores"] if name == "scores" else []), "w", "g", *program.states]
+    function = void_function(module, name, [cell] * (len(arrays) + 1))
+    *pointers, values, length = function.args
+    start, loop, end = (function.append_basic_block(label) for label in ("start", "loop", "end"))
+    b = ir.IRBuilder(start)
+
+    def load(array: Any, place: Any) -> Any:
+        return b.load(b.gep(array, [place]))
+
+    def scalar(i: int, dtype: str) -> Any:
+        value = load(values, INDEX(i))
+        return b.fcmp_unordered("!=", value, cell(0.0)) if dtype == "bool" else value
+
+    known = {symbol: scalar(i, symbol.dtype) for i, symbol in enumerate(scalars)}
+    if name == "update":
+        cut, ties = scalar(len(scalars), ""), scalar(len(scalars) + 1, "bool")
+    b.cbranch(b.icmp_signed(">", length, INDEX(0)), loop, end)
+
+    b.position_at_end(loop)
+    place = b.phi(INDEX)
+    place.add_incoming(INDEX(0), start)
+    at = dict(zip(arrays, pointers, strict=True))
+    for symbol in needed(outputs.values(), known):
+        if symbol in known or symbol.uniform:
+            continue
+        if symbol.op == "input":
+            known[symbol] = load(at[symbol.args[0]], place)
+            continue
+        args = [known[arg] for arg in symbol.args]
+        if symbol.op == "selected":
+            above, equal = (b.fcmp_ordered(sign, args[0], cut) for sign in (">", "=="))
+            known[symbol] = b.or_(above, b.and_(equal, ties))
+        else:
+            known[symbol] = _SPELLED[symbol.op](b, *args)
+    for array, symbol in outputs.items():
+        if symbol.op != "input" or symbol.args[0] != array:
+            b.store(known[symbol], b.gep(at[array], [place]))
+    following = b.add(place, INDEX(1))
+    place.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, length), loop, end)
+
+    b.position_at_end(end)
+    b.ret_void()

@@ -1,0 +1,124 @@
+"""The optimizers, one class for each rule, with the rules' docstrings and their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgup_core import rules
+from mgup_core.frontend.names import find
+
+from .base.optimizer import RuleOptimizer
+from .factory import FromRule
+from .muon import MGUPMuon
+
+
+class MGUPAdaBelief(
+    FromRule, rule=rules.AdaBelief, positional=("lr", "betas", "eps", "weight_decay")
+): ...
+
+
+class MGUPAdamP(
+    FromRule,
+    rule=rules.AdamP,
+    positional=("lr", "betas", "eps", "weight_decay", "delta", "wd_ratio", "nesterov"),
+): ...
+
+
+class MGUPAdamW(
+    FromRule,
+    rule=rules.AdamW,
+    positional=("lr", "betas", "eps", "weight_decay", "amsgrad"),
+    extra={"amsgrad": False},
+): ...
+
+
+class MGUPAdan(FromRule, rule=rules.Adan, positional=("lr", "betas", "eps", "weight_decay")): ...
+
+
+class MGUPAdEMAMix(FromRule, rule=rules.AdEMAMix, positional=("lr", "betas")): ...
+
+
+class MGUPAMAdamW(FromRule, rule=rules.AMAdamW, positional=("lr", "betas", "eps")): ...
+
+
+class MGUPAMSGD(FromRule, rule=rules.AMSGD): ...
+
+
+class MGUPAnchoredSGD(FromRule, rule=rules.AnchoredSGD): ...
+
+
+class MGUPAuON(FromRule, rule=rules.AuON, positional=("lr", "momentum")): ...
+
+
+class MGUPDeltaMomentum(FromRule, rule=rules.DeltaMomentum): ...
+
+
+class MGUPFISMO(FromRule, rule=rules.FISMO): ...
+
+
+class MGUPHybridAuON(FromRule, rule=rules.HybridAuON, positional=("lr", "momentum")): ...
+
+
+class MGUPLion(FromRule, rule=rules.Lion, positional=("lr", "betas", "weight_decay")): ...
+
+
+class MGUPLionK(FromRule, rule=rules.LionK, positional=("lr", "betas", "weight_decay")): ...
+
+
+class MGUPM3(FromRule, rule=rules.M3): ...
+
+
+class MGUPNAMO(FromRule, rule=rules.NAMO): ...
+
+
+class MGUPNAMOD(FromRule, rule=rules.NAMOD): ...
+
+
+class MGUPSCALE(FromRule, rule=rules.SCALE): ...
+
+
+class MGUPSGD(
+    FromRule, rule=rules.SGD, positional=("lr", "momentum", "dampening", "weight_decay", "nesterov")
+): ...
+
+
+class MGUPSGDP(
+    FromRule,
+    rule=rules.SGDP,
+    positional=("lr", "momentum", "dampening", "weight_decay", "nesterov", "eps", "delta"),
+): ...
+
+
+class MGUPSGDSaI(
+    FromRule, rule=rules.SGDSaI, positional=("lr", "momentum", "eps", "weight_decay")
+): ...
+
+
+class MGUPSignum(FromRule, rule=rules.Signum, positional=("lr", "momentum", "weight_decay")): ...
+
+
+_BY_NAME: dict[str, type[RuleOptimizer]] = {
+    one.__name__: one for one in (MGUPMuon, *FromRule.__subclasses__())
+}
+
+
+def list_optimizers() -> list[str]:
+    """The names of all optimizers of this package, as :func:`create_optimizer` takes them."""
+    return sorted(_BY_NAME, key=str.lower)
+
+
+def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
+    """An optimizer by its name, as a configuration file or a sweep has it.
+
+    Args:
+        name: one of :func:`list_optimizers`, in any case, with or without ``MGUP``.
+        params: as for its class.
+        arguments: the class's own.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        TypeError: for an argument that the class does not take.
+    """
+    make: Any = _BY_NAME[find(name, _BY_NAME)]
+    made: RuleOptimizer = make(params, **arguments)
+    return made

@@ -1,0 +1,155 @@
+"""Write the stubs that type checkers and editors read; ``--check`` only compares them.
+
+The optimizers are made from rules, so no checker sees their arguments. The stub beside each
+adapter's ``__init__`` spells them out, from the same signatures that the calls are checked by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mgup_core import Rule
+from mgup_core.frontend.arguments import Argument, literal
+
+HERE = Path(__file__).parent
+
+
+class Adapter(NamedTuple):
+    """What a package's stub needs besides its signatures."""
+
+    name: str
+    number: str
+    """The type of a number that may be scheduled."""
+    arguments: Mapping[str, Argument]
+    imports: str
+    renamed: Mapping[str, str]
+    """The rule's field that gives the type of an argument of another name."""
+    params: str = ""
+    result: str = ""
+    """What a function returns; empty where the optimizers are classes."""
+
+
+def torch_adapter() -> Adapter:
+    from mgup_torch.arguments import NUMBER, TORCH_ARGUMENTS
+
+    return Adapter(
+        "mgup_torch",
+        NUMBER,
+        TORCH_ARGUMENTS,
+        "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT",
+        {},
+        params="ParamsT",
+    )
+
+
+ADAPTERS = {"mgup_torch": torch_adapter}
+
+
+def spelled(kind: Any) -> str:
+    """A hyperparameter's type as it is written."""
+    if typing.get_origin(kind) is Literal:
+        return literal(kind)
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+
+
+def argument(adapter: Adapter, rule: type[Rule], parameter: inspect.Parameter) -> str:
+    """One argument with its type and default."""
+    name, hints = parameter.name, typing.get_type_hints(rule)
+    if name == "params":
+        return f"{name}: {adapter.params}"
+    own = adapter.renamed.get(name, name)
+    if name == "betas":
+        kind = f"tuple[{', '.join(['float'] * len(parameter.default))}]"
+    elif own in {field.name for field in fields(rule)}:
+        kind = spelled(hints[own])
+    else:
+        kind = adapter.arguments[name].type.format(number=adapter.number)
+    return f"{name}: {kind} = {parameter.default!r}"
+
+
+def spelled_arguments(adapter: Adapter, rule: type[Rule], signature: inspect.Signature) -> str:
+    lines, starred = [], False
+    for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            starred = True
+            lines.append("*")
+        lines.append(argument(adapter, rule, parameter))
+    return ", ".join(lines)
+
+
+def made(adapter: Adapter, name: str, value: Any) -> str | None:
+    """The stub of one optimizer that was made from a rule, or ``None`` if it was not."""
+    rule = getattr(value, "rule_class", None)
+    function = value if adapter.result else vars(value).get("__init__") if rule else None
+    signature = getattr(function, "__signature__", None)
+    if rule is None or signature is None:
+        return None
+    arguments = spelled_arguments(adapter, rule, signature)
+    if adapter.result:
+        return f"def {name}({arguments}) -> {adapter.result}: ..."
+    return f"class {name}(RuleOptimizer):\n    def __init__(self, {arguments}) -> None: ..."
+
+
+def stub(adapter: Adapter) -> str:
+    """The source of a package's stub."""
+    package = importlib.import_module(adapter.name)
+    source = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
+    where = {
+        alias.asname or alias.name: f".{node.module}"
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        for alias in node.names
+    }
+    stubs = {name: made(adapter, name, getattr(package, name)) for name in package.__all__}
+    lines = [
+        f'"""Written by adapters/{Path(__file__).name}; do not edit."""',
+        "from typing import Literal",
+        adapter.imports,
+        *(f"from {where[n]} import {n} as {n}" for n, text in stubs.items() if text is None),
+        f"__all__ = {package.__all__!r}",
+        *(text for text in stubs.values() if text is not None),
+    ]
+    return formatted("\n".join(lines) + "\n")
+
+
+def formatted(source: str) -> str:
+    """As ruff writes it."""
+    for command in (["check", "--select", "I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--stdin-filename", "__init__.pyi", "-"],
+            input=source, capture_output=True, text=True, check=True, cwd=HERE,
+        )  # fmt: skip
+        source = done.stdout
+    return source
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("packages", nargs="*", default=list(ADAPTERS), help="all by default")
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if one is stale")
+    asked = parser.parse_args()
+    stale = 0
+    for name in asked.packages:
+        path, text = HERE / name / "__init__.pyi", stub(ADAPTERS[name]())
+        if asked.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            print(f"{path.relative_to(HERE)} is stale: run `make stubs`.", file=sys.stderr)
+            stale = 1
+        elif not asked.check:
+            path.write_text(text, encoding="utf-8")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""The types that the whole core speaks of; it imports nothing of the core."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+Array = Any
+"""Any array of an array-API namespace; the core never names a framework's type."""
+
+State = dict[str, Array]
+"""A rule's state of one parameter, by name."""
+
+
+class Split(NamedTuple):
+    """A multiplier before it is spread: ``high`` where ``mask``, else ``low``."""
+
+    mask: Array
+    """bool, (slices, d)"""
+    high: Array
+    """0-d, or (slices, 1)"""
+    low: Array
+    """0-d, or (slices, 1)"""
+
+
+class Arithmetic(Protocol):
+    """What formulas ask of a :class:`mgup_core.Backend`: operations of the same bits everywhere."""
+
+    xp: Any
+    dtype: Any
+    host_dtype: Any
+    tiny_moment: float
+
+    def scalar(self, value: Any) -> Array: ...
+    def cast(self, x: Array, dtype: Any) -> Array: ...
+    def mul(self, a: Array, b: Array) -> Array: ...
+    def div(self, a: Array, b: Array) -> Array: ...
+    def sqrt(self, x: Array) -> Array: ...
+    def correction(self, beta: float, t: Array) -> Array: ...
+    def total(self, x: Array, axis: int | None = None) -> Array: ...
+    def flush(self, x: Array, below: float | None = None) -> Array: ...
+
+
+class Decider(Protocol):
+    """What a backend knows of a policy: how it splits rows, and what of a row it looks at."""
+
+    @property
+    def ranks(self) -> bool: ...
+    @property
+    def counts(self) -> bool: ...
+    def decide(self, be: Any, scores: Array) -> Split: ...

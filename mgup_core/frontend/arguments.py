@@ -1,0 +1,59 @@
+"""The arguments that every adapter adds to a rule's own: their types and what they mean.
+
+Docstrings, stubs and the documentation are made from this table, so that they agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, get_args
+
+from ..policy import Ties
+from .modes import Mode
+
+
+def literal(kind: Any) -> str:
+    """A Literal as it is written.
+
+    >>> literal(Ties)
+    "Literal['damped', 'aligned']"
+    """
+    return f"Literal[{', '.join(map(repr, get_args(kind)))}]"
+
+
+class Argument(NamedTuple):
+    """One argument of an optimizer."""
+
+    type: str
+    """As stubs write it; ``{number}`` stands for the framework's type of a scheduled number."""
+    text: str
+    """What it is, its range and its clause."""
+
+
+ARGUMENTS: dict[str, Argument] = {
+    "lr": Argument("{number}", "learning rate, finite and >= 0."),
+    "learning_rate": Argument("{number}", "finite and >= 0."),
+    "weight_decay": Argument(
+        "{number}",
+        "decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides (R0).",
+    ),
+    "tau": Argument("float", "share of each slice's coordinates selected, in [0, 1]; static (P3)."),
+    "alpha": Argument(
+        "{number} | None", "factor of the selected, finite and >= 1; default 1 / tau (P6, P7)."
+    ),
+    "gamma": Argument("{number} | None", "factor of the rest, in (0, 1]; default tau (P6, P7)."),
+    "mode": Argument(
+        literal(Mode),
+        '"rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is '
+        'positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share '
+        'tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain '
+        "rule (P11).",
+    ),
+    "ties": Argument(
+        literal(Ties),
+        'in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).',
+    ),
+    "tau_min": Argument("float", "in adaptive mode, the least tau_t, in (0, 1] (P9)."),
+    "stacked_dims": Argument(
+        "int", "how many leading axes are slices of their own, as of stacked layers (P5)."
+    ),
+}

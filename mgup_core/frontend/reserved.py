@@ -1,0 +1,47 @@
+"""The names that a rule's hyperparameters cannot have, since a driver already means them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+from ..rules.base import Rule
+from .modes import DEFAULTS
+
+RESERVED = frozenset(
+    {
+        *DEFAULTS,  # the policy's
+        *(name for name in vars(Rule) if not name.startswith("_")),  # the rule's own, lr among them
+        # Of every driver, or of one framework: an optimizer, a transformation, a parameter group.
+        "params", "learning_rate", "stacked_dims", "state_dtype", "statistics", "scope",
+        "implementation", "param_names", "initial_lr", "maximize", "foreach", "capturable",
+        "differentiable", "fused", "mask", "mu_dtype", "selection", "param_specs", "loss_scale",
+        "order_params", "grad_centralization",
+    }
+)  # fmt: skip
+"""Names that every driver refuses, so that a rule that works with one works with all."""
+
+_BETA = re.compile(r"b(\d)")
+
+
+def check_names(rule_class: type[Rule]) -> None:
+    """Refuse a rule of whose hyperparameters one would receive another's value.
+
+    Drivers keep a rule's fields beside their own arguments under one name each, and b1, b2, … as
+    ``betas`` (PyTorch) or ``beta1``, ``beta2``, … (MindSpore).
+
+    Raises:
+        ValueError: naming the field and the remedy.
+    """
+    names = [field.name for field in fields(rule_class)]
+    betas = [match for match in map(_BETA.fullmatch, names) if match]
+    others = {f"beta{beta[1]}" for beta in betas} | ({"betas"} if betas else set())
+    for name in names:
+        if name in RESERVED or name in others:
+            owner = "b1, b2, … are called so" if name in others else "it is taken"
+            meant = "; for the rule's own, a ClassVar" if name in vars(Rule) else ""
+            raise ValueError(
+                f"{rule_class.__name__} has a field {name!r}, but {owner} in an optimizer's "
+                f"arguments: give it another name, such as '{name}_'{meant}. "
+                "mgup_core.frontend.reserved.RESERVED lists the names that are taken."
+            )

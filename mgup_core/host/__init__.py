@@ -1,0 +1,1 @@
+"""Steps in host memory: in blocks that fit the cache, by several threads."""

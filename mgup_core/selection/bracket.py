@@ -1,0 +1,181 @@
+"""Where to cut: the K-th largest score of a long array that is never held at once.
+
+A bracket (low, high] around the threshold is guessed from a sample. One pass over the blocks counts
+the scores above either end and keeps the few in between; the counts tell whether the guess was
+right, so the guess decides only the speed. NumPy arrays only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+from .sampling import sample_stride
+
+_ONE_IN, _FEWEST, _MOST = 1 << 7, 1 << 12, 3 << 14  # a far score costs as much as hundreds near
+_DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
+
+
+class Cut(NamedTuple):
+    """The scores above ``threshold`` are amplified, and ``need`` of those equal to it (P4, P7)."""
+
+    threshold: float
+    need: int
+
+
+class Scan(NamedTuple):
+    """What one block has to say of a bracket."""
+
+    above_high: int
+    above_low: int
+    between: Array
+    """The scores in (low, high]; empty where the bracket holds a single value."""
+
+
+def exact_cut(scores: Array, k: int) -> Cut:
+    """The cut for the k largest of canonical scores (d,), NaN and -inf left out (P7)."""
+    if k <= 0:
+        return Cut(math.inf, 0)
+    return _cut_of(scores[scores > -math.inf], k)
+
+
+def _cut_of(eligible: Array, k: int) -> Cut:
+    """The same for k >= 1 and scores above -inf, in an array that may be reordered."""
+    n = eligible.size
+    if n <= k:
+        return Cut(-math.inf, 0)
+    eligible.partition(n - k)
+    top = eligible[n - k :]
+    threshold = top[0]
+    return Cut(float(threshold), k - int(np.count_nonzero(top > threshold)))
+
+
+def guess(sample: Array, share: float) -> tuple[float, float]:
+    """A bracket (low, high] that likely holds the cut for the top ``share`` of the whole.
+
+    Where the quantiles on both sides agree, the cut is among ties and the bracket holds their
+    value alone; otherwise it leaves both quantiles out, since either may be a crowd of ties.
+    """
+    n = sample.size
+    ordered = np.sort(np.where(sample > -math.inf, sample, -math.inf).astype(sample.dtype))
+    position = round(n * (1.0 - share))
+    margin = round(_DEVIATIONS * math.sqrt(n * share * (1.0 - share))) + 2
+    below, above = position - margin, position + margin
+    low = ordered[below] if below >= 0 else -math.inf
+    high = ordered[above] if above < n else math.inf
+    one_less = np.nextafter(sample.dtype.type(high), sample.dtype.type(-math.inf))
+    if low == high:
+        return float(one_less), float(high)
+    return float(low), float(high if high == math.inf else one_less)
+
+
+def scan(scores: Array, low: float, high: float) -> Scan:
+    """Count one block of canonical scores against a bracket."""
+    over = scores > high
+    inside = scores > low
+    above_low = int(np.count_nonzero(inside))
+    above_high = int(np.count_nonzero(over))
+    inside ^= over
+    one = holds_one(scores.dtype.type, low, high)
+    return Scan(above_high, above_low, scores[:0] if one else scores[inside])
+
+
+def holds_one(dtype: Any, low: float, high: float) -> bool:
+    """Whether the bracket (low, high] holds a single value of a NumPy scalar type."""
+    return bool(np.nextafter(dtype(high), dtype(-math.inf)) <= low)
+
+
+def resolve(scans: list[Scan], k: int, low: float, high: float) -> Cut | None:
+    """The cut, if it lies in the bracket that the blocks were counted against."""
+    above_high = sum(s.above_high for s in scans)
+    above_low = sum(s.above_low for s in scans)
+    if k > above_low and low == -math.inf:
+        return Cut(low, 0)
+    if not above_high < k <= above_low:
+        return None
+    between = np.concatenate([s.between for s in scans])
+    if between.size == 0:
+        return Cut(high, k - above_high)
+    if k == above_low:
+        return Cut(low, 0)
+    return _cut_of(between, k - above_high)
+
+
+def find_cut(
+    k: int,
+    spans: list[slice],
+    scores: Callable[[int], Array],
+    again: Callable[[int], Array],
+    sample: Callable[[int], Array],
+    each: Callable[[Callable[[int], Any]], list[Any]],
+    scan: Callable[[Array, float, float], Scan] = scan,
+) -> tuple[Cut, list[int]]:
+    """The cut for the k largest of all blocks' scores, and how many ties each block has there.
+
+    Args:
+        spans: of the blocks, at least one.
+        scores: the scores of a block by its number, asked for once.
+        again: the same once more.
+        sample: the scores this far apart.
+        each: carries out a function for each block's number.
+        scan: :func:`scan`, or a faster one.
+    """
+    if len(spans) == 1:
+        whole = scores(0)
+        cut = exact_cut(whole, k)
+        return cut, [int(np.count_nonzero(whole == cut.threshold))]
+    size = spans[-1].stop
+    stride = sample_stride(size, one_in=_ONE_IN, fewest=_FEWEST, most=_MOST)
+    low, high = guess(sample(stride), k / size)
+    scans: list[Scan] = each(lambda i: scan(scores(i), low, high))
+    found = resolve(scans, k, low, high)
+    if found is not None:
+        return found, [ties_in(s, found.threshold) for s in scans]
+    # The guess missed: look at all scores at once. Rare, and as exact.
+    whole = np.empty(size, np.result_type(scans[0].between))
+
+    def fill(i: int) -> None:
+        whole[spans[i]] = again(i)
+
+    each(fill)
+    cut = exact_cut(whole, k)
+    return cut, [int(np.count_nonzero(whole[span] == cut.threshold)) for span in spans]
+
+
+def boundary(cut: Cut, ties: list[int], spans: list[slice], scores: Callable[[int], Array]) -> int:
+    """The place before which all scores equal to the threshold are selected, and none after.
+
+    Args:
+        ties: how many of them each block has, as :func:`find_cut` tells.
+        scores: the scores of a block by its number.
+    """
+    need = cut.need
+    for i, count in enumerate(ties):
+        if need == 0:
+            return int(spans[i].start)
+        if need < count:
+            places = np.flatnonzero(scores(i) == cut.threshold)
+            return int(spans[i].start + places[need - 1] + 1)
+        need -= count
+    return int(spans[-1].stop)
+
+
+def ties_in(block: Scan, threshold: float) -> int:
+    """How many scores of a scanned block equal the threshold that :func:`resolve` found."""
+    if block.between.size:
+        return int(np.count_nonzero(block.between == threshold))
+    return block.above_low - block.above_high
+
+
+def mask_of(scores: Array, threshold: float, ties: int, quota: int) -> Array:
+    """The mask of one block: above the threshold, and the first ``quota`` of its ``ties``."""
+    if quota >= ties > 0:
+        return scores >= threshold
+    mask = scores > threshold
+    if quota > 0:
+        mask[np.flatnonzero(scores == threshold)[:quota]] = True
+    return mask

@@ -1,0 +1,53 @@
+"""Which coordinates are selected: clauses P2 to P5 of the specification.
+
+Three independent ways find the same mask bit for bit. This module holds the reference, a stable
+sort; :mod:`mgup_core.selection.counting` needs only counts, so it runs traced and sharded; and
+:mod:`mgup_core.selection.partition` is the fast one where the data lie in host memory.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+from .._typing import Array
+from .counting import device
+
+
+def top_count(tau: float, d: int) -> int:
+    """``K = floor(tau * d)`` in exact arithmetic, tau being the decimal that repr prints (P3).
+
+    >>> top_count(0.29, 100), int(0.29 * 100)
+    (29, 28)
+    """
+    return int(Fraction(repr(float(tau))) * d)
+
+
+def slices(x: Array, xp: Any, stacked_dims: int = 0) -> Array:
+    """``x`` as (n, d): one row for each index of the first ``stacked_dims`` axes (P5)."""
+    if not 0 <= stacked_dims <= x.ndim:
+        raise ValueError(
+            f"stacked_dims={stacked_dims} is outside [0, {x.ndim}] for an array of shape "
+            f"{tuple(x.shape)}; it counts the leading axes that are ranked separately."
+        )
+    n = prod(x.shape[:stacked_dims])
+    return xp.reshape(x, (n, prod(x.shape[stacked_dims:])))
+
+
+def argsort_mask(xp: Any, scores: Array, k: int) -> Array:
+    """The mask of the k largest of each row of canonical scores (n, d), by stable sorts (P4).
+
+    The reference. Only ``argsort`` of the array API is used, so it also runs traced.
+    """
+    d = scores.shape[-1]
+    if d == 0:
+        return scores == scores
+    nan = scores != scores
+    lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=device(scores))
+    filled = xp.where(nan, lowest, scores)
+    order = xp.argsort(filled, axis=-1, descending=True, stable=True)
+    place = xp.argsort(order, axis=-1)  # the inverse permutation: each coordinate's place
+    # NaN ranks below -inf (P2): move it behind all numbers, which keep their places' order.
+    place = place + xp.astype(nan, place.dtype) * d
+    return xp.argsort(xp.argsort(place, axis=-1), axis=-1) < k

@@ -1,0 +1,43 @@
+"""Whether a rule is what it says: ``elementwise``, each coordinate's step its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..numerics.backend import backend_for
+from ..rules.base import Rule
+from .tracer import NotElementwise, Symbol, is_elementwise, record
+
+
+def check_elementwise(rule: Rule) -> None:
+    """Refuse a rule that says so and reduces, multiplies matrices, or reads a shape.
+
+    It would be stepped block by block, each with a norm of its own.
+
+    Raises:
+        ValueError: naming the rule, the operation and the remedy.
+    """
+    if rule.elementwise and (operation := _reaches_beyond(rule)):
+        raise ValueError(
+            f"{type(rule).__name__} says elementwise = True, which is the default, but its step "
+            f"needs {operation}, so a coordinate depends on others. Declare "
+            "`elementwise: ClassVar[bool] = False` in the rule."
+        )
+
+
+def _reaches_beyond(rule: Rule) -> str | None:
+    """What the rule asks for beyond a coordinate of its own."""
+    like = np.zeros((2, 3), np.float32)
+    for name, value in rule.init(backend_for(like), like).items():
+        if value.shape != like.shape:
+            return f"state {name!r} of shape {value.shape} for a parameter of {like.shape}"
+    try:
+        record(rule, None, decays=True)
+    except NotElementwise as error:
+        return str(error)
+    except AttributeError as error:
+        if isinstance(error.obj, Symbol) and not is_elementwise(error.name or ""):
+            return f"x.{error.name}"
+    except TypeError:  # it asks for values: a fault of another kind, and said where it shows
+        pass
+    return None

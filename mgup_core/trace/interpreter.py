@@ -1,0 +1,182 @@
+"""A recorded program carried out on NumPy arrays, in few buffers.
+
+The operations of :mod:`mgup_core.trace.tracer` in their order, each into a buffer that is free by
+then: a block of a parameter stays in the processor's cache, and nothing is allocated on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..numerics.scalars import host_correction
+from ..rules.base import Rule
+from .tracer import Symbol, needed
+
+_INTO: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
+    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum,
+    "minimum": np.minimum, "floordiv": np.floor_divide, "mod": np.mod,
+}  # fmt: skip
+"""Operations that write their result where they are told to."""
+
+_OTHERWISE: dict[str, Callable[..., Any]] = {
+    "lt": np.less, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
+    "and": np.logical_and, "or": np.logical_or, "invert": np.logical_not,
+}  # fmt: skip
+
+
+def _compute(symbol: Symbol, args: list[Any]) -> Any:
+    """The value of an operation that is not in a buffer."""
+    if symbol.op == "cast":
+        return np.asarray(args[0]).astype(symbol.dtype)[()]
+    function = _INTO.get(symbol.op) or _OTHERWISE.get(symbol.op) or getattr(np, symbol.op)
+    return function(*args)
+
+
+class Scalars:
+    """What a program needs that is the same for all coordinates, computed once, on the host.
+
+    Args:
+        outputs: the symbols that are wanted of the program.
+    """
+
+    def __init__(self, outputs: Iterable[Symbol]) -> None:
+        outputs = list(outputs)
+        arrays = [s for s in needed(outputs) if not s.uniform and s.op != "input"]
+        used = [s for s in (*(a for s in arrays for a in s.args), *outputs) if s.uniform]
+        self.symbols = list(dict.fromkeys(used))
+        """Whose values :meth:`values` returns, constants included."""
+        self._order = needed(self.symbols)
+        self.inputs = [s.args[0] for s in self._order if s.op == "input"]
+        """The names that must be known."""
+
+    def values(self, dtype: Any, known: Mapping[str, Any], rule: Rule) -> list[Any]:
+        """The values, as NumPy scalars and, of constants, numbers.
+
+        Args:
+            dtype: the compute dtype, as a NumPy scalar type.
+            known: at least the :attr:`inputs`; others may be among them.
+            rule: whose floats are those of this step (R7).
+        """
+        values: dict[Symbol, Any] = {}
+        for symbol in self._order:
+            if symbol.op == "const":
+                values[symbol] = symbol.args[0]
+            elif symbol.op == "number":
+                value = symbol.args[0].of(rule)
+                values[symbol] = value if symbol.dtype == "host" else dtype(value)
+            elif symbol.op == "input":
+                value = known[symbol.args[0]]
+                values[symbol] = value if symbol.dtype == "int64" else dtype(value)
+            elif symbol.op == "correction":
+                t, beta = (values[arg] for arg in symbol.args)
+                values[symbol] = host_correction(dtype, beta, t)
+            else:
+                values[symbol] = _compute(symbol, [values[arg] for arg in symbol.args])
+        return [values[symbol] for symbol in self.symbols]
+
+
+class Replay:
+    """Some symbols of a program, computed from arrays.
+
+    Args:
+        outputs: in the order in which :meth:`run` returns them.
+        homes: outputs by the name of the input whose array they shall overwrite. Where that input
+            is needed longer, or is the output itself, the output stays where it is.
+    """
+
+    def __init__(
+        self, outputs: Iterable[Symbol], homes: Mapping[str, Symbol] | None = None
+    ) -> None:
+        self.outputs = list(outputs)
+        order = [s for s in needed(self.outputs) if not s.uniform]
+        self.inputs = {s.args[0]: s for s in order if s.op == "input"}
+        self.steps = [s for s in order if s.op != "input"]
+        self.scalars = Scalars(self.outputs)
+        last = {arg: i for i, s in enumerate(self.steps) for arg in s.args}
+        at_home = self._at_home(homes or {}, last)
+        last |= dict.fromkeys(self.outputs, len(self.steps))
+        slots: dict[Symbol, int | str] = {}
+        free: list[int] = []
+        self.buffers = 0
+        for i, symbol in enumerate(self.steps):
+            # An argument that is not needed again gives its buffer to the result.
+            for arg in dict.fromkeys(symbol.args):
+                slot = slots.get(arg)
+                if isinstance(slot, int) and last[arg] == i:
+                    free.append(slot)
+            if symbol in at_home:
+                slots[symbol] = at_home[symbol]
+                continue
+            if not free:
+                free.append(self.buffers)
+                self.buffers += 1
+            slots[symbol] = free.pop()
+        self.buffers += 1  # the last one for what an operation needs in passing
+        # By number instead of by symbol: this runs for every block, and two threads that meet at
+        # the interpreter's lock wait longer than they work.
+        symbols = dict.fromkeys([*self.scalars.symbols, *order])
+        numbers = {symbol: i for i, symbol in enumerate(symbols)}
+        self._length = len(numbers)
+        self._inputs = [(numbers[symbol], name) for name, symbol in self.inputs.items()]
+        self._outputs = [numbers[symbol] for symbol in self.outputs]
+        self._steps = [
+            (_INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], slots[s])
+            for s in self.steps
+        ]
+
+    def _at_home(self, homes: Mapping[str, Symbol], last: dict[Symbol, int]) -> dict[Symbol, str]:
+        """The steps that write over an input, with its name."""
+        place = {symbol: i for i, symbol in enumerate(self.steps)}
+        found: dict[Symbol, str] = {}
+        for name, output in homes.items():
+            chain = [output]
+            if output.op == "flush" and last.get(output.args[0]) == place[output]:
+                chain.append(output.args[0])  # a flush leaves nearly always what is there
+            first = place.get(chain[-1])
+            if first is not None and last[self.inputs[name]] <= first:
+                found |= dict.fromkeys(chain, name)
+        return found
+
+    def run(
+        self,
+        arrays: dict[str, Array],
+        scalars: list[Any],
+        buffers: list[Array],
+        *,
+        clean: bool = False,
+    ) -> tuple[list[Array], bool]:
+        """(the outputs, among the buffers or the inputs; whether nothing was flushed).
+
+        Args:
+            arrays: the inputs by name, of one length and dtype.
+            scalars: what :meth:`Scalars.values` returned.
+            buffers: of that length and dtype, ``self.buffers`` of them or more.
+            clean: whether it is known that there is nothing to flush.
+        """
+        values = [*scalars, *[None] * (self._length - len(scalars))]
+        for i, name in self._inputs:
+            values[i] = arrays[name]
+        spare, clean_so_far = buffers[self.buffers - 1], True
+        for into, symbol, i, operands, slot in self._steps:
+            out = arrays[slot] if isinstance(slot, str) else buffers[slot]
+            if into is not None:
+                into(*[values[j] for j in operands], out=out)
+            elif symbol.op == "flush":
+                x, bound = values[operands[0]], values[operands[1]]
+                if clean or np.abs(x, out=spare).min(initial=np.inf) >= bound:
+                    values[i] = x
+                    continue
+                clean_so_far = False
+                # NaN * 0 is NaN. Not a selection: a branch that the processor cannot predict
+                # costs ten times as much as this product.
+                np.multiply(x, spare >= bound, out=out)
+                out += 0.0  # -0 + 0 is +0
+            else:
+                np.copyto(out, _compute(symbol, [values[j] for j in operands]))
+            values[i] = out
+        return [values[i] for i in self._outputs], clean_so_far
