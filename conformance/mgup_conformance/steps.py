@@ -150,7 +150,7 @@ def _lifted(step: Step) -> Step:
     """With gradients that are not lost where a wider exponent would keep them."""
 
     def lifted(g: Array) -> Array:
-        tiny = g.dtype.type(2.0**-996 if g.dtype == np.float64 else 2.0**-100)
+        tiny = g.dtype.type(2.0**-967 if g.dtype == np.float64 else 2.0**-100)
         return np.where((g != 0) & (np.abs(g) < tiny), np.copysign(tiny, g), g)
 
     return step._replace(grads=[None if g is None else lifted(g) for g in step.grads])
@@ -208,7 +208,7 @@ def bounds(
     """
 
     def own(x: Array) -> Array:
-        tiny = 2.0**-996 if x.dtype == np.float64 else 2.0**-100
+        tiny = 2.0**-967 if x.dtype == np.float64 else 2.0**-100
         room = UNITS * np.finfo(x.dtype).eps * np.abs(x.astype(np.float64)) + tiny
         return np.where(np.isfinite(room), room, 0.0)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mgup_core import SGD, AdamW, Backend, Direction, Lion
-from mgup_core import update as updates
+from mgup_core import step as updates
 
 from .applying import UPDATE, Changed
 from .base import Mutant, instead_of
