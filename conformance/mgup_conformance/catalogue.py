@@ -9,7 +9,8 @@ from typing import Any
 
 from .cases import Case, MeanCase, MultiplierCase, Question
 from .data import SCORES, Shape
-from .ports import CLASSES, PORTED, trains_vectors
+from .hard import hard_cases
+from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
 from .protocol import Backend, RunSpec
 from .runs import MatrixCase, RunCase
 from .specs import BASE, ELEMENTWISE, NUMBERS, POLICY_CASES, policy, rule, run_spec
@@ -350,18 +351,20 @@ def _ports() -> Iterator[Case]:
                 "state_dtype": state_dtype,
             }
             case, clauses = f"port/{name}/{chosen}/{numbers}", (POLICY_CASES[chosen][0], "R0", "N8")
-            fast = numbers == "float32"
+            fast, own = numbers == "float32" or name in OWN_NAMES, name in OWN_NAMES
             if kind.identical:
                 clauses = (*clauses, *ELEMENTWISE[:4])
                 yield RunCase(
                     case, clauses, spec, shapes, steps=50, standard_steps=20, fast_steps=10,
-                    fast=fast,
+                    fast=fast, own=own,
                 )  # fmt: skip
             elif numbers != "bfloat16_state32":  # a rounded parameter shows no norm of a step
                 yield MatrixCase(
                     case, (*clauses, "N7"), spec, shapes, steps=12, fast_steps=3, fast=fast,
-                    bounded_state=kind.bounded_state,
+                    bounded_state=kind.bounded_state, own=own,
                 )  # fmt: skip
+        if name in OWN_NAMES:
+            yield from hard_cases(name, LEARNING_RATES.get(name, 1e-2 if kind.identical else 0.1))
 
 
 @lru_cache(maxsize=1)

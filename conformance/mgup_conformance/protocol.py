@@ -59,6 +59,7 @@ OPTIONS: dict[str, str] = {
     "state_dtype": "keeps state in another dtype than the parameter's (R5)",
     "schedule": "takes another learning rate at each step",
     "absent": "takes None for the gradient of a parameter (R6)",
+    "resume": "saves a run, and goes on with a new one that loads it: ``Run.resume()``",
     "large": "is fast enough for arrays of tens of thousands of elements",
     "form": "AdamW: the forms paper and published (R1p)",
     "dampening": "SGD: dampening (R3)",

@@ -49,6 +49,8 @@ class RunCase(Case):
     gradients: str = "chaotic"
     """chaotic, tiny, huge, nonfinite, absent, schedule, ties: see :class:`Feed`."""
     zero_start: bool = False
+    resume_every: int = 0
+    """After how many steps the run is broken off, saved and resumed; 0 is never."""
     runs: ClassVar[bool] = True
     reference_policy: PolicySpec | None = None
     """What the reference runs, where a limit must equal something else (P11)."""
@@ -60,6 +62,7 @@ class RunCase(Case):
             "state_dtype": self.spec["state_dtype"] != self.spec["dtype"],
             "schedule": self.gradients == "schedule",
             "absent": self.gradients == "absent",
+            "resume": bool(self.resume_every),
             "large": max(map(prod, self.shapes)) > 10_000,
         }
         return needs(
@@ -92,6 +95,8 @@ class RunCase(Case):
         for t in range(1, self.length(set_of) + 1):
             moment = expected.at(t)
             run.step([None if g is None else g.copy() for g in moment.gradients], moment.lr)
+            if self.resume_every and t % self.resume_every == 0:
+                run.resume()  # type: ignore[attr-defined]
             actual = snapshot(run, self.spec)
             if not moment.fits(actual):
                 self.explain(actual, t)
