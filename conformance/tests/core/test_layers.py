@@ -24,7 +24,7 @@ PACKAGES = {
 LAYERS = {
     "mgup_core": """
         _typing _checks | selection | numerics | policy ranking rules transforms | frontend
-        | statistics | step | trace | optimizer host
+        | statistics | step | trace | optimizer host check_rule | check_rule
     """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments

@@ -9,9 +9,7 @@ import pytest
 import torch
 
 import mgup_torch
-from mgup_core.host.threads import uninterrupted
 from mgup_torch import MGUP, MGUPSGD, MGUPAdamW, MGUPLion
-from mgup_torch.notices import warn
 
 from .support import advance, give, gradients, parameters
 
@@ -102,14 +100,6 @@ def test_it_points_past_a_framework(tmp_path):
         warnings.simplefilter("always")
         space["train"](MGUPAdamW(params))
     assert [w.filename for w in seen] == [__file__]
-
-
-def test_from_the_thread_that_works():
-    """There the caller is in another one, which waits."""
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        uninterrupted(lambda stop: warn("it is slow"))
-    assert [(str(w.message), w.filename) for w in seen] == [("it is slow", __file__)]
 
 
 def test_every_warning_goes_through_one_place():
