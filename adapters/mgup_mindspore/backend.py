@@ -11,8 +11,36 @@ from mgup_core import Backend
 from .emitter import Recorder, Symbol
 from .selection import Selection
 
-Beta = tuple[float, Any]
-"""A decay rate and the compute dtype of its correction."""
+
+class Betas:
+    """The decay rates whose ``1 - beta^t`` the parameters of an optimizer ask for (N3).
+
+    These depend on the step alone, so they are computed once for all parameters: parameters of one
+    group ask for the same ones in the same order.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[Any, Any, int], float] = {}
+        """By (group, compute dtype, how many the parameter had asked for before)."""
+
+    def of(self, group: Any) -> Asked:
+        """What one parameter of a group will ask for."""
+        return Asked(self, group)
+
+
+class Asked:
+    """The corrections that one parameter asks for."""
+
+    def __init__(self, betas: Betas, group: Any) -> None:
+        self.betas, self.group, self.n = betas, group, 0
+
+    def place(self, beta: float, dtype: Any) -> int:
+        """Where the next one is among all, as ``corrections[place]``."""
+        key = self.group, dtype, self.n
+        self.n += 1
+        self.betas.values[key] = beta
+        return list(self.betas.values).index(key)
+
 
 DTYPES = (ms.float16, ms.bfloat16, ms.float32, ms.float64)
 
@@ -31,24 +59,22 @@ class MindSporeBackend(Backend):
             program takes them as its argument ``corrections``.
     """
 
-    def __init__(self, recorder: Recorder, dtype: Any, betas: list[Beta] | None = None) -> None:
+    def __init__(self, recorder: Recorder, dtype: Any, asked: Asked | None = None) -> None:
         super().__init__(recorder, dtype)
         self.recorder = recorder
-        self.betas = [] if betas is None else betas
+        self.asked = Betas().of(None) if asked is None else asked
 
     def scalar(self, value: Any) -> Symbol:
         if isinstance(value, Symbol):
             return self.cast(value, self.dtype)
-        return self.recorder.constant(float(value), self.dtype)
+        # A rule's and a policy's numbers are values of a step (R7).
+        return self.recorder.constant(float(value), self.dtype, fixed=False)
 
     def cast(self, x: Symbol, dtype: Any) -> Symbol:
         return self.recorder.astype(x, dtype)
 
     def correction(self, beta: float, t: Symbol) -> Symbol:
-        key = beta, self.dtype
-        if key not in self.betas:
-            self.betas.append(key)
-        text = f"corrections[{self.betas.index(key)}]"
+        text = f"corrections[{self.asked.place(beta, self.dtype)}]"
         return self.recorder.symbol(text, (), self.dtype)
 
     def matmul(self, a: Symbol, b: Symbol, dtype: str | None = None) -> Symbol:

@@ -17,12 +17,13 @@ from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
 from mgup_core.trace.elementwise import check_elementwise
 
-from .backend import DTYPES, Beta
+from .backend import DTYPES, Betas
 from .cells import Step, Task
 from .emitter import held
 from .fit import Fit
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
 from .host import fresh_state
+from .runtime import renew
 from .training import Settings
 
 
@@ -60,7 +61,9 @@ class RuleOptimizer(nn.Optimizer):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)
 
-        betas: list[Beta] = []
+        betas = Betas()
+        numbers = {id(group): i for i, group in enumerate(_distinct(groups.values()))}
+        object.__setattr__(self, "_groups", _distinct(groups.values()))
         state: dict[str, list[Parameter]] = {}
         states, tasks, decays, places = [], [], [], []
         for i, p in enumerate(self._parameters):
@@ -81,7 +84,7 @@ class RuleOptimizer(nn.Optimizer):
                 rule, policy_of(group), group["weight_decay"] != 0, group["stacked_dims"],
                 self.loss_scale,
             )  # fmt: skip
-            tasks.append(Task(p, made, settings, self._rate_dtype, betas))
+            tasks.append(Task(p, made, settings, self._rate_dtype, betas, numbers[id(group)]))
             places.append(i)
         _warn_all_damped(tasks)
         for name, parameters in state.items():
@@ -120,6 +123,22 @@ class RuleOptimizer(nn.Optimizer):
             decays += (decay(self.global_step),)
         return decays
 
+    def set_hyperparameters(self, **values: float) -> None:
+        """Give hyperparameters other values from the next step on, in all groups; none compiles.
+
+        For schedules of what is no learning rate (R7). A learning rate is assigned to
+        ``optimizer.learning_rate``, or is a schedule, as with every ``nn.Optimizer``.
+
+        Args:
+            values: by name: the rule's numbers (``beta1``, ``momentum``, ``eps``, …), ``alpha``,
+                ``gamma``, ``weight_decay``.
+
+        Raises:
+            ValueError, KeyError: for what is out of range, no such number, or would be another
+                program, such as ``tau``: nothing changes then.
+        """
+        renew(self, values)
+
     # -- the step --------------------------------------------------------------------------------
 
     def construct(self, gradients: tuple[Tensor, ...]) -> bool:
@@ -153,6 +172,10 @@ def _refuse_parallel_optimizer() -> None:
             "ones: switch it off, with ms.set_auto_parallel_context(enable_parallel_optimizer="
             "False). Data parallelism without it gives the same bits on every device."
         )
+
+
+def _distinct(groups: Iterable[Group]) -> list[Group]:
+    return list({id(group): group for group in groups}.values())
 
 
 def _parameters(theirs: list[Any]) -> list[Parameter]:

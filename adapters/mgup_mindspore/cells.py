@@ -8,11 +8,11 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
-from mgup_core.numerics.scalars import traced_correction
+from mgup_core.numerics.scalars import complements, correction_of
 
 from . import host
-from .backend import Beta, MindSporeBackend, compute_dtype
-from .emitter import Recorder, held
+from .backend import Betas, MindSporeBackend, compute_dtype
+from .emitter import Recorder, Recording, Symbol, held
 from .operations import add, assign, multiply
 from .selection import on_host
 from .training import Settings, contributed, proposed
@@ -25,6 +25,7 @@ class Task(nn.Cell):
         state: by the rule's names.
         lr_dtype: of the learning rate and the decay that the step is given.
         betas: of the corrections that the step is given; added to where more are needed.
+        group: what parameters of equal settings have in common.
     """
 
     def __init__(
@@ -33,23 +34,38 @@ class Task(nn.Cell):
         state: dict[str, Parameter],
         settings: Settings,
         lr_dtype: Any,
-        betas: list[Beta],
+        betas: Betas,
+        group: int,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.settings, self.names = settings, tuple(state)
+        self.lr_dtype, self.group = lr_dtype, group
         # A plain tuple: the parameters are the network's and the optimizer's, not this cell's.
         self.slots = (p, *state.values())
+        step, share, self.gives = self.record(settings, betas)
+        self.program, self.share = step.cell(), Contribution(self.slots, share)
+
+    def record(
+        self, settings: Settings, betas: Betas
+    ) -> tuple[Recording, Recording, tuple[str, ...]]:
+        """(the step, the part of the sums over all parameters, the names of these sums)."""
+        dtype, asked = compute_dtype(self.slots[0].dtype), betas.of(self.group)
         xp = Recorder()
-        be = MindSporeBackend(xp, compute_dtype(p.dtype), betas)
-        w, g, arrays, t, lr, decay = _inputs(xp, self.slots, lr_dtype)
-        self.share = Contribution(self.slots, settings, lr_dtype, betas, self.names)
-        totals = {
-            name: xp.symbol(f"totals[{i}]", (), be.dtype) for i, name in enumerate(self.share.gives)
-        }
-        self.program = xp.cell(
-            "slots, g, t, lr, decay, corrections, totals",
-            proposed(be, settings, w, g, arrays, t, lr, decay, state, totals),
-        )
+        be = MindSporeBackend(xp, dtype, asked)
+        w, g, arrays, t, _, decay = _inputs(xp, self.slots, self.lr_dtype)
+        parts = {}
+        if settings.rule.couples_parameters:
+            parts = contributed(be, settings, w, g, arrays, t, decay, self.names)
+        given = [*parts.values(), w, *arrays] if parts else []
+        share = Recording(xp, "slots, g, t, decay, corrections", given)
+
+        xp = Recorder()
+        be = MindSporeBackend(xp, dtype, asked)
+        w, g, arrays, t, lr, decay = _inputs(xp, self.slots, self.lr_dtype)
+        totals = {name: xp.symbol(f"totals[{i}]", (), dtype) for i, name in enumerate(parts)}
+        new = proposed(be, settings, w, g, arrays, t, lr, decay, self.names, totals)
+        step = Recording(xp, "slots, g, t, lr, decay, corrections, totals", new)
+        return step, share, tuple(parts)
 
     def construct(
         self,
@@ -75,25 +91,9 @@ class Contribution(nn.Cell):
     again after another one's step.
     """
 
-    def __init__(
-        self,
-        slots: tuple[Parameter, ...],
-        settings: Settings,
-        lr_dtype: Any,
-        betas: list[Beta],
-        names: tuple[str, ...],
-    ) -> None:
+    def __init__(self, slots: tuple[Parameter, ...], recording: Recording) -> None:
         super().__init__(auto_prefix=False)
-        self.slots = slots
-        xp = Recorder()
-        be = MindSporeBackend(xp, compute_dtype(slots[0].dtype), betas)
-        w, g, arrays, t, _, decay = _inputs(xp, slots, lr_dtype)
-        parts = {}
-        if settings.rule.couples_parameters:
-            parts = contributed(be, settings, w, g, arrays, t, decay, names)
-        self.gives = tuple(parts)
-        given = [*parts.values(), w, *arrays] if parts else []
-        self.program = xp.cell("slots, g, t, decay, corrections", given)
+        self.slots, self.program = slots, recording.cell()
 
     def construct(
         self, g: Tensor, t: Tensor, decay: Tensor, corrections: Sequence[Tensor]
@@ -122,12 +122,12 @@ class Step(nn.Cell):
         places: Sequence[int],
         count: Parameter,
         lr_dtype: Any,
-        betas: Sequence[Beta],
+        betas: Betas,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.tasks = nn.CellList(list(tasks), auto_prefix=False)
         self.places, self.count = tuple(places), (count,)
-        self.coupled = tuple(len(task.share.gives) > 0 for task in tasks)
+        self.coupled = tuple(len(task.gives) > 0 for task in tasks)
         self.corrections = Corrections(betas)
         self.one = held([(1.0, lr_dtype), ([1], ms.int32)])
 
@@ -150,7 +150,7 @@ class Step(nn.Cell):
             gradient = gradients[self.places[j]]
             if self.coupled[j] and gradient is not None:
                 parts = self.tasks[j].share(gradient, t, decay[j], corrections)
-                n = len(self.tasks[j].share.gives)
+                n = len(self.tasks[j].gives)
                 totals = added(totals, parts[:n])
                 read += (parts[n:],)
             else:
@@ -197,12 +197,23 @@ class Corrections(nn.Cell):
     A graph takes in :meth:`construct`; PyNative calls :meth:`__call__`, which is a graph too.
     """
 
-    def __init__(self, betas: Sequence[Beta]) -> None:
+    def __init__(self, betas: Betas) -> None:
         super().__init__(auto_prefix=False)
+        self.program = self.record(betas).cell()
+
+    def record(self, betas: Betas) -> Recording:
+        """All betas of a dtype in a row, so that they take the operations of one."""
         xp = Recorder()
         t = xp.symbol("t", (), ms.int32)
-        recorded = [traced_correction(MindSporeBackend(xp, dt), beta, t) for beta, dt in betas]
-        self.program = xp.cell("t", recorded)
+        found: dict[Any, Symbol] = {}
+        for dtype in dict.fromkeys(dtype for _, dtype, _ in betas.values):
+            keys = [key for key in betas.values if key[1] == dtype]
+            rows = zip(*(complements(betas.values[key]) for key in keys), strict=True)
+            places = [xp.constant(row, dtype, fixed=False) for row in rows]
+            row = correction_of(MindSporeBackend(xp, dtype), places, t)
+            for i, key in enumerate(keys):
+                found[key] = xp.reshape(row[(slice(i, i + 1),)], ())
+        return Recording(xp, "t", [found[key] for key in betas.values])
 
     def __call__(self, t: Tensor) -> tuple[Tensor, ...]:
         return self.program.compiled(t)  # type: ignore[no-any-return]

@@ -141,10 +141,17 @@ class Recorder:
         """An input, by the expression that gives it."""
         return Symbol(self, text, shape, dtype)
 
-    def constant(self, value: Any, dtype: Any) -> Symbol:
-        """Numbers known now, rounded once to ``dtype``, which the program takes as data."""
+    def constant(self, value: Any, dtype: Any, *, fixed: bool = True) -> Symbol:
+        """Numbers known now, rounded once to ``dtype``, which the program takes as data.
+
+        Args:
+            fixed: whether they will never be others; else they share no place with an equal number
+                (R7).
+        """
         array = np.asarray(value, dtype=NUMPY[dtype])
-        key = array.tobytes(), array.shape, str(dtype)
+        key: Any = array.tobytes(), array.shape, str(dtype)
+        if not fixed:
+            key = len(self.constants)
         if key not in self._known:
             i = len(self.constants)
             text = f"c{i}" if dtype == ms.float64 else f"self.constants[{i}]"
@@ -261,17 +268,14 @@ class Recorder:
     # -- the program -------------------------------------------------------------------------------
 
     def cell(self, inputs: str, outputs: Sequence[Symbol]) -> Program:
-        """What was recorded, as a cell.
+        """What was recorded, as a cell: see :class:`Recording`."""
+        return Recording(self, inputs, outputs).cell()
 
-        Args:
-            inputs: names of the arguments, separated by commas.
-            outputs: what the cell returns, as a tuple.
-        """
+    def source(self, inputs: str, outputs: Sequence[Symbol]) -> str:
+        """What was recorded, as the source of a function; complete with the constants."""
         head = f"def construct(self, {inputs}):\n" + self._wide_constants()
         tail = f"    return ({' '.join(f'{x.text},' for x in outputs)})\n"
-        construct = _load(head + "".join(line + "\n" for line in self.lines) + tail)
-        kind = type("Program", (Program,), {"construct": construct, "__module__": __name__})
-        return kind(self.constants, self.parts)
+        return head + "".join(line + "\n" for line in self.lines) + tail
 
     def _wide_constants(self) -> str:
         """The float64 constants times 1, each read once.
@@ -286,6 +290,25 @@ class Recorder:
         self.constants.append((np.float64(1.0), ms.float64))
         line = "    c{i} = multiply(self.constants[{i}], self.constants[{one}])\n"
         return "".join(line.format(i=i, one=one) for i in wide)
+
+
+class Recording:
+    """What was recorded, complete.
+
+    Args:
+        inputs: names of the arguments, separated by commas.
+        outputs: what the program returns, as a tuple.
+    """
+
+    def __init__(self, recorder: Recorder, inputs: str, outputs: Sequence[Symbol]) -> None:
+        self.source = recorder.source(inputs, outputs)
+        self.constants, self.parts = recorder.constants, recorder.parts
+
+    def cell(self) -> Program:
+        """As a cell that MindSpore can parse."""
+        members = {"construct": _load(self.source), "__module__": __name__}
+        kind = type("Program", (Program,), members)
+        return kind(self.source, self.constants, self.parts)  # type: ignore[no-any-return]
 
 
 def _elementwise(operation: str, dtype: Any = None) -> Callable[..., Symbol]:
@@ -319,10 +342,18 @@ def held(constants: Constants) -> tuple[Parameter, ...]:
 class Program(nn.Cell):
     """A recorded computation; ``construct`` takes and returns tensors, and changes none."""
 
-    def __init__(self, constants: Constants, parts: Sequence[nn.Cell]) -> None:
+    def __init__(self, source: str, constants: Constants, parts: Sequence[nn.Cell]) -> None:
         super().__init__(auto_prefix=False)
+        self.source = source
         self.constants = held(constants)
         self.parts = nn.CellList(parts, auto_prefix=False)
+
+    def take(self, recording: Recording) -> None:
+        """Go on with the numbers of a recording of the same source: nothing compiles (R7)."""
+        for place, (value, dtype) in zip(self.constants, recording.constants, strict=True):
+            array = np.asarray(value, NUMPY[dtype])
+            if place.asnumpy().tobytes() != array.tobytes():
+                namespace.assign(place, Tensor(array))
 
     @cached_property
     def compiled(self) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -45,9 +46,24 @@ def traced_correction(be: Arithmetic, beta: float, t: Array) -> Array:
     for k, complement in enumerate(complements(beta)):
         if be.host_dtype(complement) == 1:  # then c + (1 - c) is 1, and stays
             return be.xp.where(t >= 2**k, one, c)
-        bit = (t // 2**k) % 2 > 0
-        c = be.xp.where(bit, c + be.mul(be.scalar(complement), one - c), c)
+        c = _with_bit(be, c, be.scalar(complement), t, k)
     return c
+
+
+def correction_of(be: Backend, complements: Sequence[Array], t: Array) -> Array:
+    """``c(beta, t)`` from all :func:`complements` of beta as arrays, or of a row of betas (R7).
+
+    The same bits as :func:`traced_correction`, which looks at beta's value to leave some out.
+    """
+    c = be.scalar(0.0)
+    for k, complement in enumerate(complements):
+        c = _with_bit(be, c, complement, t, k)
+    return c
+
+
+def _with_bit(be: Backend, c: Array, complement: Array, t: Array, k: int) -> Array:
+    bit = (t // 2**k) % 2 > 0
+    return be.xp.where(bit, c + be.mul(complement, be.scalar(1.0) - c), c)
 
 
 @lru_cache(maxsize=1024)

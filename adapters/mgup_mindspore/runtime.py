@@ -1,0 +1,78 @@
+"""Hyperparameters as values of a step (R7): other numbers in the places of a compiled graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from mindspore import Tensor
+
+from .backend import Betas
+from .emitter import NUMPY, Program, Recording
+from .groups import Fixed, Group, check_group, policy_of
+from .operations import assign
+
+if TYPE_CHECKING:
+    from .base import RuleOptimizer
+
+
+_STATIC = {"tau", "tau_min", "lr", "adamw_learning_rate"}
+
+
+def numbers_of(group: Group) -> set[str]:
+    """The names of the numbers of a group that a schedule may change."""
+    numbers = {name for name, value in group.items() if isinstance(value, float)}
+    return (numbers | {"alpha", "gamma", "weight_decay"}) - _STATIC
+
+
+def renew(optimizer: RuleOptimizer, values: Group) -> None:
+    """What :meth:`RuleOptimizer.set_hyperparameters` does."""
+    known: set[str] = set().union(*map(numbers_of, optimizer._groups))
+    if unknown := sorted(values.keys() - known):
+        raise KeyError(
+            f"{', '.join(unknown)}: no number of {type(optimizer).__name__} that may change "
+            f"between steps. These may: {', '.join(sorted(known))}. For others make a new "
+            "optimizer."
+        )
+    groups = [{**group, **values} for group in optimizer._groups]
+    for group in groups:
+        check_group(group)
+    rules = [optimizer._rule(group) for group in groups]
+    policies = [policy_of(group) for group in groups]
+    changes: list[Callable[[], None]] = []
+
+    def plan(program: Program, recording: Recording) -> None:
+        if program.source != recording.source:
+            _refuse(values)
+        changes.append(partial(program.take, recording))
+
+    betas, step = Betas(), optimizer.step
+    for task in step.tasks:
+        i = task.group
+        settings = task.settings._replace(rule=rules[i], policy=policies[i])
+        if settings.decays != (groups[i]["weight_decay"] != 0):
+            _refuse(values)
+        recording, share, _ = task.record(settings, betas)
+        plan(task.program, recording)
+        plan(task.share.program, share)
+        changes.append(partial(setattr, task, "settings", settings))
+    plan(step.corrections.program, step.corrections.record(betas))
+    if "weight_decay" in values:
+        for decay in optimizer.decays:
+            if not isinstance(decay, Fixed):
+                raise ValueError("weight_decay is a schedule: it gives the values itself.")
+            number = Tensor(np.asarray(values["weight_decay"], NUMPY[optimizer._rate_dtype]))
+            changes.append(partial(assign, decay.value[0], number))
+    for change in changes:
+        change()
+    object.__setattr__(optimizer, "_groups", groups)
+
+
+def _refuse(values: Group) -> None:
+    given = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    raise ValueError(
+        f"{given} makes another program, as a number does that comes from or goes to 0: make a new "
+        "optimizer."
+    )
