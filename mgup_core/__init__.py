@@ -6,6 +6,7 @@ Score, rank, differentiate and safeguard (:mod:`mgup_core.policy`), the rules th
 
 from ._typing import Split as Split
 from ._typing import State as State
+from .check_rule import check_rule as check_rule
 from .numerics.backend import Backend as Backend
 from .numerics.backend import NumPyBackend as NumPyBackend
 from .numerics.backend import backend_for as backend_for

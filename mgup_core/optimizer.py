@@ -132,13 +132,15 @@ class Optimizer:
         self, params: Any, grads: Any, state: OptimizerState, lr: float | None, statistics: bool
     ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
         weights, gradients = _items(params, "params"), _items(grads, "grads")
-        self._check(weights, gradients, state)
+        own = self._check(weights, gradients, state)
         if lr is not None:
             check_rate("lr", lr)
             for w in weights.values():
                 check_fits({"lr": lr}, self.backend(w).host_dtype)
         steps, arrays, measured = dict(state.steps), dict(state.arrays), {}
-        totals = self._totals(weights, gradients, state) if self.rule.couples_parameters else None
+        totals = None
+        if self.rule.couples_parameters:
+            totals = self._totals(weights, gradients, own, state.steps)
         for key, g in gradients.items():
             if g is None:
                 continue
@@ -151,7 +153,7 @@ class Optimizer:
                     self.policy,
                     w,
                     g,
-                    arrays[key],
+                    own[key],
                     steps[key],
                     lr=self.lr if lr is None else lr,
                     weight_decay=self.weight_decay,
@@ -160,22 +162,25 @@ class Optimizer:
                     totals=totals,
                 )
                 weights[key] = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
-            arrays[key] = update.state
+            arrays[key] = {**arrays[key], **update.state}
             if update.statistics is not None:
                 measured[key] = update.statistics
         return _like(params, weights), OptimizerState(steps, arrays), measured
 
     def _totals(
-        self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
+        self,
+        weights: dict[Any, Any],
+        gradients: dict[Any, Any],
+        own: dict[Any, State],
+        steps: dict[Any, int],
     ) -> State:
         """What the rule sums over all parameters (:meth:`Rule.totals`)."""
 
         def part(key: Any, g: Any) -> State:
-            w, t = weights[key], state.steps[key] + 1
+            w, t = weights[key], steps[key] + 1
             return contribution(
-                self.backend(w), self.rule, w, g, state.arrays[key], t,
-                weight_decay=self.weight_decay,
-            )  # fmt: skip
+                self.backend(w), self.rule, w, g, own[key], t, weight_decay=self.weight_decay
+            )
 
         with np.errstate(all="ignore"):
             return summed(part(key, g) for key, g in gradients.items() if g is not None)
@@ -193,7 +198,9 @@ class Optimizer:
 
     def _check(
         self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
-    ) -> None:
+    ) -> dict[Any, State]:
+        """What the rule keeps of each parameter that has a gradient, without what others do."""
+        own: dict[Any, State] = {}
         if weights.keys() != gradients.keys() or weights.keys() != state.arrays.keys():
             raise ValueError(
                 "params, grads and state name different parameters: "
@@ -216,9 +223,11 @@ class Optimizer:
                     f"the state of {key!r} lacks {', '.join(map(repr, absent))}, which "
                     f"{type(self.rule).__name__} reads: begin with that of init."
                 )
-            for name, value in state.arrays[key].items():
-                if name in expected and value.shape != expected[name].shape:
+            own[key] = {name: state.arrays[key][name] for name in expected}
+            for name, value in own[key].items():
+                if value.shape != expected[name].shape:
                     raise ValueError(
                         f"state {name!r} of {key!r} has shape {tuple(value.shape)}, but a "
                         f"parameter of {tuple(w.shape)} has {tuple(expected[name].shape)}."
                     )
+        return own

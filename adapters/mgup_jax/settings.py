@@ -14,6 +14,7 @@ from jax.experimental import checkify
 from mgup_core import Policy, Rule
 from mgup_core._checks import check_fits, check_rate
 from mgup_core.frontend import modes
+from mgup_core.trace.forms import runtime_fields
 
 from .backend import JaxBackend, compute_dtype, is_traced
 from .mesh_axes import Axes
@@ -93,6 +94,21 @@ class Settings:
                     "optax.inject_hyperparams, pass static_args=f.static_args, where f is the "
                     "function that it wraps (mgup_adamw, …)."
                 )
+
+    @classmethod
+    def rule_of(cls, rule_class: type[Rule], hyperparameters: dict[str, Any]) -> Rule:
+        """A rule of numbers, and of arrays where its floats are known at each step only (R7)."""
+        floats = runtime_fields(rule_class())
+        values = {n: known(n, v) if n in floats else v for n, v in hyperparameters.items()}
+        cls.check_static({n: v for n, v in values.items() if n not in floats})
+        try:
+            return rule_class(**values)
+        except jax.errors.ConcretizationTypeError as error:
+            traced = ", ".join(name for name in floats if is_traced(values[name]))
+            raise TypeError(
+                f"{rule_class.__name__} asks for the value of one of {traced}, which must be known "
+                "when the program is traced: name it in static_args of optax.inject_hyperparams."
+            ) from error
 
     def check_fits(self, params: Any, rule: Rule | None = None) -> None:
         """Refuse numbers that are finite, but not in the compute dtype of each leaf (N2)."""

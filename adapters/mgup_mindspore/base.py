@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterable
@@ -12,15 +13,17 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn
 from mindspore.nn.optim.optimizer import _ConvertToCell
 
-from mgup_core import Rule
+from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Beta
-from .cells import Corrections, ParameterStep, Settings, fresh_state
+from .cells import Step, Task
 from .emitter import held
-from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, policy_of, rule_of
-from .operations import add, multiply
+from .fit import Fit
+from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
+from .host import fresh_state
+from .training import Settings
 
 
 class RuleOptimizer(nn.Optimizer):
@@ -43,6 +46,8 @@ class RuleOptimizer(nn.Optimizer):
         settings: Group,
     ) -> None:
         _refuse_parallel_optimizer()
+        learning_rate, weight_decay = plain(learning_rate), plain(weight_decay)
+        settings = {name: plain(value) for name, value in settings.items()}
         defaults = {**MGUP_DEFAULTS, **settings, "lr": learning_rate, "weight_decay": weight_decay}
         theirs, groups = as_groups(type(self).__name__, params, defaults)
         rules = {name: self._rule(group) for name, group in groups.items()}
@@ -57,11 +62,17 @@ class RuleOptimizer(nn.Optimizer):
 
         betas: list[Beta] = []
         state: dict[str, list[Parameter]] = {}
-        steps, decays, trained = [], [], []
+        states, tasks, decays, places = [], [], [], []
         for i, p in enumerate(self._parameters):
             group, rule = groups[p.name], rules[p.name]
             made = fresh_state(rule, p, group["state_dtype"] or p.dtype)
+            states.append(made)
             for name, parameter in made.items():
+                if hasattr(self, name):
+                    raise ValueError(
+                        f"{type(rule).__name__} calls a state {name!r}, which nn.Optimizer uses "
+                        "for something else: give it another name."
+                    )
                 state.setdefault(name, []).append(parameter)
             decays.append(self._schedule(group["weight_decay"]))
             if p.size == 0:  # R6: a no-op
@@ -70,18 +81,14 @@ class RuleOptimizer(nn.Optimizer):
                 rule, policy_of(group), group["weight_decay"] != 0, group["stacked_dims"],
                 self.loss_scale,
             )  # fmt: skip
-            _warn_all_damped(p, settings, group)
-            steps.append(ParameterStep(p, made, settings, self._rate_dtype, betas))
-            trained.append(i)
+            tasks.append(Task(p, made, settings, self._rate_dtype, betas))
+            places.append(i)
+        _warn_all_damped(tasks)
         for name, parameters in state.items():
             setattr(self, name, ParameterTuple(parameters))
         self.decays = nn.CellList(decays, auto_prefix=False)
-        self.steps = nn.CellList(steps, auto_prefix=False)
-        self.trained = tuple(trained)
-        self.coupled = tuple(i for i, step in enumerate(steps) if step.share.gives)
-        self.parameter_names = tuple(p.name for p in self._parameters)
-        self.corrections = Corrections(betas)
-        self.one = held([(1.0, self._rate_dtype)])
+        self.step = Step(tasks, places, self.global_step, self._rate_dtype, betas)
+        self.fit = Fit(self._parameters, states)
 
     def _rule(self, group: Group) -> Rule:
         """The rule that trains a group."""
@@ -119,67 +126,23 @@ class RuleOptimizer(nn.Optimizer):
         """Take one step.
 
         Args:
-            gradients: of all parameters, in the order of ``self.parameters``.
+            gradients: of all parameters, in the order of ``self.parameters``; ``None`` leaves a
+                parameter and its state as they are (R6).
 
         Raises:
-            ValueError, TypeError: for gradients that do not fit, before anything changes.
+            ValueError, TypeError: for gradients that do not fit, or parameters that no longer fit
+                their state, before anything changes.
         """
         gradients = self.flatten_gradients(gradients)
-        check_gradients(self.parameter_names, self._parameters, gradients)
+        self.fit(gradients)
         lr = self.get_lr()
         rates = ()
         decays = ()
-        for i in self.trained:
-            # Times 1: MindSpore 2.10 keeps a parameter as float32 that a graph with loops uses
-            # twice, and a float64 learning rate would lose its digits.
-            rates += (multiply(lr[i] if self.is_group_lr else lr, self.one[0]),)
-            decays += (multiply(self.decays[i](self.global_step).reshape(()), self.one[0]),)
-        self.assignadd(self.global_step, self.global_step_increase_tensor)
-        t = self.global_step.reshape(())
-        corrections = self.corrections(t)
-        totals = ()
-        read = ()
-        for j in range(len(self.trained)):
-            if j in self.coupled:
-                gradient = gradients[self.trained[j]]
-                parts = self.steps[j].share(gradient, t, decays[j], corrections)
-                n = len(self.steps[j].share.gives)
-                totals = added(totals, parts[:n])
-                read += (parts[n:],)
-            else:
-                read += ((),)
-        for j in range(len(self.trained)):
-            gradient = gradients[self.trained[j]]
-            given = totals if j in self.coupled else ()
-            self.steps[j](gradient, t, rates[j], decays[j], corrections, given, read[j])
+        for i in range(len(gradients)):
+            rates += (lr[i] if self.is_group_lr else lr,)
+            decays += (self.decays[i](self.global_step),)
+        self.step(gradients, rates, decays)
         return True
-
-
-def added(totals: Any, parts: Any) -> Any:
-    """The sums with one parameter's parts added; part of the graph, so plainly written."""
-    if len(totals) == 0:
-        return parts
-    sums = ()
-    for i in range(len(parts)):
-        sums += (add(totals[i], parts[i]),)
-    return sums
-
-
-def check_gradients(names: Any, parameters: Any, gradients: Any) -> None:
-    """Refuse gradients that do not fit their parameters; part of the graph, so plainly written."""
-    if len(gradients) != len(parameters):
-        raise ValueError(f"{len(gradients)} gradients were given for {len(parameters)} parameters.")
-    for i in range(len(parameters)):
-        if gradients[i].shape != parameters[i].shape:
-            raise ValueError(
-                f"the gradient of parameter {names[i]} has shape {gradients[i].shape}, "
-                f"but the parameter has {parameters[i].shape}: they must agree."
-            )
-        if gradients[i].dtype != parameters[i].dtype:
-            raise TypeError(
-                f"the gradient of parameter {names[i]} is {gradients[i].dtype}, but the "
-                f"parameter is {parameters[i].dtype}: they must agree."
-            )
 
 
 def _refuse_parallel_optimizer() -> None:
@@ -214,14 +177,26 @@ def _check_parameter(p: Parameter, group: Group, rule: Rule) -> None:
     check_fits(named, np.float64 if p.dtype == ms.float64 else np.float32)
 
 
-def _warn_all_damped(p: Parameter, settings: Settings, group: Group) -> None:
-    """Say so where K = 0, so that the whole of a slice gets gamma, as published (P3)."""
-    d = math.prod(p.shape[settings.stacked_dims :])
-    policy = settings.policy
-    if policy is not None and policy.ranks and d > 0 and policy.top(d) == 0:
+def _warn_all_damped(tasks: Iterable[Task]) -> None:
+    """Say so, once, where K = 0, so that the whole of a slice gets gamma, as published (P3)."""
+    damped = []
+    for task in tasks:
+        p, policy = task.slots[0], task.settings.policy
+        d = math.prod(p.shape[task.settings.stacked_dims :])
+        if isinstance(policy, MGUP) and d > 0 and policy.top(d) == 0:
+            damped.append(f"{p.name} ({d} at tau={policy.tau})")
+    if damped:
         warnings.warn(
-            f"parameter {p.name} of shape {p.shape} ranks {d} coordinate(s) at "
-            f"tau={group['tau']}: none is selected, so all are damped by gamma. To leave it out, "
-            "put it in a group of its own with mode='off'.",
-            stacklevel=4,
+            f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and "
+            f"all are damped by gamma: {', '.join(damped)}. To leave parameters out, put them in "
+            "a group of their own with mode='off'.",
+            stacklevel=_depth(),
         )
+
+
+def _depth() -> int:
+    """How many frames out of the caller the code is that made the optimizer."""
+    depth, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+        depth, frame = depth + 1, frame.f_back
+    return depth

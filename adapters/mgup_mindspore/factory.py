@@ -44,6 +44,12 @@ def optimizer(
     signature = _signature(rule_class, positional)
 
     def __init__(self: RuleOptimizer, *args: Any, **kwargs: Any) -> None:
+        if len(args) > 1 + len(positional):
+            raise TypeError(
+                f"{title}: {len(args)} arguments were given by position, but only params, "
+                f"{', '.join(positional)} may be: give the others by name, since MindSpore's own "
+                "optimizers differ in what comes next."
+            )
         given = bind(title, signature, self, *args, **kwargs)
         settings = {key: given[key] for key in given if key not in ("self", *OF_OPTIMIZER)}
         RuleOptimizer.__init__(self, *(given[key] for key in OF_OPTIMIZER), settings)

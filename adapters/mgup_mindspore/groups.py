@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, nn
 
 from mgup_core import Policy, Rule
@@ -59,6 +60,8 @@ def policy_of(group: Group) -> Policy | None:
 def check_group(group: Group) -> None:
     """Refuse, before anything is made, what is not the rule's own: policy, rates, dtypes."""
     for name, value in (("learning_rate", group["lr"]), ("weight_decay", group["weight_decay"])):
+        if isinstance(value, bool):  # a flag that another optimizer takes at this place
+            raise TypeError(f"{name}={value!r} is a bool, and not a number: give it by its name.")
         if isinstance(value, (int, float)):  # the other kinds are nn.Optimizer's to check
             check_rate(name, value)
     # Each mode's arguments, whatever the mode is.
@@ -87,8 +90,9 @@ def as_groups(
 
     Raises:
         KeyError: for a key that no group may hold, naming the nearest that it may.
+        TypeError: for what holds no parameters in order.
     """
-    params = list(params)
+    params = listed(title, params)
     if not any(isinstance(entry, dict) for entry in params):
         check_group(defaults)
         return params, {p.name: defaults for p in params if isinstance(p, Parameter)}
@@ -104,16 +108,52 @@ def as_groups(
                     + (f"; did you mean {near[0]!r}?" if near else ".")
                     + f" It may hold: {', '.join(sorted(known))}."
                 )
-        if not isinstance(entry, dict) or "order_params" in entry:
+        if not isinstance(entry, dict):
             theirs.append(entry)
             continue
-        members = [entry["params"]] if isinstance(entry["params"], Parameter) else entry["params"]
-        entry = {**entry, "params": list(members)}
+        if "order_params" in entry:
+            theirs.append({**entry, "order_params": listed(title, entry["order_params"])})
+            continue
+        if "params" not in entry:
+            raise KeyError(f"a parameter group of {title} holds no 'params': give it a list.")
+        entry = {name: plain(value) for name, value in entry.items() if name != "params"} | {
+            "params": listed(title, entry["params"])
+        }
         group = {**defaults, **entry}
         check_group(group)
         settings.update({p.name: group for p in entry["params"] if isinstance(p, Parameter)})
         theirs.append({key: entry[key] for key in OF_MINDSPORE if key in entry})
     return theirs, settings
+
+
+def listed(title: str, params: Any) -> list[Any]:
+    """What is given as parameters, or as groups, as a list; a parameter may be given alone.
+
+    Raises:
+        TypeError: for a network, and for a set or a dict, which hold no parameters in order.
+    """
+    if isinstance(params, Parameter):
+        return [params]
+    if isinstance(params, nn.Cell):
+        raise TypeError(
+            f"{title} was given a {type(params).__name__}, which is a network: give it "
+            "net.trainable_params()."
+        )
+    if isinstance(params, (set, frozenset, Mapping)):
+        raise TypeError(
+            f"{title} was given its parameters as a {type(params).__name__}, but gradients are "
+            "matched with them by position: give a list."
+        )
+    return list(params)
+
+
+def plain(value: Any) -> Any:
+    """A value of a group, its sequences (of configuration files, say) as tuples."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(plain, value))
+    return value
 
 
 class Exact(nn.learning_rate_schedule.LearningRateSchedule):

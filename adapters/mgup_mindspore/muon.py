@@ -11,7 +11,7 @@ from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 
 from .base import RuleOptimizer
-from .groups import MGUP_DEFAULTS, Group
+from .groups import MGUP_DEFAULTS, Group, listed
 from .selection import on_host
 
 
@@ -67,7 +67,7 @@ class MGUPMuon(RuleOptimizer):
         settings: Group = {
             "momentum": momentum,
             "nesterov": nesterov,
-            "ns_coefficients": tuple(ns_coefficients),
+            "ns_coefficients": ns_coefficients,
             "eps": eps,
             "ns_steps": ns_steps,
             "scale": scale,
@@ -80,7 +80,7 @@ class MGUPMuon(RuleOptimizer):
             "use_muon": True,
             **mgup,
         }
-        groups = list(_split(list(params), settings))
+        groups = list(_split(listed("MGUPMuon", params), settings))
         super().__init__(groups, learning_rate, weight_decay, loss_scale, settings)
 
     def _rule(self, group: Group) -> Rule:
@@ -100,12 +100,11 @@ def _split(params: list[Any], settings: Group) -> Iterable[Any]:
     for group in [{"params": params}] if plain else params:
         if not isinstance(group, dict) or "params" not in group:
             if isinstance(group, dict) and "order_params" in group:
-                given = list(group["order_params"])
+                given = listed("MGUPMuon", group["order_params"])
             else:
                 yield group  # refused by nn.Optimizer, which says what it is
             continue
-        members = [group["params"]] if isinstance(group["params"], Parameter) else group["params"]
-        members = list(members)
+        members = listed("MGUPMuon", group["params"])
         order += members
         if "use_muon" in group:
             yield {**group, "params": members}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 
 from mgup_core import Policy, Rule, rules
-from mgup_core._checks import check_beta, check_rate
+from mgup_core._checks import check_beta, check_fits, check_rate
 from mgup_core.frontend import modes
 
 Group = dict[str, Any]
@@ -64,7 +65,7 @@ def rule_of(rule_class: type[Rule], group: Group) -> Rule:
     betas = [name for name in names if _BETA.fullmatch(name)]
     if betas:
         given = group["betas"]
-        if not isinstance(given, (tuple, list)) or len(given) != len(betas):
+        if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(betas):
             raise ValueError(
                 f"betas={given!r}: {rule_class.__name__} has {len(betas)}, {', '.join(betas)}."
             )
@@ -86,6 +87,11 @@ def policy_of(group: Group) -> Policy | None:
     return modes.policy_of(group["mode"], alpha=alpha, gamma=gamma, **given)
 
 
+def reads_slices(policy: Policy | None) -> bool:
+    """Whether a coordinate's multiplier depends on the others of its slice."""
+    return policy is not None and (policy.ranks or policy.counts)
+
+
 def _on_host(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.device.type == "cpu"
 
@@ -97,6 +103,18 @@ def _number(name: str, value: Any) -> Any:
     if value.numel() != 1:
         raise ValueError(f"{name} is a tensor of shape {tuple(value.shape)}, not a scalar.")
     return value.item()
+
+
+def plain(value: Any) -> Any:
+    """A value of a group in the types that every checkpoint holds and every loader knows.
+
+    Sequences of configurations (OmegaConf's ListConfig) become tuples, NumPy's numbers Python's.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(plain, value))
+    return value
 
 
 def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> None:
@@ -138,18 +156,97 @@ def check_group(group: Group) -> None:
         )
 
 
-def check_stacked_dims(p: torch.Tensor, stacked_dims: int) -> None:
+def check_numbers(group: Group, params: Sequence[torch.Tensor], rule: Rule | None = None) -> None:
+    """Refuse numbers of a group, or of its rule, that its parameters' compute dtype lacks (N2)."""
+    numbers = {name: group.get(name) for name in ("lr", "weight_decay", "alpha")}
+    numbers = {n: _number(n, x) if _on_host(x) else x for n, x in numbers.items()}
+    wide = all(p.dtype == torch.float64 for p in params)
+    own = {} if rule is None else vars(rule)
+    check_fits({**own, **numbers}, np.float64 if wide else np.float32)
+
+
+def check_stacked_dims(name: str, p: torch.Tensor, stacked_dims: int) -> None:
     """Refuse more leading axes than a parameter has (P5)."""
     if p.ndim < stacked_dims:
         raise ValueError(
-            f"stacked_dims={stacked_dims} exceeds the dimensions of a parameter of shape "
-            f"{tuple(p.shape)}: give that parameter a group of its own."
+            f"stacked_dims={stacked_dims} exceeds the dimensions of parameter {name}, whose shape "
+            f"is {tuple(p.shape)}: give that parameter a group of its own."
         )
 
 
-def tensors_of(params: Any) -> list[torch.Tensor]:
-    """The tensors among what a group may hold: tensors, or (name, tensor) pairs."""
-    if isinstance(params, torch.Tensor):
-        return [params]
-    tensors = [p[1] if isinstance(p, tuple) else p for p in params]
-    return [p for p in tensors if isinstance(p, torch.Tensor)]  # torch refuses the others by name
+def listed(params: Any) -> Any:
+    """What a group is given as its parameters: a tensor, or a list of whatever it is.
+
+    Raises:
+        TypeError: for a module, and for a set, whose order changes between runs.
+    """
+    if isinstance(params, torch.nn.Module):
+        raise TypeError(
+            f"params is a {type(params).__name__}, which is a module: give model.parameters(), or "
+            "model.named_parameters(), whose names messages use then."
+        )
+    if isinstance(params, (set, frozenset)):
+        raise TypeError(
+            "params of a group is a set, whose order changes between runs, so that a checkpoint "
+            "would mix parameters up: give a list."
+        )
+    return params if isinstance(params, torch.Tensor) else list(params)
+
+
+def parameter_name(group: Group, i: int) -> str:
+    """How errors call a parameter."""
+    return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
+
+
+def named(params: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors among what a group may hold, tensors or (name, tensor) pairs, as errors say."""
+    for i, entry in enumerate([params] if isinstance(params, torch.Tensor) else params):
+        name, p = entry if isinstance(entry, tuple) and len(entry) == 2 else (None, entry)
+        if isinstance(p, torch.Tensor):  # torch refuses the others by name
+            yield (f"number {i} of its group" if name is None else repr(name)), p
+
+
+Shapes = dict[torch.Tensor, torch.Size | None]
+"""The shape of each parameter when the optimizer was given it; ``None`` for one it never was."""
+
+
+def same_shapes(
+    groups: Sequence[Group], whole: Sequence[bool], shapes: Shapes, state: Mapping[Any, Any]
+) -> Shapes:
+    """The shapes to remember from now on.
+
+    FSDP1 and DeepSpeed's ZeRO put flat pieces in the place of parameters. Ranking these would give
+    other updates, and others again for each number of processes. A tensor that nobody has seen is
+    such a piece if it has come in the place of others, and neither has the shape of one, as where
+    FSDP2 replaces parameters, nor was given a state.
+
+    Args:
+        whole: for each group, whether its steps need each parameter as a whole.
+        shapes: what was remembered.
+
+    Raises:
+        ValueError: for a parameter with a gradient that is another now.
+    """
+    now: Shapes = {p: p.shape for group in groups for p in group["params"]}
+    if now == shapes:
+        return shapes
+    known, replaced = set(shapes.values()), not shapes.keys() <= now.keys()
+    for group, needed in zip(groups, whole, strict=True):
+        for i, p in enumerate(group["params"]):
+            before = shapes.get(p)
+            expected = p not in shapes and (not replaced or p.shape in known or state.get(p))
+            if before == p.shape or expected:
+                continue
+            if before is not None and state.get(p):
+                continue  # a state that no longer fits is refused by its name
+            if needed and p.grad is not None:
+                was = "is none that it was given" if before is None else f"was {tuple(before)}"
+                raise ValueError(
+                    f"parameter {parameter_name(group, i)} has shape {tuple(p.shape)}, but {was} "
+                    "when this optimizer was made: FSDP1 and DeepSpeed's ZeRO put flat pieces in "
+                    "the place of parameters, and each must be ranked as a whole. Use FSDP2 "
+                    "(torch.distributed.fsdp.fully_shard), or mode='sign' with an elementwise "
+                    "rule; after a change of your own, make the optimizer anew."
+                )
+            now[p] = before
+    return now

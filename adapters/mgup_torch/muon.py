@@ -13,7 +13,7 @@ from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_o
 from mgup_core.rules.muon import SCALES
 
 from .base.optimizer import RuleOptimizer
-from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, rule_of
+from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, listed, rule_of
 
 
 class MGUPMuon(RuleOptimizer):
@@ -112,8 +112,8 @@ class MGUPMuon(RuleOptimizer):
             super().add_param_group(param_group)
             return
         group = dict(param_group)
-        params = group.pop("params")
-        params = [params] if isinstance(params, Tensor) else list(params)
+        params = listed(group.pop("params"))
+        params = [params] if isinstance(params, Tensor) else params
         exceptions = check_words(group.get("exceptions", self.defaults["exceptions"]))
         kinds: dict[bool, list[Any]] = {True: [], False: []}
         for param in params:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
+from mgup_core import (
+    MGUP,
+    Policy,
+    Rule,
+    State,
+    Statistics,
+    contribution,
+    summed,
+    update_array,
+)
 from mgup_core.host.blocks import BlockStep
 from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
-from .backend import TorchBackend, cells, compute_dtype, host_backend
+from .backend import DTYPES, TorchBackend, cells, compute_dtype, host_backend
 from .distributed import Team, is_dtensor, local
 from .groups import Group
 from .llvm import CompiledStep, code_for
+from .notices import warn
 from .statistics import combine
 
 _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
@@ -32,7 +41,9 @@ class Job(NamedTuple):
     name: str
     param: Tensor
     grad: Tensor
-    state: dict[str, Tensor]
+    state: dict[str, Any]
+    names: tuple[str, ...]
+    """Of what the rule keeps there."""
     t: Any
     """The step, from 1, as an int or a 0-d integer tensor; or how many steps have been taken, as
     the floating tensor on the device that only it can read."""
@@ -55,9 +66,10 @@ class Job(NamedTuple):
         """What this rank does of it."""
         if not is_dtensor(self.param):
             return self
-        state = {name: local(value) for name, value in self.state.items()}
+        state = {**self.state, **{name: local(value) for name, value in self.arrays.items()}}
+        param = local(self.param)
         return self._replace(
-            param=local(self.param), grad=local(self.grad), state=state, whole=self
+            param=param, grad=readable(param, local(self.grad)), state=state, whole=self
         )
 
     @property
@@ -72,18 +84,13 @@ class Job(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, Tensor]:
-        """The rule's state, without the count of steps."""
-        return {name: value for name, value in self.state.items() if name != "step"}
+        """The rule's state, in its order: without the count of steps and what others keep there."""
+        return {name: self.state[name] for name in self.names}
 
 
 def next_step(t: Any) -> Any:
     """:attr:`Job.t` as a rule wants it."""
     return t.to(torch.int64) + 1 if isinstance(t, Tensor) and t.is_floating_point() else t
-
-
-def parameter_name(group: Group, i: int) -> str:
-    """How errors call a parameter."""
-    return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
 
 
 def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
@@ -95,11 +102,18 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
         )
     if g.is_complex() or p.is_complex():
         raise RuntimeError(f"parameter {name} or its gradient is complex: scores have no order.")
+    if p.dtype not in DTYPES:
+        raise TypeError(f"parameter {name} is {p.dtype}, which cannot be trained; freeze it.")
     if g.shape != p.shape or g.dtype != p.dtype or g.device != p.device:
         raise ValueError(
             f"the gradient of parameter {name} is {g.dtype} {tuple(g.shape)} on {g.device}, but "
             f"the parameter is {p.dtype} {tuple(p.shape)} on {p.device}: they must agree."
         )
+
+
+def readable(p: Tensor, g: Tensor) -> Tensor:
+    """A gradient as it is in memory: autograd leaves zeros without any, and minus signs undone."""
+    return torch.zeros_like(p) if g._is_zerotensor() else g.resolve_neg()
 
 
 def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
@@ -108,13 +122,17 @@ def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
     return isinstance(policy, MGUP) and size > 0 and _top_count(policy.tau, size) == 0
 
 
-def warn_all_damped(name: str, p: Tensor, group: Group, *, stacklevel: int) -> None:
-    """Say so, with the remedy; ``stacklevel`` counts from the caller to a ``step`` method."""
-    warnings.warn(
-        f"parameter {name} of shape {tuple(p.shape)} ranks {_slice_length(p, group)} coordinate(s) "
-        f"at tau={group['tau']}: none is selected, so all are damped by gamma. To leave it out, "
-        "put it in a group of its own with mode='off'.",
-        stacklevel=stacklevel + 3,  # torch wraps step twice
+def warn_all_damped(damped: Sequence[tuple[str, Tensor, Group]], *, prefix: str = "") -> None:
+    """Say so of parameters, once for all of them, with the remedy.
+
+    Args:
+        prefix: before the names of MGUP's arguments in the groups.
+    """
+    each = [f"{name} ({_slice_length(p, g)} at tau={g['tau']})" for name, p, g in damped]
+    warn(
+        f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and all "
+        f"are damped by gamma: {', '.join(each)}. To leave parameters out, put them in a group of "
+        f"their own with {prefix}mode='off'."
     )
 
 
@@ -131,7 +149,7 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
     p, group = job.param.detach(), job.group
     dtype = compute_dtype(p.dtype)
     # Other layouts are worked on in C order, in which ties are told apart, and copied back.
-    w, g = p.contiguous(), job.grad.detach().contiguous()
+    w, g = p.contiguous().resolve_neg(), job.grad.detach().contiguous()
     state = {name: value.contiguous() for name, value in job.arrays.items()}
     be, decay = host_backend(dtype), float(group["weight_decay"])
     exact_state = all(value.dtype == dtype for value in state.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Statistics
+from mgup_core.host.signals import HeldSignals
 from mgup_core.policy import Policy, score
 from mgup_core.statistics import measure
 from mgup_core.step import apply_split
@@ -25,15 +27,22 @@ from .distributed import (
     check_placement,
     local,
 )
+from .fitting import check_shape
 from .groups import (
     MGUP_DEFAULTS,
     Group,
+    Shapes,
     check_group,
+    check_numbers,
     check_stacked_dims,
+    listed,
+    named,
+    parameter_name,
     policy_of,
-    tensors_of,
+    reads_slices,
+    same_shapes,
 )
-from .parameter_step import all_damped, check_gradient, parameter_name, warn_all_damped
+from .parameter_step import all_damped, check_gradient, warn_all_damped
 
 _COUPLED = (
     torch.optim.ASGD,
@@ -62,6 +71,14 @@ class _Step(NamedTuple):
     """A copy."""
     group: Group
     policy: Policy | None
+
+
+def _of_inner(name: str) -> property:
+    """An attribute that is the inner optimizer's, and may be assigned."""
+    return property(
+        lambda self: getattr(self.inner, name),
+        lambda self, value: setattr(self.inner, name, value),
+    )
 
 
 class MGUP(torch.optim.Optimizer):
@@ -111,16 +128,19 @@ class MGUP(torch.optim.Optimizer):
         given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope)
         own = {_PREFIX + name: value for name, value in zip(_OWN, given, strict=True)}
         for group in inner.param_groups:
+            _check_keys(inner, group, near=own)
             self._check(inner, {**own, **group})
         inner.defaults.update(own)
         self.inner = inner
         self._measure = statistics
+        self._shapes: Shapes = {p: p.shape for g in inner.param_groups for p in g["params"]}
         self._adopt()
 
     def _adopt(self) -> None:
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
+        self._state_shapes: Shapes = {}  # for which inner made its state
         self._sharding = Sharding(_PREFIX)
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
@@ -134,15 +154,17 @@ class MGUP(torch.optim.Optimizer):
             for name in _OWN:
                 group.setdefault(_PREFIX + name, self.inner.defaults[_PREFIX + name])
 
-    param_groups = property(lambda self: self.inner.param_groups)  # type: ignore[assignment]
-    state = property(lambda self: self.inner.state)  # type: ignore[assignment]
-    defaults = property(lambda self: self.inner.defaults)  # type: ignore[assignment]
+    param_groups = _of_inner("param_groups")  # type: ignore[assignment]
+    state = _of_inner("state")  # type: ignore[assignment]
+    defaults = _of_inner("defaults")  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"inner": self.inner, "_measure": self._measure}
+        return {"inner": self.inner, "_measure": self._measure, "_shapes": self._shapes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "inner" in state:
+            groups = state["inner"].param_groups
+            self._shapes = {p: p.shape for group in groups for p in group["params"]}
             self.__dict__.update(state)
             self._adopt()
         else:  # what load_state_dict hands over
@@ -152,9 +174,9 @@ class MGUP(torch.optim.Optimizer):
     def _check(inner: torch.optim.Optimizer, group: Group) -> None:
         own = _own_of(group)
         check_group({**own, "lr": 0.0, "weight_decay": 0.0})
-        for p in tensors_of(group.get("params", ())):
-            check_placement(f"of shape {tuple(p.shape)}", p)
-            check_stacked_dims(p, own["stacked_dims"])
+        for name, p in named(group.get("params", ())):
+            check_placement(name, p)
+            check_stacked_dims(name, p, own["stacked_dims"])
         decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
         if isinstance(inner, _COUPLED) and not decoupled and group.get("weight_decay"):
             raise ValueError(
@@ -165,8 +187,11 @@ class MGUP(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group to ``inner``; it may have its own ``mgup_tau``, ``mgup_mode`` and so on."""
-        self._check(self.inner, {**self.inner.defaults, **param_group})
-        self.inner.add_param_group(param_group)
+        group = {**param_group, "params": listed(param_group["params"])}
+        _check_keys(self.inner, group, near=self.inner.defaults)
+        self._check(self.inner, {**self.inner.defaults, **group})
+        self.inner.add_param_group(group)
+        self._shapes.update((p, p.shape) for p in self.param_groups[-1]["params"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a checkpoint of this wrapper or of ``inner`` alone; what it lacks stays as is."""
@@ -177,6 +202,7 @@ class MGUP(torch.optim.Optimizer):
         for group in saved:
             self._check(self.inner, group)
         super().load_state_dict({**state_dict, "param_groups": saved})
+        self._state_shapes.clear()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -185,12 +211,24 @@ class MGUP(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        taken = "None of the"
+
+        def news() -> str:
+            return f"{taken} parameters have taken this step."
+
+        with HeldSignals(news):
+            self._step_now()
+            taken = "All"
+        return loss
+
+    def _step_now(self) -> None:
         self._complete()
         self._measured.clear()
         self._sharding.agree(self.param_groups, self.state)
         moving = self._gather()
         try:
             self._step_inner()
+            self._state_shapes.update((step.param, step.param.shape) for step in moving)
             settled = self._settle(moving)
             while moving:
                 step = moving[-1]
@@ -199,7 +237,6 @@ class MGUP(torch.optim.Optimizer):
         finally:  # interrupted: at least no parameter keeps a step that was not rescaled
             for step in moving:
                 step.param.copy_(step.before)
-        return loss
 
     def communication(self) -> Traffic:
         """As :meth:`mgup_torch.RuleOptimizer.communication`, without what ``inner`` sends."""
@@ -220,20 +257,27 @@ class MGUP(torch.optim.Optimizer):
 
     def _gather(self) -> list[_Step]:
         """All that is to be stepped, checked."""
-        moving = []
-        for group in self.param_groups:
+        moving, damped = [], []
+        policies = [policy_of(_own_of(group)) for group in self.param_groups]
+        whole = [reads_slices(policy) for policy in policies]
+        self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
+        for group, policy in zip(self.param_groups, policies, strict=True):
             own = _own_of(group)
-            policy = policy_of(own)
+            check_numbers({**group, **own}, group["params"])
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
                 check_gradient_placement(name, p)
                 check_gradient(name, p, p.grad)
+                if self.state.get(p):
+                    check_shape(name, p, self.state[p], self._state_shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
-                    self._warned.add(p)
-                    warn_all_damped(name, p, own, stacklevel=3)
+                    damped.append((name, p, own))
                 moving.append(_Step(name, p, p.detach().clone(), group, policy))
+        if damped:
+            self._warned.update(p for _, p, _ in damped)
+            warn_all_damped(damped, prefix=_PREFIX)
         return moving
 
     def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
@@ -275,6 +319,24 @@ class MGUP(torch.optim.Optimizer):
         if not self._measure:
             raise RuntimeError("statistics are off: make the wrapper with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+
+def _check_keys(inner: torch.optim.Optimizer, group: Group, *, near: Collection[str]) -> None:
+    """Refuse a key that is a slip for an argument of MGUP's, or for one ``near``.
+
+    Any other is the caller's own or the inner optimizer's, and kept, as in torch.optim.
+    """
+    own = [_PREFIX + name for name in _OWN]
+    for key in group.keys() - {*own, *inner.defaults, "params", "param_names"}:
+        close = difflib.get_close_matches(key, [*own, *near], n=1, cutoff=0.85)
+        close = [_PREFIX + key] if key in _OWN else close
+        if close or key.startswith(_PREFIX):
+            raise ValueError(
+                f"a parameter group holds {key!r}, which {type(inner).__name__} with MGUP does not "
+                f"have"
+                + (f"; did you mean {close[0]!r}?" if close else ".")
+                + f" MGUP's are {', '.join(own)}."
+            )
 
 
 def _own_of(group: Group) -> Group:

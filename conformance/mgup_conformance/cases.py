@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor, prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from .backends.core import Reference, make_policy
 from .compare import Mismatch, check_identical, nearness
 from .data import Shape
 from .protocol import Array, Backend, Needs, PolicySpec, needs
+from .verdicts import MultiplierEvidence, Verdict, judge_multiplier
 
 REFERENCE = Reference()
 
@@ -32,14 +35,23 @@ class Case:
     """Whether the fast set holds it."""
     compact: bool = field(default=False, kw_only=True)
     """Whether the fast set holds it even for a backend that compiles for long."""
+    own: bool = field(default=False, kw_only=True)
+    """Whether it is of a rule that the user named, so that every set holds it for every backend."""
 
     @property
     def needs(self) -> Needs:
         """What a backend must offer to be asked."""
         raise NotImplementedError
 
+    runs: ClassVar[bool] = False
+    """Whether it is about a training run, and not ``multiplier`` alone."""
+
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         """Raise :class:`Mismatch` if the backend differs, in the steps of one of :data:`SETS`."""
+        raise NotImplementedError
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        """Whether a backend that differs does so by rounding (clause V)."""
         raise NotImplementedError
 
 
@@ -73,12 +85,33 @@ class MultiplierCase(Case):
         )
 
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
-        for question in self.questions:
-            a, g = data.operands(question.pattern, self.dtype, question.shape, self.id)
+        for question, a, g in self.operands():
             given = a.copy(), g.copy()
             check_multiplier(backend, question.policy, a, g, question.stacked_dims, str(question))
             for name, before, after in zip("ag", given, (a, g), strict=True):
                 check_identical(f"operand {name}, which is not to be changed", before, after)
+
+    def operands(self) -> Iterator[tuple[Question, Array, Array]]:
+        """The questions, with their data."""
+        for question in self.questions:
+            a, g = data.operands(question.pattern, self.dtype, question.shape, self.id)
+            yield question, a, g
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        asked = [(q.policy, a, g, q.stacked_dims, str(q)) for q, a, g in self.operands()]
+        return judge_multipliers(backend, asked)
+
+
+def judge_multipliers(
+    backend: Backend, asked: Sequence[tuple[PolicySpec, Array, Array, int, str]]
+) -> Verdict:
+    """All the answers of a backend to (policy, a, g, stacked_dims, what to call it)."""
+    whole, answers = Verdict(), []
+    for policy, a, g, stacked_dims, setting in asked:
+        own, actual = judge_multiplier(backend, policy, a, g, stacked_dims, setting)
+        whole = whole.worse(own)
+        answers.append((policy, a, g, stacked_dims, actual))
+    return replace(whole, evidence=MultiplierEvidence(answers))
 
 
 def check_multiplier(
@@ -120,20 +153,28 @@ class MeanCase(Case):
             dtypes={self.dtype}, policy={"name": "mgup"}, rule=None, options={"multiplier"}
         )
 
-    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
+    def operands(self) -> Iterator[tuple[int, float, PolicySpec, Array, Array]]:
+        """Sizes, ratios, policies and data."""
         for d in self.sizes:
             for tau in self.ratios:
                 policy: PolicySpec = {"name": "mgup", "tau": tau, "alpha": 2.0, "gamma": 0.5}
-                a, g = data.operands("ties", self.dtype, (d,), self.id)
-                k = floor(Fraction(repr(tau)) * d)
-                # Twice the sum is a whole number, so it is exact in any order.
-                expected = Fraction(4 * k + (d - k), 2)
-                phi = backend.multiplier(policy, a, g, 0)
-                if Fraction(float(phi.sum(dtype=np.float64))) != expected:
-                    raise Mismatch(
-                        "sum of the multipliers",
-                        f"{k} of {d} coordinates should be selected",
-                        setting=f"tau={tau}, d={d}",
-                        expected=str(float(expected)),
-                        actual=str(float(phi.sum())),
-                    )
+                yield d, tau, policy, *data.operands("ties", self.dtype, (d,), self.id)
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        asked = [(policy, a, g, 0, f"tau={tau}, d={d}") for d, tau, policy, a, g in self.operands()]
+        return judge_multipliers(backend, asked)
+
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
+        for d, tau, policy, a, g in self.operands():
+            k = floor(Fraction(repr(tau)) * d)
+            # Twice the sum is a whole number, so it is exact in any order.
+            expected = Fraction(4 * k + (d - k), 2)
+            phi = backend.multiplier(policy, a, g, 0)
+            if Fraction(float(phi.sum(dtype=np.float64))) != expected:
+                raise Mismatch(
+                    "sum of the multipliers",
+                    f"{k} of {d} coordinates should be selected",
+                    setting=f"tau={tau}, d={d}",
+                    expected=str(float(expected)),
+                    actual=str(float(phi.sum())),
+                )

@@ -9,7 +9,8 @@ from typing import Any
 
 from .cases import Case, MeanCase, MultiplierCase, Question
 from .data import SCORES, Shape
-from .ports import CLASSES, PORTED, trains_vectors
+from .hard import hard_cases
+from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
 from .protocol import Backend, RunSpec
 from .runs import MatrixCase, RunCase
 from .specs import BASE, ELEMENTWISE, NUMBERS, POLICY_CASES, policy, rule, run_spec
@@ -113,6 +114,13 @@ def _counts() -> Iterator[Case]:
         )
 
 
+def run_clauses(base: str, name: str) -> tuple[str, ...]:
+    """What a run with decay checks: the score, too, unless there is none; and N3 of AdamW."""
+    clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
+    clauses += () if name == "off" else ("P1",)
+    return clauses + (("N3",) if base.startswith("adamw") else ())
+
+
 def _trajectories() -> Iterator[Case]:
     """Every rule and form with every policy in float32, float64, and a low precision.
 
@@ -127,7 +135,7 @@ def _trajectories() -> Iterator[Case]:
             for n, numbers in enumerate(("float32", "float64", low[(i + j) % len(low)])):
                 if base.startswith("sgd_") and n != turn:
                     continue
-                clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
+                clauses = run_clauses(base, name)
                 clauses += ("R5",) if n == 2 else ()
                 shapes = TURNS[(i + j + n) % len(TURNS)]
                 yield RunCase(
@@ -144,7 +152,7 @@ def _trajectories() -> Iterator[Case]:
         numbers = list(NUMBERS)[i % 2]
         yield RunCase(
             f"run/{base}/large/{numbers}",
-            (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE),
+            run_clauses(base, name),
             run_spec(base, POLICY_CASES[name][1], numbers, LARGE),
             LARGE,
             steps=200,
@@ -224,6 +232,26 @@ def _corners() -> Iterator[Case]:
             wide, steps=50, fast_steps=6, fast_numbers=(), policy=POLICY_CASES[name][1],
             shapes=((3, 5, 7), (4, 9)), spec={"stacked_dims": [2, 1]},
         )  # fmt: skip
+    # What stage one asks of the multiplier, asked of training: K, ties, and the mean of P12.
+    for base, tau, shapes in (
+        ("adamw", 0.29, ((100,), (10,), (5, 20))), ("sgd", 0.7, ((10,), (2, 5), (1,))),
+    ):  # fmt: skip
+        yield from _special(
+            "count", ("P3", "P12", "P4"), [base], plain, steps=20, fast_steps=6, shapes=shapes,
+            fast_numbers=(), policy=policy("mgup", tau=tau, alpha=1.7, gamma=0.3),
+        )  # fmt: skip
+    yield from _special(
+        "ties", ("P4", "P2"), ["lion", "sgd"], wide, gradients="ties", zero_start=True, steps=20,
+        fast_steps=6, spec={"weight_decay": 0.0},
+    )  # fmt: skip
+    for base, changed in (
+        ("adamw", {"b1": 0.8, "b2": 0.95, "eps": 1e-2}), ("lion", {"b1": 0.95, "b2": 0.8}),
+        ("sgd", {"momentum": 0.5}),
+    ):  # fmt: skip
+        yield from _special(
+            "hyper", (), [base], plain, steps=40, fast_steps=10,
+            spec={"rule": BASE[base][1] | changed},
+        )  # fmt: skip
     # Past 2^10: t has had each of ten bits set, and all of them at once.
     for base, numbers in (("adamw", "float32"), ("adamw_paper", "float64")):
         yield from _special(
@@ -242,7 +270,7 @@ def _compact() -> Iterator[Case]:
         shapes = ((7, 11), (64,))
         yield RunCase(
             f"compact/{base}/{name}/{numbers}",
-            (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE),
+            run_clauses(base, name),
             run_spec(base, POLICY_CASES[name][1], numbers, shapes),
             shapes,
             steps=100,
@@ -323,18 +351,20 @@ def _ports() -> Iterator[Case]:
                 "state_dtype": state_dtype,
             }
             case, clauses = f"port/{name}/{chosen}/{numbers}", (POLICY_CASES[chosen][0], "R0", "N8")
-            fast = numbers == "float32"
+            fast, own = numbers == "float32" or name in OWN_NAMES, name in OWN_NAMES
             if kind.identical:
                 clauses = (*clauses, *ELEMENTWISE[:4])
                 yield RunCase(
                     case, clauses, spec, shapes, steps=50, standard_steps=20, fast_steps=10,
-                    fast=fast,
+                    fast=fast, own=own,
                 )  # fmt: skip
             elif numbers != "bfloat16_state32":  # a rounded parameter shows no norm of a step
                 yield MatrixCase(
                     case, (*clauses, "N7"), spec, shapes, steps=12, fast_steps=3, fast=fast,
-                    bounded_state=kind.bounded_state,
+                    bounded_state=kind.bounded_state, own=own,
                 )  # fmt: skip
+        if name in OWN_NAMES:
+            yield from hard_cases(name, LEARNING_RATES.get(name, 1e-2 if kind.identical else 0.1))
 
 
 @lru_cache(maxsize=1)
@@ -377,7 +407,8 @@ def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[C
     """
     offered = backend.capabilities()
     if set_of == "fast" and offered.get("compiles"):
-        return [case for case in cases if case.compact]
+        return [case for case in cases if case.compact or case.own]
     if set_of == "standard" and (offered.get("compiles") or offered.get("slow")):
-        return [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]
+        main = [case for case in cases if any(fnmatchcase(case.id, glob) for glob in MAIN)]
+        return [case for case in cases if case.own or case in main]
     return list(cases)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PASSING = ("identical", "rounding")
+"""The levels that a user may ask for (V)."""
+
 CLAUSES: dict[str, str] = {
     "P1": "score: a * g in the compute dtype, decay left out",
     "P2": "canonical score: -0 is +0, tiny is 0, NaN ranks lowest",

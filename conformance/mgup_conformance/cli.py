@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from .backends import SHIPPED, known, load
+from .clauses import PASSING
 
 EXTRA = "pip install 'mgup[conformance]'"
 
@@ -25,6 +26,7 @@ try:  # --help is to work without them
     from .cases import Case
     from .catalogue import all_cases, cases_for
     from .parallel import run_parallel
+    from .ports import OWN
     from .runner import Result, run_suite, select
 except ImportError as error:
     absent = error
@@ -43,7 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage. "
         f"The commands need an extra: {EXTRA}",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action="store_true", help="versions of suite and library")
+    commands = parser.add_subparsers(dest="command")
 
     def cases(command: argparse.ArgumentParser) -> None:
         command.add_argument(
@@ -75,6 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--jobs", type=int, metavar="N", help="processes; by default one a core, if cases are many"
     )
+    run.add_argument(
+        "--level", choices=PASSING, default=PASSING[0],
+        help="what passes: the same bits, or what differs by rounding alone; default identical",
+    )  # fmt: skip
+    run.add_argument(
+        "--timeout", type=float, default=900.0, metavar="SECONDS",
+        help="for one case on one backend, where it runs in a process of its own; "
+        "default %(default)g",
+    )  # fmt: skip
+    run.add_argument("--html", type=Path, metavar="FILE", help="write a page to send")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     shown = commands.add_parser("report", help="show reports that run wrote, as one")
     shown.add_argument("file", type=Path, nargs="+")
@@ -92,10 +105,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
     if absent is not None:
         print(f"mgup-conformance: {absent}. It comes with {EXTRA}", file=sys.stderr)
         return USAGE
+    if arguments.version:
+        print(", ".join(f"{key} {value}" for key, value in report.provenance().items()))
+        return OK
+    if arguments.command is None:
+        parser.error("a command is needed: list, run, report, show or golden.")
     console = Console()
     try:
         if arguments.command == "list":
@@ -105,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "report":
             return _report(arguments, console)
         return _golden(arguments.write, console)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
         print(f"mgup-conformance: {error}", file=sys.stderr)
         return USAGE
 
@@ -117,7 +136,9 @@ def _chosen(arguments: argparse.Namespace) -> list[Case]:
 def _list(cases: Sequence[Case], console: Console) -> int:
     for case in cases:
         console.print(Text.assemble(f"{case.id}  ", (" ".join(case.clauses), "dim")))
-    console.print(f"{len(cases)} cases. Backends: {', '.join(known())}.", highlight=False, markup=False)
+    console.print(
+        f"{len(cases)} cases. Backends: {', '.join(known())}.", highlight=False, markup=False
+    )
     return OK
 
 
@@ -148,13 +169,16 @@ def _check_folders(*paths: tuple[str, Path | None]) -> None:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    _check_folders(("--json", arguments.json))
+    _check_folders(("--json", arguments.json), ("--html", arguments.html))
+    if not arguments.timeout > 0:
+        raise ValueError(f"--timeout {arguments.timeout:g} is not above 0 seconds.")
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ValueError(f"--jobs {arguments.jobs} is below 1.")
     cases = _chosen(arguments)
     set_of = "exhaustive" if arguments.exhaustive else "fast" if arguments.fast else "standard"
     names = _names(arguments, console)
     backends = [load(name) for name in names]
+    idle = [b.name for b in backends if not cases_for(b, cases, set_of=set_of)]
     jobs = arguments.jobs or max(1, min(os.cpu_count() or 1, len(cases) // MANY))
     results: list[Result] = []
     try:
@@ -173,21 +197,54 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
                 said = f"{bad[result.backend]} FAILED" if bad[result.backend] else ""
                 progress.update(tasks[result.backend], advance=1, bad=said)
 
-            if jobs == 1:
-                run_suite(backends, cases, set_of=set_of, report=tell)
-            else:
-                run_parallel(names, cases, set_of=set_of, jobs=jobs, report=tell)
+            options = {"set_of": set_of, "level": arguments.level, "report": tell}
+            if jobs == 1 and all(name.partition("@")[0] in SHIPPED for name in names):
+                run_suite(backends, cases, **options)
+            else:  # a stranger's code may crash or hang: another process sees it
+                run_parallel(names, cases, jobs=jobs, timeout=arguments.timeout, **options)
     except KeyboardInterrupt:
         console.print("Interrupted; this is what was done so far.", style="yellow")
-    except BrokenProcessPool as error:
-        console.print(Text.assemble((str(error), "bold red"), " --jobs 1 shows where."))
-    plain = report.as_plain(results, backends, set_of=set_of)
+    plain = report.as_plain(
+        results, backends, set_of=set_of, level=arguments.level, command=_command(arguments, names)
+    )
     report.show(plain, console)
     if arguments.json:
         arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
         console.print(f"Report written to {arguments.json}", markup=False)
-    complete = len(results) == sum(len(cases_for(b, cases, set_of=set_of)) for b in backends)
+    if arguments.html:
+        arguments.html.write_text(matrix.page(plain))
+        console.print(f"Report written to {arguments.html}", markup=False)
+    nothing = _nothing(plain, idle, chosen=bool(arguments.case))
+    for line in nothing:
+        console.print(line, style="bold red", markup=False, highlight=False)
+    asked = sum(len(cases_for(b, cases, set_of=set_of)) for b in backends)
+    complete = not nothing and len(results) == asked
     return OK if complete and not report.failures(plain) else FAILED
+
+
+def _nothing(plain: report.Plain, idle: Sequence[str], *, chosen: bool) -> list[str]:
+    """The backends of which nothing was checked, with the reason: that is no success."""
+    lines = []
+    for one in plain["backends"]:
+        if one["name"] in idle:
+            lines.append(
+                f"{one['name']}: no case was run. A backend that says that it is slow or compiles "
+                "is asked few of the set: --exhaustive asks all, --case names others."
+            )
+        elif not chosen and not sum(one["totals"][s] for s in ("passed", "failed", "error")):
+            lines.append(f"{one['name']}: every case was skipped, so nothing was checked.")
+    return lines
+
+
+def _command(arguments: argparse.Namespace, names: Sequence[str]) -> str:
+    """The command that makes this report again, without where it was written to."""
+    words = ["mgup-conformance", "run"]
+    words += ["--fast"] * arguments.fast + ["--exhaustive"] * arguments.exhaustive
+    words += [word for case in arguments.case or () for word in ("--case", case)]
+    words += [word for name in names for word in ("--backend", name)]
+    words += ["--level", arguments.level] * (arguments.level != PASSING[0])
+    own = os.environ.get(OWN)
+    return (f"{OWN}={shlex.quote(own)} " if own else "") + shlex.join(words)
 
 
 def _report(arguments: argparse.Namespace, console: Console) -> int:

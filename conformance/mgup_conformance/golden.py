@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import specs
-from .cases import REFERENCE, Case
+from .cases import REFERENCE, Case, judge_multipliers
 from .compare import check_close, check_identical
 from .data import dtype_of
 from .protocol import Array, Backend, Needs, PolicySpec, RunSpec, needs
 from .runs import snapshot
+from .verdicts import Verdict, judge_run
 
 VERSION = 1
 PATH = Path(__file__).parent / "vectors" / f"v{VERSION}.json"
@@ -146,9 +147,20 @@ class GoldenMultiplier(Case):
         dtypes = {self.record["dtype"]}
         return needs(dtypes=dtypes, policy=policy, rule=None, options={"multiplier"} | stacked)
 
-    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
+    def operands(self) -> tuple[Array, Array]:
+        """The recorded (a, g)."""
         r = self.record
         a, g = (decode(r[name], r["dtype"], r["shape"]) for name in "ag")
+        return a, g
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        r = self.record
+        asked = [(r["policy"], *self.operands(), r["stacked_dims"], "recorded scores")]
+        return judge_multipliers(backend, asked)
+
+    def check(self, backend: Backend, *, set_of: str = "standard") -> None:
+        r = self.record
+        a, g = self.operands()
         wide = "float64" if r["dtype"] == "float64" else "float32"
         actual = backend.multiplier(r["policy"], a, g, r["stacked_dims"])
         check_identical("multiplier", decode(r["multiplier"], wide, r["shape"]), actual)
@@ -159,6 +171,7 @@ class GoldenRun(Case):
     """A recorded run."""
 
     record: Plain
+    runs: ClassVar[bool] = True
 
     @property
     def needs(self) -> Needs:
@@ -166,6 +179,17 @@ class GoldenRun(Case):
         options = {"state_dtype"} if spec["state_dtype"] != spec["dtype"] else set()
         dtypes = {spec["dtype"], spec["state_dtype"]}
         return needs(dtypes=dtypes, policy=spec["policy"], rule=spec["rule"], options=options)
+
+    def arrays(self, rows: list[list[str]]) -> list[Array]:
+        """Recorded numbers, one row a parameter."""
+        dtype, shapes = self.record["spec"]["dtype"], self.record["shapes"]
+        return [decode(row, dtype, shape) for row, shape in zip(rows, shapes, strict=True)]
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        spec: RunSpec = self.record["spec"]
+        feed = [(self.arrays(rows), None) for rows in self.record["gradients"]]
+        by_norm = () if spec["rule"]["name"] == "muon" else None
+        return judge_run(backend, spec, self.arrays(self.record["params"]), feed, by_norm=by_norm)
 
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         spec: RunSpec = self.record["spec"]

@@ -1,6 +1,7 @@
-"""The suite in several processes, each with all backends and a share of the cases.
+"""The suite in other processes, each with all backends and a share of the cases.
 
-Shared by cases and not by backends, so that the reference works on a case once.
+Shared by cases and not by backends, so that the reference works on a case once. A backend that
+takes its process with it, or never answers, is reported with its case; another process goes on.
 """
 
 from __future__ import annotations
@@ -8,29 +9,61 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from .backends import load
 from .cases import Case
-from .catalogue import all_cases
-from .protocol import Backend
-from .runner import Result, run_suite
+from .catalogue import all_cases, cases_for
+from .runner import Result, run_case
 
-_backends: list[Backend] = []
-_cases: dict[str, Case] = {}
+Job = tuple[str, int]
+"""A case, and the backend by its number."""
 
 
-def _begin(names: Sequence[str], threads: int) -> None:
+def _work(pipe: Connection, names: Sequence[str], threads: int, options: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and gives out no more
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    _backends.extend(load(name) for name in names)
-    _cases.update({case.id: case for case in all_cases()})
+    backends = [load(name) for name in names]
+    cases = {case.id: case for case in all_cases()}
+    pipe.send(None)  # ready
+    while True:
+        try:
+            case, index = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(run_case(backends[index], cases[case], **options))
 
 
-def _work(case: str, set_of: str) -> list[Result]:
-    return run_suite(_backends, [_cases[case]], set_of=set_of)
+@dataclass(eq=False)
+class _Worker:
+    """A process, and what it is at."""
+
+    start: Callable[[Connection], Any]
+    jobs: deque[Job] = field(default_factory=deque)
+    """Of the case it has been given, what is yet to be done; the first is being done."""
+    since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.pipe, far = multiprocessing.Pipe()
+        self.process = self.start(far)
+        far.close()
+        self.ready = False
+
+    def next(self) -> None:
+        """Begin with the next of its jobs."""
+        self.since = time.monotonic()
+        self.pipe.send(self.jobs[0])
+
+    def end(self) -> None:
+        """Kill the process."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
 def run_parallel(
@@ -40,25 +73,101 @@ def run_parallel(
     set_of: str,
     jobs: int,
     report: Callable[[Result], Any],
+    level: str = "identical",
+    timeout: float = 900.0,
 ) -> list[Result]:
     """As :func:`run_suite`, in ``jobs`` processes. The backends are given by name.
 
+    Args:
+        names: of the backends, for each process to load.
+        cases: what to run.
+        set_of: see :func:`run_suite`.
+        jobs: how many processes.
+        report: is called with each result as it comes.
+        level: what passes.
+        timeout: seconds that a case may take on one backend.
+
     Raises:
-        BrokenProcessPool: when a process is killed, or a framework crashes it.
+        RuntimeError: when the backends cannot be loaded in a process of their own.
     """
+    context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), _begin, (list(names), threads)
+    options = {"set_of": set_of, "level": level}
+
+    def start(far: Connection) -> Any:
+        process = context.Process(
+            target=_work, args=(far, list(names), threads, options), daemon=True
+        )
+        process.start()
+        return process
+
+    backends = [load(name) for name in names]
+    asked = [{case.id for case in cases_for(one, cases, set_of=set_of)} for one in backends]
+    todo: Iterator[deque[Job]] = (
+        deque((case.id, i) for i, ids in enumerate(asked) if case.id in ids) for case in cases
     )
-    found: dict[str, list[Result]] = {}
+    by_id = {case.id: case for case in cases}
+    found: dict[Job, Result] = {}
+    workers = [_Worker(start) for _ in range(jobs)]
+
+    def tell(job: Job, result: Result) -> None:
+        found[job] = result
+        report(result)
+
+    def lost(worker: _Worker, why: str) -> None:
+        """A process is gone: its case is an error, and another process takes its place."""
+        job = worker.jobs.popleft()
+        case, took = by_id[job[0]], time.monotonic() - worker.since
+        tell(job, Result(backends[job[1]].name, case.id, case.clauses, "error", why, took,
+                         charged=case.clauses, runs=case.runs))  # fmt: skip
+        workers[workers.index(worker)] = _Worker(start, worker.jobs)
+
+    def go_on(worker: _Worker) -> bool:
+        """Give a free process what is next; whether there is anything."""
+        while not worker.jobs:
+            more = next(todo, None)
+            if more is None:
+                return False
+            worker.jobs = more
+        worker.next()
+        return True
+
+    busy = set(workers)
     try:
-        futures: dict[Future[list[Result]], str] = {
-            pool.submit(_work, case.id, set_of): case.id for case in cases
-        }
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            for result in future.result():
-                report(result)
+        while busy:
+            for worker in busy.copy():
+                if not worker.ready or time.monotonic() - worker.since < timeout:
+                    continue
+                worker.end()
+                lost(worker, f"No answer after {timeout:g} seconds (--timeout); it was ended.")
+                busy = {w for w in workers if w in busy or not w.ready}
+            pipes = {worker.pipe: worker for worker in busy}
+            for pipe in wait(list(pipes), timeout=1.0):
+                worker = pipes[pipe]  # type: ignore[index]
+                if worker not in busy:
+                    continue
+                try:
+                    answer = worker.pipe.recv()
+                except (EOFError, OSError):
+                    worker.process.join()
+                    code = worker.process.exitcode
+                    worker.pipe.close()
+                    if not worker.ready:
+                        raise RuntimeError(
+                            f"a process for {', '.join(names)} ended with status {code} before it "
+                            "could begin; --jobs 1 shows why."
+                        ) from None
+                    lost(worker, f"The process ended with status {code} in this case.")
+                    busy = {w for w in workers if w in busy or not w.ready}
+                    continue
+                if answer is None:
+                    worker.ready = True
+                else:
+                    tell(worker.jobs.popleft(), answer)
+                if not go_on(worker):
+                    busy.discard(worker)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return [result for case in cases for result in found[case.id]]
+        for worker in workers:
+            worker.end()
+    order = [(case.id, i) for case in cases for i in range(len(names))]
+    return [found[job] for job in order if job in found]

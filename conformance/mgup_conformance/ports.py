@@ -11,7 +11,7 @@ import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -26,12 +26,22 @@ def _own() -> Iterator[type[Rule]]:
         kind = getattr(importlib.import_module(module), name, None)
         if not (isinstance(kind, type) and issubclass(kind, Rule)):
             raise ValueError(f"{OWN}: {path!r} names no rule; give it as package.module:Class.")
+        try:
+            kind()
+        except TypeError as error:
+            raise ValueError(
+                f"{OWN}: {path!r} cannot be made without arguments: {error}. Every hyperparameter "
+                "of a rule needs a default."
+            ) from error
         yield kind
 
 
 SPECIFIED = ("adamw", "lion", "sgd", "muon")
-CLASSES: dict[str, type[Rule]] = {kind.__name__.lower(): kind for kind in (*rules.ALL, *_own())}
+_OWN = {kind.__name__.lower(): kind for kind in _own()}
+CLASSES: dict[str, type[Rule]] = {kind.__name__.lower(): kind for kind in rules.ALL} | _OWN
 """All rules of the core, and those that the environment names, by their names in the suite."""
+OWN_NAMES = tuple(sorted(_OWN))
+"""Those that the environment names: they get the hard cases too (:mod:`~.hard`)."""
 PORTED = tuple(sorted(CLASSES.keys() - set(SPECIFIED)))
 
 
@@ -51,3 +61,46 @@ def state_names(name: str) -> tuple[str, ...]:
 def trains_vectors(name: str) -> bool:
     """Whether the rule takes any shape, or matrices only."""
     return CLASSES[name]().accepts((4,)) is None
+
+
+def samples(name: str, n: int) -> list[dict[str, Any]]:
+    """Hyperparameters other than the defaults, ``n`` sets of them or as many as there are.
+
+    Numbers come from a field's declared range,
+    ``field(default=…, metadata={"range": (low, high)})``, or else from about the default; words
+    from ``metadata={"values": (…)}`` or a ``Literal``. What the rule refuses is left out.
+    """
+    kind = CLASSES[name]
+    hints = get_type_hints(kind)
+    found: list[dict[str, Any]] = []
+    for i in range(20 * n):
+        rng = np.random.default_rng([i, len(name)])
+        drawn = {}
+        for one in fields(kind):
+            value = getattr(kind(), one.name)
+            choices = one.metadata.get("values") or _literals(hints.get(one.name))
+            if choices:
+                drawn[one.name] = choices[int(rng.integers(len(choices)))]
+            elif isinstance(value, bool):
+                drawn[one.name] = bool(rng.integers(2))
+            elif isinstance(value, float):
+                low, high = one.metadata.get("range") or _about(value)
+                drawn[one.name] = round(float(rng.uniform(low, high)), 6)
+        try:
+            kind(**drawn)
+        except ValueError:
+            continue
+        if drawn and drawn not in found:
+            found.append(drawn)
+        if len(found) == n:
+            break
+    return found
+
+
+def _literals(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _about(value: float) -> tuple[float, float]:
+    """A range about a default: of what looks like a decay rate, the rates that are used."""
+    return (0.5, 0.99) if 0.5 <= value < 1 else (0.0, 1.0) if value == 0 else (value / 4, 2 * value)

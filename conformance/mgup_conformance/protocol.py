@@ -12,6 +12,7 @@ that crosses the border is a NumPy array or plain data that JSON can hold.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
@@ -58,6 +59,7 @@ OPTIONS: dict[str, str] = {
     "state_dtype": "keeps state in another dtype than the parameter's (R5)",
     "schedule": "takes another learning rate at each step",
     "absent": "takes None for the gradient of a parameter (R6)",
+    "resume": "saves a run, and goes on with a new one that loads it: ``Run.resume()``",
     "large": "is fast enough for arrays of tens of thousands of elements",
     "form": "AdamW: the forms paper and published (R1p)",
     "dampening": "SGD: dampening (R3)",
@@ -72,6 +74,14 @@ Capabilities = Mapping[str, Any]
 and optionally ``"reasons": {name: why it is missing}``. A backend with ``"compiles": True``, which
 takes long to begin a run, gets few cases unless all are asked for; one with ``"slow": True``, which
 takes long for each step, in the fast set all of them, since steps are few there."""
+
+
+class NotOffered(Exception):
+    """What a backend may raise from ``run`` or ``multiplier`` for what it cannot be asked.
+
+    For what its capabilities have no word for. The case is reported as skipped, with the reason:
+    "does not offer …".
+    """
 
 
 class RunSpec(TypedDict):
@@ -147,13 +157,76 @@ def needs(
     }
 
 
-def lacking(backend: Backend, asked: Needs) -> str | None:
-    """Why a backend cannot be asked for this, or None if it can."""
+def missing(backend: Backend, asked: Needs) -> list[str]:
+    """What of this a backend does not offer, each with its kind, and its reason if it gives one."""
     offered = backend.capabilities()
     reasons = offered.get("reasons", {})
-    missing = [
+    return [
         f"{kind}: {name}" + (f" ({reasons[name]})" if name in reasons else "")
         for kind, names in asked.items()
         for name in sorted(names - set(offered.get(kind, ())))
     ]
-    return f"{backend.name} does not offer " + ", ".join(missing) if missing else None
+
+
+def lacking(backend: Backend, asked: Needs) -> str | None:
+    """Why a backend cannot be asked for this, or None if it can."""
+    absent = missing(backend, asked)
+    return f"{backend.name} does not offer " + ", ".join(absent) if absent else None
+
+
+KINDS: dict[str, Collection[str]] = {
+    "dtypes": DTYPES,
+    "rules": RULES,
+    "policies": POLICIES,
+    "options": OPTIONS,
+}
+"""The kinds of capabilities, and the names that each knows."""
+
+
+def check_capabilities(offered: Any) -> None:
+    """Refuse names that mean nothing: what they were to offer would be skipped for ever.
+
+    Raises:
+        ValueError: with the nearest name that is known.
+    """
+    if not isinstance(offered, Mapping):
+        raise ValueError(f"capabilities() gives {type(offered).__name__}, not a mapping.")
+    _known("capabilities()", offered, (*KINDS, "reasons", "compiles", "slow"))
+    for kind, names in KINDS.items():
+        given = offered.get(kind, ())
+        if isinstance(given, str) or not isinstance(given, Collection):
+            raise ValueError(f"capabilities: {kind!r} is {given!r}, not a collection of names.")
+        _known(f"capabilities: {kind!r}", given, names)
+    if not isinstance(offered.get("reasons", {}), Mapping):
+        raise ValueError("capabilities: 'reasons' is not a mapping from names to reasons.")
+    _known("capabilities: 'reasons'", offered.get("reasons", {}),
+           [name for names in KINDS.values() for name in names])  # fmt: skip
+
+
+def _known(where: str, given: Collection[str], names: Collection[str]) -> None:
+    for name in given:
+        if name in names:
+            continue
+        near = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        some = sorted(names) if len(names) <= 12 else [*sorted(names)[:12], "…"]
+        raise ValueError(f"{where}: {name!r} is unknown{hint} Known: {', '.join(some)}.")
+
+
+def check_state(rule: str, i: int, state: Mapping[str, Any]) -> None:
+    """Refuse a state that lacks a name while it has another that is not known.
+
+    What is not yet allocated may be left out, and what is of no interest is ignored; but a name
+    that is written otherwise would count as zeros.
+
+    Raises:
+        ValueError: with the nearest name that is known.
+    """
+    absent = [name for name in STATE[rule] if name not in state]
+    for name in absent:
+        near = difflib.get_close_matches(name, [n for n in state if n not in STATE[rule]], n=1)
+        if near:
+            raise ValueError(
+                f"state() of parameter {i} has {near[0]!r}, which is not known; {name!r} is "
+                f"missing. The state of {rule!r} is {', '.join(STATE[rule])}."
+            )

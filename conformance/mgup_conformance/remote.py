@@ -124,6 +124,9 @@ class RemoteRun:
     def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
         self.weights, self.kept = self.owner.call("step", list(grads), lr)
 
+    def resume(self) -> None:
+        self.weights, self.kept = self.owner.call("resume")
+
     def params(self) -> list[Array]:
         return list(self.weights)
 

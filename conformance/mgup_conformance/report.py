@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import platform
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -14,10 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import mgup_core
+
 from . import golden
 from .clauses import CLAUSES, clause_key
 from .protocol import Backend
-from .runner import STATUSES, Result
+from .runner import STATUSES, Result, settle
+from .verdicts import LEVELS
 
 FORMAT = 2
 """Raised when the JSON changes shape."""
@@ -25,9 +31,19 @@ FORMAT = 2
 Plain = dict[str, Any]
 
 
-def as_plain(results: Sequence[Result], backends: Sequence[Backend], *, set_of: str) -> Plain:
+def as_plain(
+    results: Sequence[Result],
+    backends: Sequence[Backend],
+    *,
+    set_of: str,
+    level: str = "identical",
+    command: str = "",
+) -> Plain:
     """Everything as data that JSON can hold."""
+    results = settle(results)
     shared = {
+        "level": level,
+        "command": command,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "host": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "set": set_of,
@@ -35,6 +51,7 @@ def as_plain(results: Sequence[Result], backends: Sequence[Backend], *, set_of: 
     return {
         "format": FORMAT,
         "golden": golden.VERSION,
+        "suite": provenance(),
         "backends": [
             _one(backend, [r for r in results if r.backend == backend.name]) | shared
             for backend in backends
@@ -49,6 +66,7 @@ def _one(backend: Backend, results: Sequence[Result]) -> Plain:
         "versions": backend.versions(),
         "totals": {status: totals[status] for status in STATUSES},
         "clauses": clause_counts(results),
+        "verdicts": clause_verdicts(results),
         "results": [
             {
                 "case": r.case,
@@ -56,6 +74,13 @@ def _one(backend: Backend, results: Sequence[Result]) -> Plain:
                 "status": r.status,
                 "message": r.message,
                 "seconds": round(r.seconds, 3),
+                "verdict": r.verdict,
+                "units": r.units,
+                "judged": r.judged,
+                "diagnosis": r.diagnosis,
+                "charged": list(r.charged),
+                "lacks": list(r.lacks),
+                "runs": r.runs,
             }
             for r in results
         ],
@@ -77,8 +102,29 @@ def brief(plain: Plain) -> Plain:
 
 
 def skipped(one: Plain) -> dict[str, int]:
-    """Why cases were skipped on one backend of a report, and how many."""
-    return Counter(r["message"] for r in one["results"] if r["status"] == "skipped")
+    """Why cases were skipped on one backend of a report, and how many for each reason.
+
+    What is missing of one kind for one reason is one line. A case that lacks several things counts
+    for each.
+    """
+    names: dict[tuple[str, str], set[str]] = {}
+    cases: dict[tuple[str, str], set[str]] = {}
+    plain: Counter[str] = Counter()
+    for result in (r for r in one["results"] if r["status"] == "skipped"):
+        if "lacks" not in result:
+            plain[result["message"]] += 1
+        for lack in result.get("lacks", ()):
+            kind, _, rest = lack.partition(": ")
+            name, _, reason = rest.partition(" (")
+            names.setdefault((kind, reason), set()).add(name)
+            cases.setdefault((kind, reason), set()).add(result["case"])
+    said = {}
+    for (kind, reason), found in names.items():
+        what = ", ".join(sorted(found))
+        text = f"{kind}: {what}" if what else kind
+        text += f" ({reason}" if reason else ""
+        said[f"{one['name']} does not offer {text}"] = len(cases[kind, reason])
+    return said | plain
 
 
 def versions(one: Plain) -> str:
@@ -94,13 +140,63 @@ def totals(one: Plain) -> str:
 
 
 def clause_counts(results: Sequence[Result]) -> dict[str, dict[str, int]]:
-    """For each clause of the specification, how its cases came out; 0 for those not run."""
+    """For each clause of the specification, how its cases came out; 0 for those not run.
+
+    Of a case that is ``different`` the clauses that are charged count, and no others: of them
+    :func:`clause_verdicts` says that they were not judged.
+    """
     counts: dict[str, Counter[str]] = {clause: Counter() for clause in CLAUSES}
     for result in results:
-        for clause in result.clauses:
+        for clause in result.charged or result.clauses:
             counts[clause][result.status] += 1
     ordered = sorted(counts, key=clause_key)
     return {c: {status: counts[c][status] for status in STATUSES} for c in ordered}
+
+
+def clause_verdicts(results: Sequence[Result]) -> dict[str, Plain]:
+    """For each clause, which level its cases reached (clause V).
+
+    ``level`` is the worst of them, ``units`` the largest deviation by rounding, ``run_cases`` how
+    many of them were training runs: a clause without any is known of ``multiplier`` alone.
+    """
+    found: dict[str, Plain] = {
+        clause: {"level": "", **dict.fromkeys((*LEVELS, "not judged"), 0), "units": 0.0,
+                 "run_cases": 0}
+        for clause in sorted(CLAUSES, key=clause_key)
+    }  # fmt: skip
+    for result in results:
+        for clause in dict.fromkeys((*result.clauses, *result.charged)):
+            one = found[clause]
+            verdict = result.verdict
+            if verdict == "different" and clause not in result.charged:
+                verdict = "not judged"
+            if not verdict:
+                continue
+            one[verdict] += 1
+            if verdict == "not judged":
+                continue
+            one["level"] = max(one["level"] or LEVELS[0], verdict, key=LEVELS.index)
+            one["units"] = max(one["units"], result.units)
+            one["run_cases"] += result.runs
+    return found
+
+
+def provenance() -> Plain:
+    """What says exactly which suite and specification a report is about."""
+    from . import __version__
+
+    root = Path(__file__).parents[2]
+    spec = root / "docs" / "spec.md"
+    found: Plain = {"version": __version__, "mgup": mgup_core.__version__}
+    if spec.exists():
+        found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
+    if (root / ".git").exists():
+        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        with contextlib.suppress(OSError):
+            done = subprocess.run(asked, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                found["commit"] = done.stdout.strip()
+    return found
 
 
 def load(path: Path) -> Plain:
@@ -115,7 +211,46 @@ def load(path: Path) -> Plain:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ValueError(f"{path} is not a report of format {FORMAT} of this suite.")
+    if reason := malformed(plain):
+        raise ValueError(f"{path} is not a report of this suite: {reason}.")
     return plain
+
+
+def malformed(plain: Plain) -> str | None:
+    """What is wrong with the shape of a report that comes from elsewhere, or None."""
+    backends = plain.get("backends")
+    if not isinstance(backends, list) or not backends:
+        return "it has no list of backends"
+    for one in backends:
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            return "a backend has no name"
+        here = f"backend {one['name']!r}"
+        texts = [one.get(key) for key in ("date", "host", "set")]
+        if not all(isinstance(text, str) for text in texts):
+            return f"{here} lacks its date, host or set"
+        if not isinstance(one.get("versions"), dict) or not isinstance(one.get("results"), list):
+            return f"{here} has no versions or no results"
+        counts = [one.get("totals"), *_values(one.get("clauses"))]
+        if len(counts) < 2 or not all(_counts(c) for c in counts):
+            return f"{here} has no counts of its clauses"
+        if unknown := set(one["clauses"]) - set(CLAUSES):
+            return f"{here} names the clause {min(map(str, unknown))!r}, which does not exist"
+        for result in one["results"]:
+            if not isinstance(result, dict) or result.get("status") not in STATUSES:
+                return f"{here} has a result without a status"
+            if not all(isinstance(result.get(key), str) for key in ("case", "message")):
+                return f"{here} has a result without its case or message"
+    return None
+
+
+def _values(x: Any) -> list[Any]:
+    return list(x.values()) if isinstance(x, dict) else []
+
+
+def _counts(x: Any) -> bool:
+    return isinstance(x, dict) and all(
+        isinstance(x.get(status), int) and not isinstance(x[status], bool) for status in STATUSES
+    )
 
 
 def failures(plain: Plain) -> list[tuple[str, Any]]:
@@ -128,13 +263,36 @@ def failures(plain: Plain) -> list[tuple[str, Any]]:
     ]
 
 
-def _cell(counts: dict[str, int]) -> str:
+def _cell(one: Plain, clause: str) -> str:
+    counts, verdicts = one["clauses"][clause], one.get("verdicts", {}).get(clause, {})
     bad, passed, skipped = counts["failed"] + counts["error"], counts["passed"], counts["skipped"]
+    by_rounding, unknown = verdicts.get("rounding", 0), verdicts.get("not judged", 0)
+    rounding = f" [dim]({by_rounding} by rounding)[/]" if by_rounding else ""
     if bad:
-        return f"[bold red]FAILED {bad}[/] of {bad + passed}"
+        return f"[bold red]FAILED {bad}[/] of {bad + passed}{rounding}"
     if passed:
-        return f"[green]passed {passed}[/]" + (f" [dim]({skipped} skipped)[/]" if skipped else "")
+        said = f"[green]passed {passed}[/]{rounding}"
+        return said + (f" [dim]({skipped} skipped)[/]" if skipped else "")
+    if unknown:
+        return f"[yellow]not judged {unknown}[/]"
     return f"[yellow]skipped {skipped}[/]" if skipped else "[dim]not run[/]"
+
+
+WIDE = 4
+"""Backends that fit beside each other in 80 columns, without what the clauses say."""
+
+
+def _table(backends: Sequence[Plain], *, statements: bool) -> Table:
+    table = Table(title="Clauses of the specification", title_justify="left")
+    table.add_column("clause", no_wrap=True)
+    if statements:
+        table.add_column("what it says")
+    for backend in backends:
+        table.add_column(escape(backend["name"]), overflow="fold")
+    for clause, statement in CLAUSES.items():
+        cells = [_cell(backend, clause) for backend in backends]
+        table.add_row(clause, *([escape(statement)] if statements else []), *cells)
+    return table
 
 
 def show(plain: Plain, console: Console) -> None:
@@ -142,19 +300,53 @@ def show(plain: Plain, console: Console) -> None:
     for name, result in failures(plain):
         console.print(f"[bold red]{result['status'].upper()}[/] {escape(name)}")
         console.print(escape(result["message"]), highlight=False)
+        if said := verdict(result):
+            console.print(escape(said), highlight=False)
         console.print()
-    table = Table(title="Clauses of the specification", title_justify="left")
-    table.add_column("clause", no_wrap=True)
-    table.add_column("what it says")
-    for backend in plain["backends"]:
-        table.add_column(escape(backend["name"]))
-    for clause, statement in CLAUSES.items():
-        cells = [_cell(backend["clauses"][clause]) for backend in plain["backends"]]
-        table.add_row(clause, escape(statement), *cells)
-    console.print(table)
-    for backend in plain["backends"]:
-        console.print(
-            f"[bold]{escape(backend['name'])}[/] ({escape(versions(backend))}): {totals(backend)}"
-        )
+    backends = plain["backends"]
+    narrow = console.width < 40 + 16 * len(backends)
+    if not narrow or len(backends) == 1:
+        console.print(_table(backends, statements=True))
+    else:
+        for i in range(0, len(backends), WIDE):
+            console.print(_table(backends[i : i + WIDE], statements=False))
+    for backend in backends:
+        name, of = escape(backend["name"]), escape(versions(backend))
+        console.print(f"[bold]{name}[/] ({of}): {totals(backend)}", highlight=False)
+        for line in (*summary(backend), *untrained(backend)):
+            console.print(f"  {escape(line)}", highlight=False)
         for reason, n in skipped(backend).items():
             console.print(f"  skipped {n}: {escape(reason)}", highlight=False)
+
+
+def verdict(result: Plain) -> str:
+    """What is said of a result that is not identical, in a line; empty for others."""
+    judged, diagnosis = result.get("judged", ""), result.get("diagnosis", "")
+    return f"verdict: {judged}" + (f"; {diagnosis}" if diagnosis else "") if judged else ""
+
+
+def summary(one: Plain) -> list[str]:
+    """The levels that one backend of a report reached, and its mistakes with their clauses."""
+    results = [r for r in one["results"] if r.get("verdict")]
+    levels = Counter(r["verdict"] for r in results)
+    if not levels or set(levels) == {"identical"}:
+        return []
+    most = max((r["units"] for r in results if r["verdict"] == "rounding"), default=0.0)
+    said = {"rounding": f" (to {most:.2g} units in the last place)" if levels["rounding"] else ""}
+    lines = [", ".join(f"{levels[n]} {n}{said.get(n, '')}" for n in LEVELS if levels[n])]
+    named = Counter(r.get("diagnosis", "") for r in results if r["verdict"] == "different")
+    unnamed = named.pop("", 0)
+    lines += [f"{n} cases {diagnosis}" for diagnosis, n in named.most_common()]
+    if unnamed:
+        lines.append(f"{unnamed} cases different as by no known mistake")
+    return lines
+
+
+def untrained(one: Plain) -> list[str]:
+    """The clauses that passed by ``multiplier`` alone, which training may never call."""
+    found = [
+        clause
+        for clause, verdicts in one.get("verdicts", {}).items()
+        if verdicts["level"] and not verdicts["run_cases"]
+    ]
+    return [f"no training run was judged by: {', '.join(found)}"] if found else []

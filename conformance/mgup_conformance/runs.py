@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,18 @@ from .backends.core import ReferenceRun
 from .cases import REFERENCE, Case
 from .compare import Mismatch, check_close, check_identical, digest, nearness
 from .data import Shape
-from .protocol import STATE, Array, Backend, Needs, PolicySpec, Run, RunSpec, needs
+from .protocol import (
+    STATE,
+    Array,
+    Backend,
+    Needs,
+    PolicySpec,
+    Run,
+    RunSpec,
+    check_state,
+    needs,
+)
+from .verdicts import Verdict, judge_run
 
 Snapshot = dict[tuple[str, int], Array]
 """Every array of a run by (what it is, which parameter it belongs to)."""
@@ -36,8 +47,11 @@ class RunCase(Case):
     standard_steps: int | None = None
     """Fewer than ``steps``, which the exhaustive set takes; None: those."""
     gradients: str = "chaotic"
-    """chaotic, tiny, huge, nonfinite, absent, schedule: see :class:`Feed`."""
+    """chaotic, tiny, huge, nonfinite, absent, schedule, ties: see :class:`Feed`."""
     zero_start: bool = False
+    resume_every: int = 0
+    """After how many steps the run is broken off, saved and resumed; 0 is never."""
+    runs: ClassVar[bool] = True
     reference_policy: PolicySpec | None = None
     """What the reference runs, where a limit must equal something else (P11)."""
 
@@ -48,6 +62,7 @@ class RunCase(Case):
             "state_dtype": self.spec["state_dtype"] != self.spec["dtype"],
             "schedule": self.gradients == "schedule",
             "absent": self.gradients == "absent",
+            "resume": bool(self.resume_every),
             "large": max(map(prod, self.shapes)) > 10_000,
         }
         return needs(
@@ -80,10 +95,34 @@ class RunCase(Case):
         for t in range(1, self.length(set_of) + 1):
             moment = expected.at(t)
             run.step([None if g is None else g.copy() for g in moment.gradients], moment.lr)
+            if self.resume_every and t % self.resume_every == 0:
+                run.resume()  # type: ignore[attr-defined]
             actual = snapshot(run, self.spec)
             if not moment.fits(actual):
                 self.explain(actual, t)
         check_untouched(given, start)
+
+    def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
+        return judge_run(
+            backend,
+            self.spec,
+            self.initial(),
+            self.feed(self.length(set_of)),
+            reference_spec=self.reference_spec(),
+            by_norm=self.by_norm,
+        )
+
+    def feed(self, steps: int) -> Iterator[tuple[list[Array | None], float | None]]:
+        """The gradients and learning rates of the steps, made along the reference's trajectory."""
+        expected = trajectory(self)
+        for t in range(1, steps + 1):
+            moment = expected.at(t)
+            yield moment.gradients, moment.lr
+
+    @property
+    def by_norm(self) -> tuple[str, ...] | None:
+        """For rules with matrix products: the states that have them in them (N7)."""
+        return None
 
     def explain(self, actual: Snapshot, t: int) -> None:
         """Raise the first difference after step t, saying where its score lay."""
@@ -138,6 +177,8 @@ class Feed:
             return noise
         if self.kind == "huge":  # finite, but not once amplified
             return (np.sign(noise) * np.finfo(noise.dtype).max / 2).astype(w.dtype)
+        if self.kind == "ties":  # whole numbers, few of them
+            return np.clip(np.rint(noise), -2, 2).astype(w.dtype)
         if self.kind == "noise":
             return noise.astype(w.dtype)
         gradient = data.chaotic(noise, w)
@@ -151,6 +192,7 @@ def snapshot(run: Run, spec: RunSpec) -> Snapshot:
     """State before parameters: what differs first in a step is looked at first."""
     out: Snapshot = {}
     for i, (w, state) in enumerate(zip(run.params(), run.state(), strict=True)):
+        check_state(spec["rule"]["name"], i, state)
         for name in STATE[spec["rule"]["name"]]:
             zeros = np.zeros(w.shape, data.dtype_of(spec["state_dtype"]))
             out[f"state {name}", i] = np.asarray(state.get(name, zeros))
@@ -230,6 +272,10 @@ class MatrixCase(RunCase):
 
     gradients: str = "noise"
     bounded_state: tuple[str, ...] = ()
+
+    @property
+    def by_norm(self) -> tuple[str, ...] | None:
+        return self.bounded_state
 
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         start = self.initial()

@@ -48,6 +48,12 @@ class Server:
         self.current.step(grads, lr)
         return [self.current.params(), self.current.state()]
 
+    def resume(self) -> Any:
+        """Save the run and go on with a new one; parameters and state after it."""
+        assert self.current is not None
+        self.current.resume()  # type: ignore[attr-defined]
+        return [self.current.params(), self.current.state()]
+
 
 def serve(name: str) -> None:
     """Answer calls on standard input until it closes."""

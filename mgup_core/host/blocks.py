@@ -60,6 +60,17 @@ def spans_of(size: int, each_cell: int, spare: int) -> list[slice]:
     return [slice(i, min(i + block, size)) for i in range(0, size, block)]
 
 
+def check_lengths(w: Cells, g: Cells, state: dict[str, Cells]) -> None:
+    """Refuse cells of different lengths before any of them is read.
+
+    Raises:
+        ValueError: naming them.
+    """
+    for name, cells in {"g": g, **state}.items():
+        if len(cells) != len(w):
+            raise ValueError(f"{name!r} has {len(cells)} cells, but the parameter has {len(w)}.")
+
+
 def factors(be: NumPyBackend, policy: Policy, positive: int, size: int) -> tuple[Any, Any]:
     """(high, low), 0-d, where so many of ``size`` scores are positive."""
     high, low = policy.factors(be, np.full((1, 1), positive), size)
@@ -127,6 +138,7 @@ class BlockStep:
         threads: int = 1,
         measure: bool = False,
     ) -> None:
+        check_lengths(w, g, state)
         self.measure, self.weight_decay = measure, weight_decay
         self._mine = threading.local()
         self.be, self.rule, self.policy = be, rule, policy

@@ -32,7 +32,7 @@ def _reaches_beyond(rule: Rule) -> str | None:
         if value.shape != like.shape:
             return f"state {name!r} of shape {value.shape} for a parameter of {like.shape}"
     try:
-        record(rule, None, decays=True)
+        record(rule, None, decays=True, dtype="float64")
     except NotElementwise as error:
         return str(error)
     except AttributeError as error:

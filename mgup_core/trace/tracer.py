@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import array_api_compat.numpy as numpy_xp
 import numpy as np
 
 from .._typing import Decider, Split
@@ -44,7 +45,7 @@ class _Length(int):
     """The length of a slice, which differs from slice to slice and is no constant."""
 
 
-class _Unread(int):
+class _Unread:
     """The length of an array that a rule is given, which may be a block of a parameter."""
 
     def _refuse(self, *_: Any) -> Any:
@@ -53,7 +54,8 @@ class _Unread(int):
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
     __pow__ = __rpow__ = __float__ = __int__ = __index__ = __bool__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Symbol:
@@ -72,7 +74,7 @@ class Symbol:
         uniform: whether it is the same for all coordinates of a slice (0-d).
     """
 
-    shape = (1, _Unread(2**30))
+    shape = (1, _Unread())
     device = None
 
     def __init__(self, op: str, args: tuple[Any, ...], dtype: str, uniform: bool) -> None:
@@ -158,10 +160,10 @@ def _node(op: str, *args: Any, dtype: str | None = None) -> Symbol:
 
 
 def is_elementwise(name: str) -> bool:
-    """Whether a function of NumPy gives each coordinate by that coordinate alone."""
-    function = getattr(np, name, None)
-    if isinstance(function, np.ufunc):
-        return function.signature is None  # matmul and its like have one
+    """Whether a function of the array API gives each coordinate by that coordinate alone."""
+    found = (getattr(xp, name, None) for xp in (np, numpy_xp))  # NumPy 1.26 has not all names
+    if any(isinstance(one, np.ufunc) and one.signature is None for one in found):
+        return True  # matmul and its like have a signature
     return name in ("clip", "round", "ones_like")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mgup_core import Rule, State, Statistics, fresh_state
-from mgup_core.host.threads import uninterrupted
+from mgup_core._checks import check_fits
+from mgup_core.host.signals import HeldSignals
 
 from ..backend import TorchBackend, compute_dtype
 from ..distributed import (
@@ -22,8 +25,11 @@ from ..distributed import (
     placed_gradient,
 )
 from ..executors.cuda import Fusion
+from ..executors.graph import for_graph
 from ..executors.stacked import move_stack, stacks
-from ..groups import Group, policy_of
+from ..fitting import check_state, has_state, state_shapes
+from ..groups import Group, check_numbers, parameter_name, policy_of, reads_slices, same_shapes
+from ..notices import note
 from ..parameter_step import (
     Job,
     all_damped,
@@ -31,8 +37,8 @@ from ..parameter_step import (
     move_in_blocks,
     move_whole,
     next_step,
-    parameter_name,
     propose,
+    readable,
     totals_of,
     warn_all_damped,
 )
@@ -79,19 +85,19 @@ class RuleOptimizer(RuleGroups):
             The closure's loss, or ``None``.
 
         Raises:
-            RuntimeError, ValueError: for a sparse gradient or one that does not fit its parameter,
-                before anything changes.
+            RuntimeError, ValueError: for a sparse gradient, or a gradient or state that does not
+                fit its parameter, before anything changes.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         if torch.compiler.is_compiling():
-            jobs, rates = self._gather_for_graph()
+            jobs = self._gather_for_graph()
             totals = totals_of(jobs)
-            for job, lr in zip(jobs, rates):  # noqa: B905 (Dynamo has no strict zip)
+            for job in jobs:
                 be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
-                move_whole(job, be, lr, measure=False, totals=totals)
+                move_whole(job, be, job.group["lr"], measure=False, totals=totals)
         else:
             self._step_eager()
         return loss
@@ -105,18 +111,29 @@ class RuleOptimizer(RuleGroups):
         return self._fusion.wanted(self.param_groups)
 
     def _step_eager(self) -> None:
+        done: list[str] = []
         try:
-            self._step_now()
+            with HeldSignals(lambda: _progress(done)) as signals:
+                self._step_now(done, signals.let_in)
         except BaseException:
             forget(self)
             raise
 
-    def _step_now(self) -> None:
+    def _step_now(self, done: list[str], let_in: Callable[[], None]) -> None:
+        """Step, and add to ``done`` who has.
+
+        Args:
+            let_in: called where no parameter is in the middle of its step.
+        """
+
         def ready(grads: Iterable[Tensor]) -> Tensor | None:
+            for group in self.param_groups:  # nothing else can have changed
+                check_fits({"lr": group["lr"]}, np.float32)
             self._sharding.agree_again(self.param_groups)
             return unscale(self, grads)
 
-        if self._fusion.step.repeat(self.state, ready):
+        if again := self._fusion.step.repeat(self.state, ready):
+            done += again
             return
         self._sharding.agree(self.param_groups, self.state)
         jobs = [job.here() for job in self._gather()]
@@ -124,7 +141,8 @@ class RuleOptimizer(RuleGroups):
         found = unscale(self, [job.grad for job in (*fused, *jobs)])
         # Only kernels can skip what they were told to do. And whether there is a state must be
         # known here: a rule may ask whether a step is the first.
-        if found is not None and (jobs or not all(self.state.get(j.owner.param) for j in fused)):
+        kept = all(self.state.get(j.owner.param) is j.owner.state for j in fused)
+        if found is not None and (jobs or not kept):
             if found > 0:
                 return
             found = None
@@ -133,7 +151,6 @@ class RuleOptimizer(RuleGroups):
         backends: dict[Any, TorchBackend] = {}
         totals = totals_of(jobs)
         settled = self._settle(jobs, totals)
-        done: list[str] = []
 
         def move(stack: list[Job]) -> Statistics | None:
             job = stack[0]
@@ -150,23 +167,13 @@ class RuleOptimizer(RuleGroups):
                 return None
             return move_whole(job, be, job.group["lr"], measure=self._measure, totals=totals)
 
-        def move_host(stop: Callable[[], bool]) -> None:
-            with torch.no_grad():  # it is a state of the thread
-                for job in host:
-                    if stop():
-                        return
-                    self._run([job], done, move)
-
-        host = [job for job in jobs if job.param.device.type == "cpu"]
-        if host:
-            try:
-                uninterrupted(move_host)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(_progress(done)) from None
         # Here, where the caller's stream is current.
-        away = [job for job in jobs if job.param.device.type != "cpu"]
-        for stack in [[job] for job in away] if self._measure else stacks(away):
+        alone = [job for job in jobs if self._measure or job.param.device.type == "cpu"]
+        together = [job for job in jobs if not (self._measure or job.param.device.type == "cpu")]
+        for stack in (*([job] for job in alone), *stacks(together)):
+            let_in()
             self._run(stack, done, move)
+        let_in()
         if fused:
             self._run_fused(fused, found, done)
             if len(fused) == len(done):
@@ -175,16 +182,11 @@ class RuleOptimizer(RuleGroups):
     def _run(
         self, stack: list[Job], done: list[str], move: Callable[[list[Job]], Statistics | None]
     ) -> None:
-        try:
+        names = ", ".join(job.name for job in stack)
+        with _told(f"the step of parameter {names}", done):
             measured = move(stack)
-        except Exception as error:
-            names = ", ".join(job.name for job in stack)
-            raise RuntimeError(
-                f"the step of parameter {names} failed ({error!r}) and may have moved it in "
-                f"part. {_progress(done)}"
-            ) from error
         for job in stack:
-            if "step" in job.state:
+            if job.rule.counts_steps:
                 job.state["step"] += 1
             self.state[job.owner.param] = job.owner.state
             if measured is not None:
@@ -192,43 +194,47 @@ class RuleOptimizer(RuleGroups):
             done.append(job.name)
 
     def _run_fused(self, jobs: list[Job], found: Tensor | None, done: list[str]) -> None:
-        try:
+        with _told(f"the fused step of {len(jobs)} parameters", done):
             self._fusion.step.run(jobs, found)
-        except Exception as error:
-            raise RuntimeError(
-                f"the fused step of {len(jobs)} parameters failed ({error!r}) and may have moved "
-                f"some of them. {_progress(done)}"
-            ) from error
         for job in jobs:
             # The count of steps has moved to the device, and has no parts.
-            job.owner.state.update({"step": job.state["step"]} if "step" in job.state else {})
+            if job.rule.counts_steps:
+                job.owner.state["step"] = job.state["step"]
             self.state[job.owner.param] = job.owner.state
             done.append(job.name)
 
     def _gather(self) -> list[Job]:
         """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
+        whole = [not rule.elementwise or reads_slices(policy) for rule, policy in rules]
+        self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         jobs = []
         for group, (rule, policy) in zip(self.param_groups, rules, strict=True):
+            check_numbers(group, group["params"], rule)
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
                 grad = placed_gradient(name, p)
                 check_gradient(name, p, grad)
-                state = self.state.get(p) or self._fresh_state(rule, group, p)
-                t: Any = 2 if self.state.get(p) else 1
+                shapes = state_shapes(rule, p)
+                state: dict[str, Any] = self.state.get(p) or {}
+                t: Any = 1
+                if has_state(rule, shapes, state):
+                    check_state(name, p, state, rule, shapes)
+                    t = 2
+                else:
+                    state = {**state, **self._fresh_state(rule, group, p)}
                 if rule.counts_steps:
                     step = state["step"]
                     t = int(step) + 1 if step.device.type == "cpu" else step
-                # Autograd's symbolic zeros have no storage to read.
-                grad = torch.zeros_like(p) if grad._is_zerotensor() else grad
-                jobs.append(Job(name, p, grad, state, t, rule, policy, group))
+                grad = readable(p, grad)
+                jobs.append(Job(name, p, grad, state, tuple(shapes), t, rule, policy, group))
         check_scaled(self, (job.grad for job in jobs))
-        for job in jobs:
-            if job.param not in self._warned and all_damped(job.policy, job.param, job.group):
-                self._warned.add(job.param)
-                warn_all_damped(job.name, job.param, job.group, stacklevel=5)
+        fresh = (job for job in jobs if job.param not in self._warned)
+        if damped := [job for job in fresh if all_damped(job.policy, job.param, job.group)]:
+            self._warned.update(job.param for job in damped)
+            warn_all_damped([(job.name, job.param, job.group) for job in damped])
         return jobs
 
     def _settle(
@@ -268,28 +274,27 @@ class RuleOptimizer(RuleGroups):
         return sum(p.numel() * p.element_size() for p in params)
 
     @torch.compiler.disable
-    def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:
-        """The jobs with every scalar that changes as a tensor, so that no step recompiles.
+    def _gather_for_graph(self) -> list[Job]:
+        """The jobs with every value that changes as a tensor, so that no step recompiles (R7).
 
         Runs outside the graph, where the count of steps advances, and where parameters that may
         be fused take their step: a graph has nothing to add to that.
         """
-        jobs, rates = [], []
+        jobs: list[Job] = []
         if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
-            return jobs, rates
+            return jobs
         gathered = self._gather()
         found = unscale(self, [local(job.grad) for job in gathered])
         if found is not None and found > 0:
-            return jobs, rates
+            return jobs
         for job in gathered:
             if job.rule.counts_steps:
                 job = job._replace(t=torch.as_tensor(next_step(job.t)))
                 job.state["step"] += 1
             self.state[job.param] = job.state
             jobs.append(job)
-            rates.append(torch.as_tensor(job.group["lr"], dtype=torch.float64))
-        return jobs, rates
+        return for_graph(jobs)
 
     def statistics(self) -> list[Statistics | None]:
         """What the policy did in the last eager step, one entry per parameter in group order.
@@ -303,6 +308,23 @@ class RuleOptimizer(RuleGroups):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+
+@contextmanager
+def _told(what: str, done: list[str]) -> Iterator[None]:
+    """Say of an error which step it broke off, and how far the others are.
+
+    Want of memory stays what it is, for those who catch it.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        note(error, f"{what} failed and may have moved a part. {_progress(done)}")
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"{what} failed ({error!r}) and may have moved a part. {_progress(done)}"
+        ) from error
 
 
 def _progress(done: list[str]) -> str:

@@ -9,19 +9,25 @@ import torch
 from torch import Tensor
 
 from mgup_core import Rule
+from mgup_core.trace.elementwise import check_elementwise
 
 from ..backend import DTYPES
 from ..distributed import check_placement, check_rule
+from ..fitting import state_shapes
 from ..groups import (
     MGUP_DEFAULTS,
     TWIN_DEFAULTS,
     Group,
+    Shapes,
     check_group,
     check_keys,
+    check_numbers,
     check_stacked_dims,
+    listed,
+    named,
+    plain,
     rule_defaults,
     rule_of,
-    tensors_of,
 )
 from .state_dict import Checkpoint, check_checkpoint
 
@@ -32,6 +38,9 @@ class RuleGroups(torch.optim.Optimizer):
     rule_class: ClassVar[type[Rule]]
 
     def __init__(self, params: Any, defaults: Group) -> None:
+        self._shapes: Shapes = {}
+        defaults = {name: plain(value) for name, value in defaults.items()}
+        params = listed(params)
         super().__init__(params, {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **defaults})
 
     def _rule(self, group: Group) -> Rule:
@@ -44,32 +53,40 @@ class RuleGroups(torch.optim.Optimizer):
         Raises:
             ValueError, TypeError: naming the argument; the optimizer is as it was then.
         """
-        group = dict(param_group)
-        if not isinstance(group["params"], (Tensor, set)):
-            group["params"] = list(group["params"])
+        group = {n: plain(x) if n in self.defaults else x for n, x in param_group.items()}
+        group["params"] = listed(group["params"])
         self._check(group)
         super().add_param_group(group)
+        self._shapes.update((p, p.shape) for p in group["params"])
 
     def _check(self, group: Group) -> None:
         merged = {**self.defaults, **group}
         check_keys(self.rule_class, group, self._known_defaults().keys() | self.defaults.keys())
         check_group(merged)
         rule = self._rule(merged)
-        for p in tensors_of(group["params"]):
+        check_elementwise(rule)
+        check_numbers(merged, [p for _, p in named(group["params"])], rule)
+        for name, p in named(group["params"]):
             if p.dtype not in DTYPES:
+                if isinstance(p, torch.nn.Parameter) and not p.requires_grad:
+                    continue  # frozen: packed weights of a quantised model are never stepped
                 raise TypeError(
-                    f"a parameter has dtype {p.dtype}; only "
+                    f"parameter {name} has dtype {p.dtype}; only "
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
                 )
-            name = f"of shape {tuple(p.shape)}"
             check_placement(name, p)
             check_rule(name, p, rule)
-            check_stacked_dims(p, merged["stacked_dims"])
+            check_stacked_dims(name, p, merged["stacked_dims"])
             if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
-                raise ValueError(reason)
+                raise ValueError(f"parameter {name}: {reason}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_shapes": self._shapes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        if "_shapes" not in self.__dict__:  # a pickle from before they were remembered
+            self._shapes = {p: p.shape for group in self.param_groups for p in group["params"]}
         for group in self.param_groups:
             for name, value in {**self._known_defaults(), **self.defaults}.items():
                 group.setdefault(name, value)
@@ -101,10 +118,13 @@ class RuleGroups(torch.optim.Optimizer):
             self._optimizer_load_state_dict_pre_hooks = hooks
         # torch casts what it loads to the parameter's dtype; R5 lets the state have another.
         for old, group in zip(fitting["param_groups"], self.param_groups, strict=True):
-            exact = {"step", *self._rule(group).exact_state}
+            rule = self._rule(group)
             for key, p in zip(old["params"], group["params"], strict=True):
-                for name, value in fitting["state"].get(key, {}).items():
+                for name in (*state_shapes(rule, p), "step"):
+                    value = fitting["state"].get(key, {}).get(name)
+                    if not isinstance(value, Tensor):
+                        continue
                     wanted = group["state_dtype"] or p.dtype
-                    dtype = value.dtype if name in exact else wanted
+                    dtype = value.dtype if name in ("step", *rule.exact_state) else wanted
                     if self.state[p][name].dtype != dtype:
                         self.state[p][name] = value.to(self.state[p][name].device, dtype)

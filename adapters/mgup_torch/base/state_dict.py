@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from mgup_core import Rule
+from mgup_core.numerics.scalars import STEP_BITS
 
-from ..backend import TorchBackend, compute_dtype
+from ..backend import DTYPES
 from ..distributed import check_same_placement
-from ..groups import Group, check_group, check_stacked_dims
+from ..fitting import has_state, state_shapes
+from ..groups import Group, check_group, check_numbers, check_stacked_dims
 
 Checkpoint = dict[str, Any]
 
@@ -24,8 +26,8 @@ def check_checkpoint(
 ) -> Checkpoint:
     """The checkpoint, its state copied and in our form, its groups completed by the present ones.
 
-    ``None`` values (torch.optim.SGD before its first step) are left out, and Python-int steps (old
-    checkpoints) become tensors.
+    What the rule does not read is kept as it is. ``None`` values (torch.optim.SGD before its first
+    step) are left out, and Python-int steps (old checkpoints) become tensors.
 
     Raises:
         ValueError: when groups, hyperparameters, state names or shapes do not fit.
@@ -38,48 +40,71 @@ def check_checkpoint(
     if [len(g["params"]) for g in saved] != [len(g["params"]) for g in groups]:
         raise ValueError("the checkpoint's parameter groups differ in number or length.")
     state, completed = dict(checkpoint["state"]), []
+    pairs: list[tuple[Rule, Any, Tensor]] = []
     for old, group in zip(saved, groups, strict=True):
         merged = {**group, **old}
         check_group(merged)
         completed.append(merged)
         rule = rule_of_group(merged)
+        check_numbers(merged, group["params"], rule)
         for key, p in zip(old["params"], group["params"], strict=True):
-            check_stacked_dims(p, merged["stacked_dims"])
+            check_stacked_dims(f"number {key}", p, merged["stacked_dims"])
             if key in state:
-                state[key] = _fitting(rule, key, p, state[key])
+                state[key] = {n: value for n, value in state[key].items() if value is not None}
+                pairs.append((rule, key, p))
+    # Of a parameter that has not stepped yet, a checkpoint may hold what others keep there, as they
+    # do of those that have. Anything else is another rule's.
+    own = [has_state(rule, state_shapes(rule, p), state[key]) for rule, key, p in pairs]
+    usual = {
+        name for (_, key, _), has in zip(pairs, own, strict=True) if has for name in state[key]
+    }
+    for (rule, key, p), has in zip(pairs, own, strict=True):
+        if has or not state[key].keys() <= usual:
+            state[key] = _fitting(rule, key, p, state[key])
     return {**checkpoint, "state": state, "param_groups": completed}
 
 
 def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str, Tensor]:
-    found = {name: value for name, value in saved.items() if value is not None}
+    found = dict(saved)
     if not found:
         return {}
-    hollow = torch.empty(p.shape, dtype=compute_dtype(p.dtype), device="meta")
-    expected: dict[str, Any] = rule.init(TorchBackend(hollow.dtype, hollow.device), hollow)
+    expected = dict(state_shapes(rule, p))
     if rule.counts_steps:
-        expected["step"] = torch.empty((), device="meta")
+        expected["step"] = torch.Size()
         if isinstance(found.get("step"), (int, float)):
-            found["step"] = torch.tensor(float(found["step"]))
+            found["step"] = torch.tensor(found["step"])
     if missing := expected.keys() - found.keys():
         raise ValueError(
             f"the state of parameter {key} lacks {sorted(missing)}, which "
             f"{type(rule).__name__} needs; it has {sorted(found)}."
         )
-    for name, like in expected.items():
+    for name, shape in expected.items():
         value = found[name]
-        if not isinstance(value, Tensor) or value.shape != like.shape:
+        if not isinstance(value, Tensor) or value.shape != shape:
             what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
                 f"state {name!r} of parameter {key} is {what}, but a tensor of shape "
-                f"{tuple(like.shape)} is needed."
+                f"{tuple(shape)} is needed."
             )
     for name in (name for name in expected if name != "step"):
+        value = found[name]
+        if value.layout != torch.strided or value.dtype not in DTYPES:
+            raise ValueError(
+                f"state {name!r} of parameter {key} is {value.dtype} and {value.layout}, but a "
+                "dense tensor of real floating numbers is needed."
+            )
         check_same_placement(
             f"state {name!r} of parameter {key}",
             p,
             found[name],
             remedy="load it with torch.distributed.checkpoint.state_dict.set_optimizer_state_dict",
         )
-    if rule.counts_steps and not (found["step"] >= 0 and torch.isfinite(found["step"])):
-        raise ValueError(f"the step of parameter {key} is {found['step'].item()!r}.")
+    if rule.counts_steps:
+        step = found["step"].item()
+        if not (isinstance(step, (int, float)) and 0 <= step < 2**STEP_BITS and step == int(step)):
+            raise ValueError(
+                f"the step of parameter {key} is {step!r}: it must be a whole number from 0 to "
+                f"{2**STEP_BITS - 1}."
+            )
+        found["step"] = found["step"].to(torch.float32)
     return {name: v.clone() if isinstance(v, Tensor) else v for name, v in found.items()}

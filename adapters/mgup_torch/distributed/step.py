@@ -13,6 +13,7 @@ from mgup_core import Muon, Policy, Rule, Statistics
 
 from ..backend import compute_dtype
 from ..groups import Group
+from ..notices import note
 from .consistency import Agreement
 from .deferred import PartBackend, answer
 from .fingerprint import Entry, Facts, group_facts, steps_taken
@@ -46,10 +47,12 @@ def nothing_moved(names: Sequence[str]) -> Iterator[None]:
         yield
     except RuntimeError as error:
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        raise RuntimeError(
-            f"rank {torch.distributed.get_rank()} could not settle the steps of parameters {shown} "
-            f"with the other ranks: {error} No parameter has taken this step."
-        ) from error
+        rank = f"rank {torch.distributed.get_rank()}"
+        what = f"{rank} could not settle the steps of parameters {shown} with the other ranks"
+        if isinstance(error, torch.OutOfMemoryError):
+            note(error, f"{what}. No parameter has taken this step.")
+            raise
+        raise RuntimeError(f"{what}: {error} No parameter has taken this step.") from error
 
 
 class Proposal(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
@@ -11,16 +10,16 @@ from torch import Tensor
 from ..distributed import Part, is_partial
 from ..groups import Group
 from ..kernels import unavailable
+from ..notices import warn
 from ..parameter_step import Job
 from .fused import FusedStep, refusal
 
 
 @functools.cache
 def _warn_unavailable(reason: str) -> None:
-    warnings.warn(
+    warn(
         f"CUDA parameters take the reference step, which gives the same result more slowly: "
-        f"{reason}. implementation='reference' says so without this warning.",
-        stacklevel=8,  # torch wraps step twice
+        f"{reason}. implementation='reference' says so without this warning."
     )
 
 

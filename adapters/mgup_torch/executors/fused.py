@@ -41,8 +41,8 @@ def refusal(job: Job) -> str | None:
     arrays = (p, job.grad, *job.arrays.values())
     if not all(x.dtype in DTYPES for x in arrays):
         return "the kernels compute in float32"
-    if not all(x.is_contiguous() for x in arrays):
-        return "it, its gradient or its state is not contiguous"
+    if not all(x.is_contiguous() and not x.is_neg() for x in arrays):
+        return "it, its gradient or its state is not contiguous, or its minus signs are not in it"
     if (job.total or job.length) >= 2**31:
         return "it ranks 2^31 coordinates or more together"
     return None
@@ -78,12 +78,12 @@ class FusedStep:
         self._last = None
         kinds: dict[tuple[torch.device, Kind, Any], list[Job]] = {}
         for job in jobs:
-            if "step" in job.state and job.state["step"].device != job.param.device:
+            if job.rule.counts_steps:  # the kernels read and write it
                 job.state["step"] = job.state["step"].to(job.param.device, torch.float32)
             if job.param.numel() or job.team is not None:  # an empty part has a part in the counts
                 team = None if job.team is None else job.team.key
                 kinds.setdefault((job.param.device, _kind(job), team), []).append(job)
-            elif "step" in job.state:
+            elif job.rule.counts_steps:
                 count = job.state["step"]
                 count += 1 if found_inf is None else _zero(found_inf, count)
         self._used = []
@@ -106,11 +106,14 @@ class FusedStep:
         if all(job.owner.param.numel() for job in jobs):
             self._last = Last(groups, jobs, self._used, rule_of)
 
-    def repeat(self, state: Any, ready: Ready) -> bool:
-        """Step as in the last step, with new gradients and values (R7); False if more changed.
+    def repeat(self, state: Any, ready: Ready) -> list[str]:
+        """Step as in the last step, with new gradients and values (R7), if no more changed.
 
         Args:
             ready: called with the gradients before anything is launched; returns ``found_inf``.
+
+        Returns:
+            The names of the parameters that stepped: all or none.
 
         Raises:
             ValueError: for a value out of its range, before anything changes.
@@ -118,7 +121,9 @@ class FusedStep:
         A step of a large model takes the device a millisecond or two, and looking at everything
         anew would take the host longer.
         """
-        return self._last is not None and self._last.repeat(state, ready)
+        if self._last is not None and self._last.repeat(state, ready):
+            return self._last.names
+        return []
 
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""
@@ -185,25 +190,26 @@ class _Table:
         )
         self.plan.rows[:, table.LEADS] = within == 0
         self.launcher = Launcher(self.plan, self.device)
-        self.jobs: Sequence[Job] = ()
+        self.state_dtypes = kind.state_dtypes
 
     # -- what the tables say ----------------------------------------------------------------------
 
     def fill(self, jobs: Sequence[Job], found_inf: Tensor | None) -> None:
         """Everything that a step needs to know."""
-        self.jobs = jobs
         self.params = [job.owner.param for job in jobs]
         self.states = [job.owner.state for job in jobs]
-        self.arrays = {name: [kept[name] for kept in self.states] for name in self.states[0]}
+        self.arrays = {n: [kept[n] for kept in self.states] for n in jobs[0].names}
+        self.state_shapes = [[job.state[n].shape for job in jobs] for n in jobs[0].names]
         self.shapes = [job.param.shape for job in jobs]
         groups = {id(job.group): job for job in jobs}
         self.first = list(groups.values())  # of each group
         self.groups = [job.group for job in self.first]
         self.grouped = np.array([list(groups).index(id(job.group)) for job in jobs])[self.owner]
         self._set_values()
-        counters = [job.state.get("step") for job in jobs]
-        counted = [0 if counter is None else counter.data_ptr() for counter in counters]
-        self.plan.rows[:, table.STEP] = np.array(counted)[self.owner]
+        counts = jobs[0].rule.counts_steps
+        self.counters = [job.state["step"] for job in jobs] if counts else []
+        self.counted = list(map(Tensor.data_ptr, self.counters))
+        self.plan.rows[:, table.STEP] = np.array(self.counted)[self.owner] if counts else 0
         steps = [job.t if isinstance(job.t, int) else 1 for job in jobs]
         self.plan.rows[:, table.T] = np.array(steps)[self.owner]
         every = [(job.param, job.grad, *job.arrays.values()) for job in jobs]
@@ -245,25 +251,31 @@ class _Table:
         if is_dtensor(self.params[0]):
             pairs = zip(self.params, grads, strict=True)
             same = same and all(p.placements == g.placements for p, g in pairs)
-        params, grads = _here(self.params), _here(grads)
-        same = (
-            same
-            and all(g.dtype is self.dtype and g.layout is torch.strided for g in grads)
-            and all(map(Tensor.is_contiguous, grads))
-            and all(map(Tensor.is_contiguous, params))
-            and list(map(Tensor.size, grads)) == self.shapes
-            and all(g.device == self.device for g in grads)
+        same = same and all(
+            all(map(operator.is_, [kept.get(name) for kept in self.states], arrays))
+            for name, arrays in {**self.arrays, "step": self.counters}.items()
+            if arrays
         )
-        if not same:
+        if not same or list(map(Tensor.data_ptr, self.counters)) != self.counted:
             return None
-        columns = [params, grads]
-        for name, arrays in self.arrays.items():
-            if not all(map(operator.is_, [kept.get(name) for kept in self.states], arrays)):
-                return None
-            if name != "step":
-                columns.append(_here(arrays))
+        columns = [_here(self.params), _here(grads), *map(_here, self.arrays.values())]
+        sizes = [self.shapes, self.shapes, *self.state_shapes]
+        dtypes = [self.dtype, self.dtype, *self.state_dtypes]
+        # The same tensors may have been given other storage: `.data` can be assigned.
+        if not all(map(self._fits, columns, sizes, dtypes)):
+            return None
         found = np.array([list(map(Tensor.data_ptr, column)) for column in columns]).T
         return None if self.aligned and (found & 15).any() else found
+
+    def _fits(self, tensors: list[Tensor], sizes: list[torch.Size], dtype: torch.dtype) -> bool:
+        """Whether the kernels may be told the addresses of tensors: they ask nothing else."""
+        return (
+            all(x.dtype is dtype and x.layout is torch.strided for x in tensors)
+            and all(x.device == self.device for x in tensors)
+            and not any(x.is_neg() or x._is_zerotensor() for x in tensors)
+            and all(map(Tensor.is_contiguous, tensors))
+            and list(map(Tensor.size, tensors)) == sizes
+        )
 
     def refill(self, addresses: Any, found_inf: Tensor | None) -> None:
         """New addresses and learning rates."""

@@ -33,6 +33,7 @@ class Last:
         rule_of: Callable[[Group], Rule],
     ) -> None:
         self.rule_of = rule_of
+        self.names = [job.name for job in jobs]
         self.groups = [_Said(group, rule_of(group)) for group in groups]
         self.jobs = {id(job.group): (job, program_of(job)) for job in jobs}
         stepped = {job.owner.param for job in jobs}

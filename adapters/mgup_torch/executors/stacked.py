@@ -54,7 +54,7 @@ def move_stack(jobs: Sequence[Job], be: TorchBackend, totals: State) -> None:
     stack = first._replace(
         param=torch.stack(params),
         grad=torch.stack([job.grad.detach() for job in jobs]),
-        state={name: torch.stack([job.state[name] for job in jobs]) for name in first.arrays},
+        state={name: torch.stack([job.state[name] for job in jobs]) for name in first.names},
         group=group,
     )
     update = propose(stack, be, group["lr"], measure=False, totals=totals)

@@ -7,7 +7,6 @@ correctly rounded (N4) and no product is contracted with a sum (N5).
 from __future__ import annotations
 
 import functools
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from mgup_core.trace.forms import Forms
 from mgup_core.trace.interpreter import Scalars
 from mgup_core.trace.tracer import LEAVES, Program, Symbol, needed, record
 
+from ..notices import warn
 from .jit import INDEX, available, compiled, ir, real, void_function
 
 WORTH = 1 << 22
@@ -57,6 +57,8 @@ def _values(
 class Code(NamedTuple):
     """The functions of a rule under a policy."""
 
+    states: tuple[str, ...]
+    """The rule's state, in the order in which the functions take it."""
     scores: Function | None
     """Writes the canonical scores and changes nothing; ``None`` without a policy."""
     update: Function
@@ -109,17 +111,16 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
     try:
         calls = compiled(str(module))
     except Exception as error:
-        warnings.warn(
+        warn(
             f"{type(rule).__name__} could not be compiled ({error}): it takes the reference step, "
-            "which gives the same result more slowly.",
-            stacklevel=2,
+            "which gives the same result more slowly."
         )
         return None
     functions = {
         name: Function(calls[name], scalars[name], _arrays(outputs))
         for name, outputs in wanted.items()
     }
-    return Code(functions.get("scores"), functions["update"])
+    return Code(program.states, functions.get("scores"), functions["update"])
 
 
 def _arrays(outputs: dict[str, Symbol]) -> frozenset[str]:

@@ -25,14 +25,15 @@ def scan(scores: Any, low: float, high: float, between: Any) -> Scan:
     counts = np.empty(2, np.int64)
     bracket = np.array([low, high], scores.dtype)
     arrays = (scores, bracket, between, counts)
-    _compiled_scan(scores.dtype.name)(*map(address, arrays), scores.size)
+    scan_code(scores.dtype.name)(*map(address, arrays), scores.size)
     above_low, above_high = counts.tolist()
     kept = 0 if holds_one(scores.dtype.type, low, high) else above_low - above_high
     return Scan(above_high, above_low, between[:kept].copy())
 
 
 @functools.cache
-def _compiled_scan(dtype: str) -> Any:
+def scan_code(dtype: str) -> Any:
+    """The machine code of :func:`scan`; to be asked for before its threads are."""
     cell = real(dtype)
     lanes, flags = (ir.VectorType(kind, WIDTH) for kind in (cell, ir.IntType(1)))
     module = ir.Module()

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from mgup_core import NumPyBackend, Policy, Rule
-from mgup_core.host.blocks import Cells, Tally, factors, spans_of
+from mgup_core.host.blocks import Cells, Tally, check_lengths, factors, spans_of
 from mgup_core.host.threads import each
 from mgup_core.selection.bracket import Scan, boundary, find_cut
 
 from .codegen import Code, Function
 from .jit import address
-from .scan import WIDTH, scan
+from .scan import WIDTH, scan, scan_code
 
 
 class CompiledStep:
@@ -57,10 +57,12 @@ class CompiledStep:
     ) -> None:
         self.code, self.be, self.rule, self.policy = code, be, rule, policy
         self.threads, self.measure, self.size = threads, measure, len(w)
-        self.names, self.cells = ["w", "g", *state], [w, g, *state.values()]
+        self.names = ["w", "g", *code.states]
+        self.cells = [w, g, *(state[name] for name in code.states)]
         self.dtype: Any = np.dtype(be.host_dtype)
+        check_lengths(w, g, state)
         self.bases = [
-            address(cells) if isinstance(cells, np.ndarray) else None for cells in self.cells
+            address(cells) if _in_place(cells, self.dtype) else None for cells in self.cells
         ]
         if isinstance(w, np.ndarray) and isinstance(g, np.ndarray) and np.may_share_memory(w, g):
             self.bases[1] = None  # a copy: the code relies on it that no two arrays overlap
@@ -70,6 +72,8 @@ class CompiledStep:
         converted = sum(base is None for base in self.bases)
         each_cell = (2 + converted) * self.dtype.itemsize
         self.spans = spans_of(self.size, each_cell * threads, spare)
+        if policy is not None and policy.ranks and len(self.spans) > 1:
+            scan_code(self.dtype.name)  # before the threads that use it begin
         self._mine = threading.local()
 
     def _each(self, work: Callable[[int], Any]) -> list[Any]:
@@ -179,3 +183,8 @@ class CompiledStep:
             else:
                 addresses.append(base + span.start * self.dtype.itemsize)
         return addresses, held
+
+
+def _in_place(cells: Any, dtype: Any) -> bool:
+    """Whether code may be told the address of cells, and need not copy them."""
+    return isinstance(cells, np.ndarray) and cells.dtype == dtype and cells.flags.c_contiguous

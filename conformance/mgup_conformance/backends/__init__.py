@@ -6,7 +6,7 @@ import difflib
 import importlib
 from importlib.metadata import entry_points
 
-from ..protocol import Backend
+from ..protocol import Backend, check_capabilities
 
 SHIPPED: dict[str, str] = {
     "numpy": "mgup_conformance.backends.core:NumPy",
@@ -59,11 +59,26 @@ def load(name: str) -> Backend:
             + f" Known: {', '.join(names)}; or give your own as package.module:Class."
         )
     try:
-        made = getattr(importlib.import_module(module), attribute)()
+        found = getattr(importlib.import_module(module), attribute)
     except AttributeError as error:
         raise ValueError(f"backend {name!r}: {error}") from error
+    made = found
+    if isinstance(found, type) or not isinstance(found, Backend):
+        if not callable(found):
+            raise ValueError(f"backend {name!r} is neither a backend nor a class of one.")
+        try:
+            made = found()
+        except TypeError as error:
+            raise ValueError(
+                f"backend {name!r} cannot be made without arguments: {error}. An optimizer class "
+                "becomes a backend by mgup_conformance.ready."
+            ) from error
     if not isinstance(made, Backend):
         wanted = [key for key in vars(Backend) if not key.startswith("_")] + ["name"]
         absent = [key for key in wanted if not hasattr(made, key)]
         raise ValueError(f"backend {name!r} lacks {', '.join(absent)} of the protocol.")
+    try:
+        check_capabilities(made.capabilities())
+    except ValueError as error:
+        raise ValueError(f"backend {name!r}, {error}") from error
     return made

@@ -51,6 +51,15 @@ class CoreRun:
         with self.owner.context():
             self.arrays, self.kept = self.optimizer.step(self.arrays, inside, self.kept, lr=lr)
 
+    def resume(self) -> None:
+        """Go on from copies, as from a file."""
+        kept = [
+            {name: self.owner.inside(np.array(x)) for name, x in state.items()}
+            for state in self.state()
+        ]
+        self.arrays = [self.owner.inside(np.array(w)) for w in self.params()]
+        self.kept = mgup_core.OptimizerState(dict(self.kept.steps), dict(enumerate(kept)))
+
     def params(self) -> list[Array]:
         return [self.owner.outside(w) for w in self.arrays]
 

@@ -126,6 +126,14 @@ class JaxRun:
                 if any(g is not None for g in own):
                     part.step([None if g is None else jnp.asarray(g) for g in own], rate)
 
+    def resume(self) -> None:
+        """From the leaves of its trees, as NumPy arrays."""
+        with precision(self.spec["dtype"]):
+            for part in self.parts:
+                for name in ("params", "kept"):
+                    saved = jax.tree.map(np.array, getattr(part, name))
+                    setattr(part, name, jax.tree.map(jnp.asarray, saved))
+
     def params(self) -> list[Array]:
         if not self.parts:
             return self.start

@@ -130,8 +130,11 @@ class MindSpore:
             "dtypes": DTYPES,
             "rules": RULES,
             "policies": POLICIES,
-            "options": [name for name in OPTIONS if name != "absent"],
-            "reasons": {"absent": "nn.Optimizer takes a gradient for every parameter"},
+            "options": [name for name in OPTIONS if name not in ("absent", "resume")],
+            "reasons": {
+                "absent": "nn.Optimizer takes a gradient for every parameter",
+                "resume": "a checkpoint is of the whole network",
+            },
             "compiles": True,  # each multiplier is a program of its own
         }
 

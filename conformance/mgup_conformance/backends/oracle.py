@@ -167,8 +167,8 @@ class Oracle:
         return {"python": platform.python_version()}
 
     def capabilities(self) -> dict[str, Any]:
-        options = [name for name in OPTIONS if name != "large"]
-        reasons = {"large": "one number at a time"}
+        options = [name for name in OPTIONS if name not in ("large", "resume")]
+        reasons = {"large": "one number at a time", "resume": "nothing to save it to"}
         return {
             "dtypes": DTYPES,
             "rules": SPECIFIED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Sequence
@@ -75,9 +76,22 @@ class TorchRun:
             {"params": [w], "stacked_dims": n}
             for w, n in zip(self.tensors, spec["stacked_dims"], strict=True)
         ]
+        self.spec, self.groups, self.compiled = spec, groups, compiled
         self.lr = spec["lr"]
-        self.optimizer = make_optimizer(spec, groups)
-        self.advance = torch.compile(self.optimizer.step) if compiled else self.optimizer.step
+        self._begin()
+
+    def _begin(self) -> None:
+        self.optimizer = make_optimizer(self.spec, [dict(group) for group in self.groups])
+        step = self.optimizer.step
+        self.advance = torch.compile(step) if self.compiled else step
+
+    def resume(self) -> None:
+        """By ``state_dict``, through a file in memory."""
+        file = io.BytesIO()
+        torch.save(self.optimizer.state_dict(), file)
+        file.seek(0)
+        self._begin()
+        self.optimizer.load_state_dict(torch.load(file))
 
     def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
         for w, g in zip(self.tensors, grads, strict=True):

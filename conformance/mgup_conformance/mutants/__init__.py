@@ -1,10 +1,10 @@
 """Wrong implementations that the suite must catch: each is the reference with one thing changed.
 
-A suite that lets one of these pass is too weak. They are also something to look at when a port
-fails a case: the mutants caught by the same case are its likeliest mistakes.
+A suite that lets one of :data:`MUTANTS` pass is too weak. :data:`DICTIONARY` has the likely
+mistakes besides, by which :mod:`mgup_conformance.diagnosis` says what is wrong with a port.
 """
 
-from . import applying, numerics, rules, selecting
+from . import applying, likely, numerics, rules, selecting
 from .base import Mutant as Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -13,3 +13,4 @@ MUTANTS: tuple[Mutant, ...] = (
     *rules.MUTANTS,
     *numerics.MUTANTS,
 )
+DICTIONARY: tuple[Mutant, ...] = (*MUTANTS, *likely.MUTANTS)

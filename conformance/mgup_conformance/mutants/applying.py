@@ -21,41 +21,51 @@ _right_step = Optimizer._step
 _right_cast = Backend.cast
 
 
-class _Changed:
-    """A rule whose direction passes through a function."""
+class Changed:
+    """A rule whose direction passes through a function, which may look at the state it is made of.
 
-    def __init__(self, rule: Any, change: Any) -> None:
-        self.rule, self.change = rule, change
+    Args:
+        rule: the right one.
+        change: from (direction, w) to another direction.
+        scored: the score's operand, from the direction and the state.
+    """
+
+    def __init__(self, rule: Any, change: Any = None, scored: Any = None) -> None:
+        self.rule, self.change, self.scored = rule, change, scored
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rule, name)
 
     def direction(self, be: Backend, g: Array, w: Array, state: Any, t: Any) -> Direction:
-        changed: Direction = self.change(self.rule.direction(be, g, w, state, t), w)
-        return changed
+        made: Direction = self.rule.direction(be, g, w, state, t)
+        if self.change:
+            made = self.change(made, w)
+        if self.scored:
+            made = made._replace(a=self.scored(made, state))
+        return made
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="P1")
 def gradient_for_momentum(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
 ) -> Any:
     """The score is g*g instead of a*g."""
     raw = be.flush(g.astype(be.host_dtype))
-    changed = _Changed(rule, lambda direction, w: Direction(direction.u, raw))
+    changed = Changed(rule, lambda direction, w: Direction(direction.u, raw))
     return _right_update(be, changed, policy, w, g, *rest, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="P1")
 def mask_after_decay(be: Backend, rule: Any, *rest: Any, **kw: Any) -> Any:
     """The decay is in the alignment operand."""
 
     def change(direction: Direction, w: Array) -> Direction:
         return Direction(direction.u, direction.a + be.scalar(kw["weight_decay"]) * w)
 
-    return _right_update(be, _Changed(rule, change), *rest, **kw)
+    return _right_update(be, Changed(rule, change), *rest, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="P1")
 def decay_in_score(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, *rest: Any, **kw: Any
 ) -> Any:
@@ -76,20 +86,20 @@ def decay_in_score(
         return split
 
     looking: Any = SimpleNamespace(decide=decide)
-    return _right_update(be, _Changed(rule, change), looking, w, g, *rest, **kw)
+    return _right_update(be, Changed(rule, change), looking, w, g, *rest, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R0")
 def phi_on_decay(be: Backend, rule: Any, *rest: Any, weight_decay: float, **kw: Any) -> Any:
-    """The decay is multiplied, too."""
+    """The decay is multiplied by the multiplier, too."""
 
     def change(direction: Direction, w: Array) -> Direction:
         return Direction(direction.u + be.scalar(weight_decay) * w, direction.a)
 
-    return _right_update(be, _Changed(rule, change), *rest, weight_decay=0.0, **kw)
+    return _right_update(be, Changed(rule, change), *rest, weight_decay=0.0, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R0")
 def decay_regrouped(
     be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, weight_decay: float, **kw: Any
 ) -> Any:
@@ -102,7 +112,7 @@ def decay_regrouped(
     return made._replace(delta=made.delta + rate * decay)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R1")
 def step_off_by_one(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, t: int, **kw: Any
 ) -> Any:
@@ -110,14 +120,14 @@ def step_off_by_one(
     return _right_update(be, rule, policy, w, g, state, t + 1, **kw)
 
 
-@instead_of(UPDATE)
+@instead_of(UPDATE, clause="R5")
 def rounded_twice(be: Backend, rule: Any, policy: Any, w: Array, *rest: Any, **kw: Any) -> Any:
     """The difference is rounded to the parameter's dtype before it is subtracted."""
     made = _right_update(be, rule, policy, w, *rest, **kw)
     return made._replace(delta=made.delta.astype(w.dtype).astype(be.host_dtype))
 
 
-@instead_of((Backend, "cast"))
+@instead_of((Backend, "cast"), clause="R5")
 def truncated(be: Backend, x: Array, dtype: Any) -> Array:
     """Low precision is stored towards zero, not to nearest even."""
     rounded = _right_cast(be, x, dtype)
@@ -127,7 +137,7 @@ def truncated(be: Backend, x: Array, dtype: Any) -> Array:
     return (rounded.view(np.uint16) - away.astype(np.uint16)).view(dtype)
 
 
-@instead_of((updates, "apply_split"))
+@instead_of((updates, "apply_split"), clause="P7")
 def overflow(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     """An amplified step may overflow."""
     if split is None:
@@ -135,7 +145,7 @@ def overflow(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     return np.where(split.mask, rate * split.high, rate * split.low).reshape(u.shape) * u
 
 
-@instead_of((updates, "apply_split"))
+@instead_of((updates, "apply_split"), clause="R0")
 def phi_after_rate(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
     """The step is phi*(eta*u), not (eta*phi)*u."""
     if split is None:
@@ -143,14 +153,14 @@ def phi_after_rate(be: Backend, split: Split | None, rate: Array, u: Array) -> A
     return np.where(split.mask, split.high, split.low).reshape(u.shape) * (rate * u)
 
 
-@instead_of((Optimizer, "_step"))
+@instead_of((Optimizer, "_step"), clause="R6")
 def absent_is_zero(self: Optimizer, params: Any, grads: Any, *rest: Any, **kw: Any) -> Any:
     """An absent gradient is taken for zeros."""
     full = [np.zeros_like(w) if g is None else g for w, g in zip(params, grads, strict=True)]
     return _right_step(self, params, full, *rest, **kw)
 
 
-@instead_of((Optimizer, "_step"))
+@instead_of((Optimizer, "_step"), clause="R0")
 def schedule_ignored(
     self: Optimizer, params: Any, grads: Any, state: Any, lr: Any, **kw: Any
 ) -> Any:

@@ -23,6 +23,8 @@ class Mutant:
     places: tuple[tuple[Any, str], ...]
     """(what, attribute) that the wrong piece replaces."""
     wrong: Any
+    clause: str
+    """The one that it breaks."""
 
     def backend(self) -> MutantBackend:
         """The reference with this mistake."""
@@ -47,10 +49,10 @@ class MutantBackend(Reference):
         return stack
 
 
-def instead_of(*places: tuple[Any, str]) -> Callable[[Callable[..., Any]], Mutant]:
-    """Make a mutant of a function, whose docstring is the mistake."""
+def instead_of(*places: tuple[Any, str], clause: str) -> Callable[[Callable[..., Any]], Mutant]:
+    """Make a mutant of a function, whose docstring is the mistake, against a clause."""
 
     def made(wrong: Callable[..., Any]) -> Mutant:
-        return Mutant(wrong.__name__, (wrong.__doc__ or "").strip(), places, wrong)
+        return Mutant(wrong.__name__, (wrong.__doc__ or "").strip(), places, wrong, clause)
 
     return made

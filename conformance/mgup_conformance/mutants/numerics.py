@@ -17,7 +17,7 @@ AVERAGES = tuple((module, "ema") for module in (adamw, lion, sgd, muon))
 _right_flush = Backend.flush
 
 
-@instead_of(*AVERAGES)
+@instead_of(*AVERAGES, clause="N2")
 def complement_float32(
     be: Backend, old: Array, new: Array, beta: float, weight: float | None = None
 ) -> Array:
@@ -28,7 +28,7 @@ def complement_float32(
     return be.flush(b * old + (be.scalar(1.0) - b) * new)
 
 
-@instead_of(*AVERAGES)
+@instead_of(*AVERAGES, clause="N5")
 def contracted(
     be: Backend, old: Array, new: Array, beta: float, weight: float | None = None
 ) -> Array:
@@ -39,19 +39,19 @@ def contracted(
     return be.flush((product + be.scalar(weight).astype(wider) * new).astype(be.host_dtype))
 
 
-@instead_of((Backend, "flush"))
+@instead_of((Backend, "flush"), clause="N6")
 def moments_not_flushed(be: Backend, x: Array, below: float | None = None) -> Array:
     """Tiny moments are kept."""
     return x if below is None else _right_flush(be, x, below)
 
 
-@instead_of((Backend, "flush"))
+@instead_of((Backend, "flush"), clause="N6")
 def flushed_early(be: Backend, x: Array, below: float | None = None) -> Array:
     """Moments below 2^-90 are dropped, not only those below 2^-100."""
     return _right_flush(be, x, be.tiny_moment * 2.0**10 if below is None else below)
 
 
-@instead_of((Backend, "sqrt"))
+@instead_of((Backend, "sqrt"), clause="N4")
 def sqrt_inexact(be: Backend, x: Array) -> Array:
     """One square root in eight is off by one unit."""
     root = np.sqrt(x)
@@ -59,7 +59,7 @@ def sqrt_inexact(be: Backend, x: Array) -> Array:
     return np.where((root > 0) & (np.arange(root.size).reshape(root.shape) % 8 == 7), off, root)
 
 
-@instead_of((scalars, "host_correction"))
+@instead_of((scalars, "host_correction"), clause="N3")
 def power(dtype: Any, beta: float, t: int) -> Any:
     """1 - beta^t is formed by pow."""
     return dtype(1) - dtype(beta) ** dtype(t)

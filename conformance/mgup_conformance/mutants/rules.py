@@ -27,7 +27,7 @@ def _moments(self: AdamW, be: Backend, state: Any, t: int) -> tuple[Array, Array
     return m, v, bias_correction(be, self.b1, t), bias_correction(be, self.b2, t)
 
 
-@instead_of(ADAMW)
+@instead_of(ADAMW, clause="R1")
 def eps_before_correction(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """AdamW's eps is added before the bias correction."""
     m, v, c1, c2 = _moments(self, be, state, t)
@@ -35,7 +35,7 @@ def eps_before_correction(self: AdamW, be: Backend, g: Array, w: Array, state: A
     return Direction(u, u)
 
 
-@instead_of(ADAMW)
+@instead_of(ADAMW, clause="R1")
 def eps_in_root(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """AdamW divides by sqrt(v + eps)."""
     m, v, c1, c2 = _moments(self, be, state, t)
@@ -43,7 +43,7 @@ def eps_in_root(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int
     return Direction(u, u)
 
 
-@instead_of(ADAMW)
+@instead_of(ADAMW, clause="N2")
 def divided(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """AdamW's moments are divided by c, not multiplied by 1/c."""
     m, v, c1, c2 = _moments(self, be, state, t)
@@ -51,28 +51,28 @@ def divided(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int) ->
     return Direction(u, u)
 
 
-@instead_of(ADAMW)
+@instead_of(ADAMW, clause="R1")
 def uncorrected(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """AdamW's bias is not corrected."""
     u = state["exp_avg"] / (np.sqrt(state["exp_avg_sq"]) + be.scalar(self.eps))
     return Direction(u, u)
 
 
-@instead_of((AdamW, "rates"))
+@instead_of((AdamW, "rates"), clause="R1p")
 def forms_swapped(self: AdamW, *given: Any) -> tuple[Array, Array]:
     """The paper's form decays with eta, the published one with eta_t."""
     other = {"paper": "published", "published": "paper"}.get(self.form, self.form)
     return _right_rates(dataclasses.replace(self, form=other), *given)
 
 
-@instead_of((Lion, "direction"))
+@instead_of((Lion, "direction"), clause="R2")
 def lion_late(self: Lion, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """Lion's direction is read off the new momentum."""
     u = np.sign(ema(be, self.finish(be, g, w, state, t)["exp_avg"], g, self.b1))
     return Direction(u, u)
 
 
-@instead_of((Lion, "direction"))
+@instead_of((Lion, "direction"), clause="R2")
 def lion_zero(self: Lion, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """Lion's sign(0) is 1."""
     b = ema(be, state["exp_avg"], g, self.b1)
@@ -80,21 +80,21 @@ def lion_zero(self: Lion, be: Backend, g: Array, w: Array, state: Any, t: int) -
     return Direction(u, u)
 
 
-@instead_of((SGD, "accumulate"))
+@instead_of((SGD, "accumulate"), clause="R3")
 def sgd_first_dampened(self: SGD, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """SGD dampens the first step, too."""
     m = ema(be, state["momentum_buffer"], g, self.momentum, 1.0 - self.dampening)
     return {"momentum_buffer": m}
 
 
-@instead_of((SGD, "direction"))
+@instead_of((SGD, "direction"), clause="R3")
 def sgd_nesterov(self: SGD, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """Nesterov's direction is m + momentum*g."""
     m = state["momentum_buffer"]
     return Direction(m + be.scalar(self.momentum) * g if self.nesterov else m, m)
 
 
-@instead_of((SGD, "direction"))
+@instead_of((SGD, "direction"), clause="P1")
 def sgd_scores_direction(self: SGD, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """SGD is scored by Nesterov's direction, not by the momentum."""
     m = state["momentum_buffer"]
@@ -102,14 +102,14 @@ def sgd_scores_direction(self: SGD, be: Backend, g: Array, w: Array, state: Any,
     return Direction(u, u)
 
 
-@instead_of((Muon, "direction"))
+@instead_of((Muon, "direction"), clause="P1")
 def muon_late(self: Muon, be: Backend, g: Array, w: Array, state: Any, t: int) -> Any:
     """Muon is scored by the orthogonalised direction."""
     u = _right_muon(self, be, g, w, state, t).u
     return Direction(u, u)
 
 
-@instead_of((Muon, "_scale"))
+@instead_of((Muon, "_scale"), clause="R4")
 def muon_scale(self: Muon, rows: int, cols: int) -> float:
     """Muon takes the other scale."""
     if self.scale == "original":
@@ -117,7 +117,7 @@ def muon_scale(self: Muon, rows: int, cols: int) -> float:
     return math.sqrt(max(1.0, rows / cols))
 
 
-@instead_of((muon, "newton_schulz"))
+@instead_of((muon, "newton_schulz"), clause="R4")
 def muon_four_steps(be: Backend, x: Array, **options: Any) -> Array:
     """Muon takes four Newton-Schulz steps."""
     return _right_schulz(be, x, **{**options, "steps": 4})

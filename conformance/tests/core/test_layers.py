@@ -24,19 +24,20 @@ PACKAGES = {
 LAYERS = {
     "mgup_core": """
         _typing _checks | selection | numerics | policy ranking rules transforms | frontend
-        | statistics | step | trace | optimizer host
+        | statistics | step | trace | optimizer host check_rule | check_rule
     """,
     "mgup_torch": """
-        kernels llvm | selection | backend groups arguments | distributed statistics
-        | parameter_step | executors | base | factory | muon wrapper contrib | optimizers
+        notices | kernels llvm | selection | backend groups arguments
+        | distributed statistics | fitting | parameter_step | executors | base | factory
+        | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
-        rounding mesh_axes selection | backend | pytrees settings | shard_map state
+        rounding numbers mesh_axes selection | backend | pytrees settings | shard_map state
         | transformation wrapper | muon
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays cells groups | base
-        | factory | muon
+        numpy2 operations | emitter selection | backend | arrays groups training | host | cells fit
+        | base | factory | muon
     """,
 }
 """Lowest first; a module may import what stands before it, and its own package's parts."""

@@ -177,6 +177,31 @@ def flattened():
             mgup_torch.MGUPAdamW(model.parameters())
 
 
+def flattened_later():
+    """An optimizer made before FSDP1 flattened its parameters (issue 15, item 9)."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 3)
+    optimizers = [
+        mgup_torch.MGUPAdamW(model.named_parameters()),
+        mgup_torch.MGUP(torch.optim.AdamW(model.named_parameters())),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped = FullyShardedDataParallel(
+            model, use_orig_params=True, device_id=torch.device("cpu")
+        )
+    wrapped(torch.ones(2, 4)).sum().backward()
+    mine = [p for p in model.parameters() if p.grad is not None]
+    before = [p.detach().clone() for p in mine]
+    for optimizer in optimizers:
+        with pytest.raises(ValueError, match=r"'(weight|bias)' has shape .*FSDP1.*fully_shard"):
+            optimizer.step()
+    assert mine, "each of two ranks holds a piece of the weight"
+    assert all(torch.equal(p, b) for p, b in zip(mine, before, strict=True))
+
+
 def unknown_rules():
     """A rule that needs more of the whole than the ranks exchange, and what no kernel can do."""
 

@@ -16,6 +16,7 @@ from .workers import Workers
         "different_parameters",
         "placements",
         "flattened",
+        "flattened_later",
         "unknown_rules",
         "checkpoints",
         "late_first_step",
