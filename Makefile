@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -43,6 +43,10 @@ lint: $(READY)  ## Lint and type-check only
 .PHONY: slow
 slow: $(READY)  ## Run the tests that take minutes
 	$(BIN)/pytest -m slow --numprocesses $(JOBS)
+
+.PHONY: processors
+processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
+	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
 
 .PHONY: demo
 demo: $(READY)  ## Train a small language model with six optimizers and draw the curves

@@ -3,7 +3,7 @@
 Libraries choose their kernels by the processor, and kernels differ in the order of their sums and
 the rounding of their roots. Here they are told to choose as on an older one, or on another make's;
 whatever fails in one setting and not in another is a test, or an operation, that one processor only
-satisfies. Arguments are pytest's; without any, the tests of the core and the adapters run.
+satisfies. Arguments are pytest's; without a path, the tests of the core, PyTorch and JAX run.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ SETTINGS = {
 
 def main(arguments: list[str]) -> int:
     """Run pytest once in each setting; returns how many of them failed."""
+    paths = [] if any(pathlib.Path(a).exists() for a in arguments) else DEFAULT
     failed = []
     for name, setting in SETTINGS.items():
         chosen = {key: value for key, value in setting.items() if value}
         print(f"== {name}: {' '.join(f'{k}={v!r}' for k, v in chosen.items())}", flush=True)
-        command = [sys.executable, "-m", "pytest", *(arguments or DEFAULT)]
+        command = [sys.executable, "-m", "pytest", *arguments, *paths]
         if subprocess.run(command, env={**os.environ, **chosen}).returncode:
             failed.append(name)
     print(f"== failed: {', '.join(failed) or 'none'}")
