@@ -353,7 +353,7 @@ class Program(nn.Cell):
         for place, (value, dtype) in zip(self.constants, recording.constants, strict=True):
             array = np.asarray(value, NUMPY[dtype])
             if place.asnumpy().tobytes() != array.tobytes():
-                namespace.assign(place, Tensor(array))
+                operations.assign(place, Tensor(array))
 
     @cached_property
     def compiled(self) -> Callable[..., Any]:

@@ -50,7 +50,7 @@ def traced_correction(be: Arithmetic, beta: float, t: Array) -> Array:
     return c
 
 
-def correction_of(be: Backend, complements: Sequence[Array], t: Array) -> Array:
+def correction_of(be: Arithmetic, complements: Sequence[Array], t: Array) -> Array:
     """``c(beta, t)`` from all :func:`complements` of beta as arrays, or of a row of betas (R7).
 
     The same bits as :func:`traced_correction`, which looks at beta's value to leave some out.
@@ -61,7 +61,7 @@ def correction_of(be: Backend, complements: Sequence[Array], t: Array) -> Array:
     return c
 
 
-def _with_bit(be: Backend, c: Array, complement: Array, t: Array, k: int) -> Array:
+def _with_bit(be: Arithmetic, c: Array, complement: Array, t: Array, k: int) -> Array:
     bit = (t // 2**k) % 2 > 0
     return be.xp.where(bit, c + be.mul(complement, be.scalar(1.0) - c), c)
 
