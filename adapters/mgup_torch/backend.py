@@ -48,11 +48,11 @@ class TorchBackend(Backend):
                 return value.reshape(()).to(self.device, self.dtype)
             value = value.item()  # torch takes a tensor of one entry as a learning rate
         value = float(value)
-        if torch.compiler.is_compiling():  # a graph's constants cost nothing
-            return torch.full((), value, dtype=self.dtype, device=self.device)
-        if value not in self._scalars:
-            self._scalars[value] = torch.full((), value, dtype=self.dtype, device=self.device)
-        return self._scalars[value]
+        # A graph's constants cost nothing.
+        return self._filled(value) if torch.compiler.is_compiling() else self._known(value)
+
+    def _filled(self, value: float) -> Tensor:
+        return torch.full((), value, dtype=self.dtype, device=self.device)
 
     def cast(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         return x.to(dtype)

@@ -10,17 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mgup_core import (
-    MGUP,
-    Policy,
-    Rule,
-    State,
-    Statistics,
-    contribution,
-    summed,
-    update_array,
-)
-from mgup_core.host.blocks import BlockStep
+from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
+from mgup_core.host.blocks import LEAST_BLOCK, BlockStep
 from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
@@ -153,17 +144,20 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
     state = {name: value.contiguous() for name, value in job.arrays.items()}
     be, decay = host_backend(dtype), float(group["weight_decay"])
     exact_state = all(value.dtype == dtype for value in state.values())
-    make: Any = functools.partial(BlockStep, be, job.rule, exact_state=exact_state)
-    if group["implementation"] != "reference":
+    make: Any = functools.partial(BlockStep, be, job.rule, exact_state=exact_state, measure=measure)
+    rows = 1
+    # Where neither ranks nor shares of a slice matter, slices do not.
+    if job.policy is not None and (job.policy.ranks or job.policy.counts or measure):
+        rows = job.slices
+    if rows > 1 and 0 < job.length < LEAST_BLOCK and not measure:
+        make, rows = functools.partial(make, length=job.length), 1
+    elif group["implementation"] != "reference":
         kind = job.rule, job.policy, decay != 0, be.host_dtype.__name__
         if code := code_for(*kind, coordinates=w.numel()):
-            make = functools.partial(CompiledStep, be, code, job.rule)
-    whole = (w, g, *state.values())
-    rows: Any = [whole]
-    if job.slices != 1:
-        rows = zip(*(x.view(job.slices, job.length).unbind() for x in whole), strict=True)
+            make = functools.partial(CompiledStep, be, code, job.rule, measure=measure)
     tallies = []
-    for w_row, g_row, *state_rows in rows:
+    split = (x.view(rows, -1 if x.numel() else 0).unbind() for x in (w, g, *state.values()))
+    for w_row, g_row, *state_rows in zip(*split, strict=True):
         step = make(
             job.policy,
             cells(w_row, dtype),
@@ -173,7 +167,6 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
             lr=float(group["lr"]),
             weight_decay=decay,
             spare=spare,
-            measure=measure,
             threads=min(torch.get_num_threads(), _MOST_THREADS),
         )
         tallies.append(step.run())

@@ -29,7 +29,7 @@ from ..trace.tracer import record_proposal
 from .threads import each
 
 _MASKS = 2  # as long as a block, a byte a cell
-_SMALLEST, _LARGEST = 1 << 15, 1 << 17
+LEAST_BLOCK, _LARGEST = 1 << 15, 1 << 17
 
 
 class Cells(Protocol):
@@ -54,9 +54,10 @@ class Tally(NamedTuple):
     """The multiplier of the rest."""
 
 
-def spans_of(size: int, each_cell: int, spare: int) -> list[slice]:
+def spans_of(size: int, each_cell: int, spare: int, multiple: int = 1) -> list[slice]:
     """Blocks that fit the cache, in which a step may use ``spare`` bytes, ``each_cell`` a cell."""
-    block = min(max(spare // each_cell, _SMALLEST), _LARGEST)
+    block = min(max(spare // each_cell, LEAST_BLOCK), _LARGEST)
+    block = max(block // multiple, 1) * multiple
     return [slice(i, min(i + block, size)) for i in range(0, size, block)]
 
 
@@ -107,7 +108,7 @@ def _scalars(replay: Replay, rule: Rule, dtype: Any, t: int, decay: float) -> li
 
 
 class BlockStep:
-    """One step of one slice of one parameter, elementwise rules only.
+    """One step of one parameter or of one slice of it, elementwise rules only.
 
     Args:
         be: bound to the compute dtype of the parameter.
@@ -119,6 +120,8 @@ class BlockStep:
         spare: bytes that may be used besides the arguments, over all threads.
         threads: how many work at it.
         measure: whether to count what was selected, which takes time.
+        length: of a slice, where the cells are of several: short ones are ranked many at a time. It
+            is not for measuring.
     """
 
     def __init__(
@@ -137,8 +140,10 @@ class BlockStep:
         spare: int = 1 << 24,
         threads: int = 1,
         measure: bool = False,
+        length: int | None = None,
     ) -> None:
         check_lengths(w, g, state)
+        self.length = length
         self.measure, self.weight_decay = measure, weight_decay
         self._mine = threading.local()
         self.be, self.rule, self.policy = be, rule, policy
@@ -159,7 +164,7 @@ class BlockStep:
         cells = (w, g, *state.values())
         live += sum(not isinstance(one, np.ndarray) for one in cells)  # read and converted
         each_cell = live * itemsize + _MASKS
-        self.spans = spans_of(len(w), each_cell * threads, spare)
+        self.spans = spans_of(len(w), each_cell * threads, spare, length or 1)
         self.block = block = self.spans[0].stop if self.spans else 1
         arrays_kept = 2 if exact_state else 2 + len(state)
         self.keep = max(spare - each_cell * threads * block, 0) // (arrays_kept * itemsize * block)
@@ -251,9 +256,9 @@ class BlockStep:
             np.multiply(self.rate, proposal.u, out=delta)
         else:
             high, low = self.rate * high, self.rate * low
-            if high > 1.0:  # only then can the product overflow where u did not (P7)
+            if np.any(high > 1.0):  # only then can the product overflow where u did not (P7)
                 mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
-            if np.isfinite(high):
+            if np.all(np.isfinite(high)):
                 # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
                 # as slow.
                 np.copyto(delta, mask.view(np.uint8))
@@ -283,9 +288,24 @@ class BlockStep:
             if self.policy is None:
                 self._each(lambda i: self._finish(i, self._first(i), None, None, None))
                 return Tally(len(self.w), 0, math.inf, 0, 0, 1.0, 1.0)
+            if self.length is not None:
+                return self._run_rows(self.policy, self.length)
             if self.policy.ranks:
                 return self._run_ranked(self.policy)
             return self._run_signed(self.policy)
+
+    def _run_rows(self, policy: Policy, length: int) -> Tally:
+        """Slices that are whole in a block: one pass, since a block knows their thresholds."""
+        self.keep = 0
+
+        def move(i: int) -> None:
+            proposal = self._first(i)
+            split = policy.decide(self.be, proposal.scores.reshape(-1, length))
+            high, low = (np.repeat(x, length) if x.ndim else x for x in (split.high, split.low))
+            self._finish(i, proposal, split.mask.reshape(-1), high, low)
+
+        self._each(move)
+        return Tally(len(self.w), 0, math.inf, 0, 0, 1.0, 1.0)
 
     def _run_signed(self, policy: Policy) -> Tally:
         """Those above zero: one pass if the factors do not depend on how many there are."""

@@ -24,6 +24,8 @@ from .sums import folded_sum
 
 Carry = TypeVar("Carry")
 
+_MOST_SCALARS = 256
+
 
 class Backend:
     """Array operations bound to one namespace, compute dtype and device.
@@ -51,11 +53,20 @@ class Backend:
     def scalar(self, value: Any) -> Array:
         """A 0-d array of the compute dtype, rounded once (N2). Arrays are cast, not rebuilt."""
         if isinstance(value, (int, float, np.generic)):
-            value = float(value)
-            if value not in self._scalars:
-                self._scalars[value] = self.xp.asarray(value, dtype=self.dtype, device=self.device)
-            return self._scalars[value]
+            return self._known(float(value))
         return self.cast(value, self.dtype)
+
+    def _known(self, value: float) -> Array:
+        """The array of a number, made once for a few hundred numbers: a schedule has more."""
+        known = self._scalars.get(value)
+        if known is None:
+            if len(self._scalars) >= _MOST_SCALARS:
+                self._scalars.clear()
+            known = self._scalars[value] = self._filled(value)
+        return known
+
+    def _filled(self, value: float) -> Array:
+        return self.xp.asarray(value, dtype=self.dtype, device=self.device)
 
     def cast(self, x: Array, dtype: Any) -> Array:
         """``x`` in ``dtype``, rounded to nearest even (R5); ``x`` itself if it has it already."""
@@ -161,6 +172,9 @@ class NumPyBackend(Backend):
 
     def rank_mask(self, scores: Array, k: int) -> Array:
         return partition_mask(scores, k)
+
+    def count(self, mask: Array) -> Array:
+        return np.count_nonzero(mask, axis=-1, keepdims=True)
 
     def flush(self, x: Array, below: float | None = None) -> Array:
         below = self.tiny_moment if below is None else below

@@ -9,30 +9,28 @@ from .._typing import Array
 
 def partition_mask(scores: Array, k: int) -> Array:
     """The mask of the k largest of each row of canonical scores (n, d), NumPy arrays only (P4)."""
-    mask = np.zeros(scores.shape, dtype=bool)
-    if k > 0:
-        for row, selected in zip(scores, mask, strict=True):
-            _select(row, min(k, row.size), selected)
+    n, d = scores.shape
+    k = min(k, d)
+    if k <= 0 or n == 0:
+        return np.zeros(scores.shape, dtype=bool)
+    numbers, nan = scores, None
+    if np.isnan(scores.max()):  # numpy ranks NaN highest; P2 ranks it lowest
+        nan = np.isnan(scores)
+        numbers = np.where(nan, -np.inf, scores).astype(scores.dtype)
+    threshold = np.partition(numbers, d - k, axis=-1)[:, d - k, None]
+    mask = np.greater_equal(scores, threshold)
+    have = np.count_nonzero(mask, axis=-1, keepdims=True)
+    crowded = np.flatnonzero(have > k)
+    if len(crowded):
+        over = scores[crowded] > threshold[crowded]
+        need = k - np.count_nonzero(over, axis=-1, keepdims=True)
+        mask[crowded] = over | _first(mask[crowded] & ~over, need)
+    lacking = np.flatnonzero(have < k)
+    if nan is not None and len(lacking):
+        mask[lacking] |= _first(nan[lacking], k - have[lacking])
     return mask
 
 
-def _select(scores: Array, k: int, mask: Array) -> None:
-    """Set the k largest of one row (d,) in ``mask``."""
-    d = scores.size
-    if d == 0:
-        return
-    top = np.partition(scores, d - k)[d - k :]
-    if np.isnan(top.max()):  # numpy ranks NaN highest; P2 ranks it lowest
-        nan = np.isnan(scores)
-        numbers = d - int(np.count_nonzero(nan))
-        if numbers <= k:
-            np.logical_not(nan, out=mask)
-            mask[np.flatnonzero(nan)[: k - numbers]] = True
-            return
-        filled = np.where(nan, -np.inf, scores).astype(scores.dtype)
-        top = np.partition(filled, d - k)[d - k :]
-    threshold = top.min()
-    np.greater(scores, threshold, out=mask)
-    need = k - int(np.count_nonzero(mask))
-    ties = np.flatnonzero(scores == threshold)
-    mask[ties[:need]] = True
+def _first(mask: Array, n: Array) -> Array:
+    """The first n of each row that are true."""
+    return mask & (np.cumsum(mask, axis=-1, dtype=np.int64) <= n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -23,11 +23,29 @@ class _Layer:
         self.outputs: Tensor | None = None
         self.factors: dict[str, Tensor | None] = {"right": None, "left": None}
         self.resets = {"right": True, "left": True}
+        self.called = False
 
     @property
     def params(self) -> list[Tensor]:
         weight, bias = self.module.weight, self.module.bias
         return [weight] if bias is None else [weight, bias]
+
+
+class _Watch:
+    """The forward hook of one layer; with a copy of the layer, or in a file, one that does nothing.
+
+    The copy of a model, as an average of its weights is, has no part in the statistics.
+    """
+
+    def __init__(self, mkor: MKOR | None = None, layer: _Layer | None = None) -> None:
+        self.mkor, self.layer = mkor, layer
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if self.mkor is not None and self.layer is not None and module is self.layer.module:
+            self.mkor._see(self.layer, args[0], output)
+
+    def __reduce__(self) -> tuple[type[_Watch], tuple[()]]:  # what deepcopy and pickle ask
+        return _Watch, ()
 
 
 class MKOR:
@@ -103,34 +121,44 @@ class MKOR:
         self.inv_freq, self.clip, self.decay, self.form = inv_freq, clip, decay, form
         self.factor_dtype, self.loss_scale, self.steps = factor_dtype, loss_scale, 0
         linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
-        if unknown := set(skip) - linear.keys():
+        skip = {skip} if isinstance(skip, str) else set(skip)
+        if unknown := skip - linear.keys():
             raise ValueError(f"skip={sorted(unknown)} names no nn.Linear layer of the model.")
         self._layers = {name: _Layer(m) for name, m in linear.items() if name not in skip}
         if not self._layers:
             raise ValueError("model has no nn.Linear layer: there is nothing to precondition.")
-        self._hooks = [
-            layer.module.register_forward_hook(self._watcher(layer))
-            for layer in self._layers.values()
-        ]
         self._raw: list[tuple[Tensor, Tensor]] = []
+        self._watch()
 
     # -- statistics ------------------------------------------------------------------------------
 
-    def _watcher(self, layer: _Layer) -> Callable[..., None]:
-        def watch(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if self.steps % self.inv_freq or not output.requires_grad:
-                return
-            rows = args[0].detach().reshape(-1, args[0].shape[-1])
-            if layer.module.bias is not None:
-                rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-            layer.inputs = self._mean(rows)
-            output.register_hook(seen)
+    def _watch(self) -> None:
+        self._hooks = [
+            layer.module.register_forward_hook(_Watch(self, layer))
+            for layer in self._layers.values()
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_hooks"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._watch()  # the modules of this copy
+
+    def _see(self, layer: _Layer, given: Tensor, output: Tensor) -> None:
+        layer.called = True
+        if self.steps % self.inv_freq or not output.requires_grad:
+            return
+        rows = given.detach().reshape(-1, given.shape[-1])
+        if layer.module.bias is not None:
+            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+        layer.inputs = self._mean(rows)
 
         def seen(gradient: Tensor) -> None:
             rows = gradient.detach().reshape(-1, gradient.shape[-1])
             layer.outputs = self._mean(self._wide(rows) * (len(rows) / self.loss_scale))
 
-        return watch
+        output.register_hook(seen)
 
     def _mean(self, rows: Tensor) -> Tensor:
         """The mean of clipped rows, in the factors' dtype."""
@@ -156,6 +184,20 @@ class MKOR:
                 layer.resets.update(right=True, left=True)
         layer.inputs = layer.outputs = None
 
+    def _begin(self, layer: _Layer) -> None:
+        """Factors for a layer that was not in an update yet: I, as the first update sets them.
+
+        It may have been frozen then, or no input led through it.
+        """
+        rows, columns = layer.module.weight.shape
+        sizes = {"right": columns + len(layer.params) - 1, "left": rows}
+        for side, n in sizes.items():
+            if layer.factors[side] is None:
+                layer.factors[side] = torch.eye(
+                    n, dtype=self.factor_dtype, device=layer.module.weight.device
+                )
+                layer.resets[side] = False
+
     def _inverse(self, x: Tensor, v: Tensor, eye: Tensor) -> Tensor:
         if self.form == "official":
             b, c = self.decay * x + (1 - self.decay) * eye, 1.0
@@ -171,20 +213,24 @@ class MKOR:
         """Rewrite the gradients of the Linear layers; once, between ``backward`` and ``step``.
 
         Raises:
-            RuntimeError: for a layer that has a gradient and was never called.
+            RuntimeError: for a layer that has a gradient and was never called. Nothing changes
+                then.
         """
         self._raw = []
-        learns = self.steps % self.inv_freq == 0
         for name, layer in self._layers.items():
-            if any(p.grad is None for p in layer.params):
-                continue
-            if learns:
-                self._learn(layer)
-            if None in layer.factors.values():
+            known = layer.called or None not in layer.factors.values()
+            if not known and all(p.grad is not None for p in layer.params):
                 raise RuntimeError(
                     f"layer {name!r} has a gradient, but was not seen to be called: make MKOR "
                     f"before the first forward pass, or give skip=[{name!r}]."
                 )
+        learns = self.steps % self.inv_freq == 0
+        for layer in self._layers.values():
+            if any(p.grad is None for p in layer.params):
+                continue
+            if learns:
+                self._learn(layer)
+            self._begin(layer)
             self._rewrite(layer)
         self.steps += 1
 

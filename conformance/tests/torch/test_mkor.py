@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
 
 import pytest
 import torch
@@ -297,3 +299,109 @@ def test_remove_stops_watching():
     backward(net, 0)
     with pytest.raises(RuntimeError, match="was not seen"):
         mkor.precondition()
+
+
+class Gated(torch.nn.Module):
+    """A layer that no input leads through at first (an expert, a branch)."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.branch = model()[0], model()[2]
+        self.open = False
+
+    def forward(self, x):
+        z = self.body(x)
+        return self.branch(z) if self.open else z[..., :3]
+
+
+@pytest.mark.parametrize("how", ["skipped", "frozen", "frozen bias"])
+@pytest.mark.parametrize("opened", [1, 3, 4])
+def test_a_layer_that_begins_later(how, opened):
+    """Issue 15, 7: its factors begin as I, whatever step it is, and take part from then on."""
+    net = Gated()
+    net.open = how != "skipped"
+    frozen = {"skipped": [], "frozen": list(net.branch.parameters())}.get(how, [net.branch.bias])
+    for p in frozen:
+        p.requires_grad_(False)
+    mkor, changed = MKOR(net, inv_freq=3, factor_dtype=torch.float64), []
+    for step in range(10):
+        if step == opened:
+            net.open = True
+            for p in frozen:
+                p.requires_grad_(True)
+        net.zero_grad()
+        x, y = batch(step)
+        ((net(x) - y) ** 2).mean().backward()
+        raw = net.branch.weight.grad
+        mkor.precondition()
+        now = net.branch.weight.grad
+        if raw is not None and step >= opened:
+            difference = float((now - raw).norm() / raw.norm())
+            changed.append(difference > 1e-3)
+    first_update = -(-opened // 3) * 3
+    second = first_update + 3 if opened % 3 == 0 else first_update
+    assert changed == [step >= second for step in range(opened, 10)]
+
+
+def test_a_copy_of_the_model_has_no_part():
+    """Issue 15, 7: an average of the weights that is called writes into nobody's statistics."""
+    net, twin = model(), model()
+    mkor, other = MKOR(net, inv_freq=1), MKOR(twin, inv_freq=1)
+    average = copy.deepcopy(net)
+    for step in range(4):
+        for n, m in ((net, mkor), (twin, other)):
+            seen, _ = backward(n, step)
+            if n is net:
+                ((average(batch(step + 50)[0])) ** 2).mean().backward()
+            m.precondition()
+    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("carrier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_both_can_be_copied_together(carrier):
+    """The copy watches its own model, and goes on with the same bits."""
+    net = model()
+    mkor = MKOR(net, inv_freq=1)
+    for step in range(3):
+        backward(net, step)
+        mkor.precondition()
+    again, resumed = carrier((net, mkor))
+    for step in range(3, 6):
+        for n, m in ((net, mkor), (again, resumed)):
+            backward(n, step)
+            m.precondition()
+        for p, q in zip(net.parameters(), again.parameters(), strict=True):
+            assert torch.equal(p.grad, q.grad)
+
+
+def test_a_model_can_be_saved_whole():
+    """Issue 15, 7: torch.save of a module that MKOR watches."""
+    net = model()
+    MKOR(net)
+    file = io.BytesIO()
+    torch.save(net, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    x, _ = batch(0)
+    assert torch.equal(loaded(x), net(x))
+
+
+def test_names_to_skip_may_come_from_a_generator():
+    """Issue 15, 6: a check must not consume them."""
+    net = model()
+    assert MKOR(net, skip=(n for n in ["0"])).state_dict()["layers"].keys() == {"2"}
+    assert MKOR(net, skip="0").state_dict()["layers"].keys() == {"2"}
+
+
+def test_a_layer_that_was_not_seen_changes_nothing():
+    net = torch.nn.Sequential(model(), torch.nn.Linear(3, 3).double())
+    mkor = MKOR(net)
+    _, raw = backward(net[0], 0)
+    for p in net[1].parameters():
+        p.grad = torch.ones_like(p)
+    with pytest.raises(RuntimeError, match="layer '1' has a gradient, but was not seen"):
+        mkor.precondition()
+    for p, g in zip(net[0].parameters(), raw, strict=True):
+        assert torch.equal(p.grad, g)
+    assert mkor.steps == 0
