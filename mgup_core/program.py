@@ -47,7 +47,7 @@ class _Unread:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
     __pow__ = __rpow__ = __float__ = __int__ = __index__ = __bool__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = _refuse  # type: ignore[assignment]
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = _refuse
     __hash__ = None  # type: ignore[assignment]
 
 
