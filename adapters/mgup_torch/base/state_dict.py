@@ -72,7 +72,7 @@ def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str
     if rule.counts_steps:
         expected["step"] = torch.Size()
         if isinstance(found.get("step"), (int, float)):
-            found["step"] = torch.tensor(found["step"])
+            found["step"] = torch.tensor(found["step"], dtype=torch.float64)
     if missing := expected.keys() - found.keys():
         raise ValueError(
             f"the state of parameter {key} lacks {sorted(missing)}, which "

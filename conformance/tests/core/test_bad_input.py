@@ -29,6 +29,8 @@ REFUSED = [
     (lambda: MGUP(alpha=INF), r"alpha=inf is outside"),
     (lambda: MGUP(alpha=NAN), r"alpha=nan is outside"),
     (lambda: MGUP(gamma=0.0), r"gamma=0\.0 is outside \(0, 1\].*Cautious"),
+    (lambda: MGUP(tau=0), r"^tau=0 selects nothing, and gamma, .*give gamma a value"),
+    (lambda: MGUP(tau=1e-60, alpha=2.0), r"^tau=1e-60 selects nothing"),
     (lambda: MGUP(gamma=-1), r"gamma=-1 is outside"),
     (lambda: MGUP(gamma=1.1), r"gamma=1\.1 is outside \(0, 1\]"),
     (lambda: MGUP(gamma=NAN), r"gamma=nan is outside"),
@@ -133,3 +135,24 @@ def test_a_schedule_that_goes_wrong(lr):
     optimizer = Optimizer(AdamW())
     with pytest.raises(ValueError, match="lr="):
         optimizer.step(W, W, optimizer.init(W), lr=lr)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "name"),
+    [({"lr": 1e39}, "lr"), ({"weight_decay": 1e39}, "weight_decay"), ({"alpha": 1e39}, "alpha"),
+     ({"eps": 1e39}, "eps")],
+)  # fmt: skip
+def test_numbers_beyond_the_compute_dtype(kwargs, name):
+    """N2: a finite number that is infinite in float32; float64 has it."""
+    rates = {n: x for n, x in kwargs.items() if n in ("lr", "weight_decay")}
+    rule = AdamW(eps=kwargs.get("eps", 1e-8))
+    optimizer = Optimizer(rule, MGUP(alpha=kwargs.get("alpha")), **rates)
+    optimizer.init([np.ones(3)])
+    with pytest.raises(ValueError, match=rf"{name}=1e\+39 is beyond float32"):
+        optimizer.init([np.ones(3, np.float32)])
+
+
+def test_a_scheduled_rate_beyond_the_compute_dtype():
+    optimizer, params = Optimizer(AdamW()), [np.ones(3, np.float32)]
+    with pytest.raises(ValueError, match=r"lr=1e\+39 is beyond float32"):
+        optimizer.step(params, params, optimizer.init(params), lr=1e39)

@@ -234,3 +234,72 @@ def test_refused_checkpoints_change_nothing(name):
         optimizer.load_state_dict(saved)
     assert frozen(optimizer) == before
     advance(optimizer, params, 1, start=3)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (2.5, "2.5"),
+        (torch.tensor(2.5), "2.5"),
+        (1e12, "1000000000000.0"),
+        (2**31, "2147483648.0"),
+        (-1, "-1.0"),
+        (float("nan"), "nan"),
+        (torch.tensor(float("inf")), "inf"),
+        (torch.tensor(1 + 0j), r"\(1\+0j\)"),
+    ],
+)
+def test_steps_that_are_no_counts(step, said):
+    """17a: t is a whole number below 2^31 (N3). Nothing changes."""
+    params = parameters()
+    optimizer = MGUPAdamW(params)
+    advance(optimizer, params, 2)
+    checkpoint = copy.deepcopy(optimizer.state_dict())
+    checkpoint["state"][1]["step"] = step
+    before = frozen(optimizer)
+    with pytest.raises(
+        ValueError, match=f"step of parameter 1 is {said}: it must be a whole number"
+    ):
+        optimizer.load_state_dict(checkpoint)
+    assert frozen(optimizer) == before
+
+
+@pytest.mark.parametrize(
+    "step",
+    [3, 3.0, torch.tensor(3), torch.tensor(3, dtype=torch.int32), torch.tensor(3.0).double()],
+)
+def test_counts_of_any_type_become_ours(step):
+    """A float32 tensor, as torch.optim's: kernels read it as such."""
+    params = parameters()
+    optimizer = MGUPAdamW(params)
+    advance(optimizer, params, 2)
+    checkpoint = copy.deepcopy(optimizer.state_dict())
+    checkpoint["state"][1]["step"] = step
+    optimizer.load_state_dict(checkpoint)
+    assert optimizer.state[params[1]]["step"].dtype == torch.float32
+    advance(optimizer, params, 1)
+    assert optimizer.state[params[1]]["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.to(torch.int64), "torch.int64"),
+        (lambda x: x.to(torch.bool), "torch.bool"),
+        (lambda x: x.to(torch.complex64), "torch.complex64"),
+        (lambda x: x.to_sparse(), "torch.sparse_coo"),
+        (lambda x: x.to(torch.float8_e5m2), "torch.float8_e5m2"),
+    ],
+)
+def test_moments_that_cannot_be_stepped(change, said):
+    """17a: int64 and sparse moments. Nothing changes."""
+    params = parameters()
+    optimizer = MGUPAdamW(params)
+    advance(optimizer, params, 2)
+    checkpoint = copy.deepcopy(optimizer.state_dict())
+    moments = checkpoint["state"][0]
+    moments["exp_avg"] = change(moments["exp_avg"])
+    before = frozen(optimizer)
+    with pytest.raises(ValueError, match=rf"state 'exp_avg' of parameter 0 is .*{said}"):
+        optimizer.load_state_dict(checkpoint)
+    assert frozen(optimizer) == before
