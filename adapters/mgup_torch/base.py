@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgup_core import Rule, State, Statistics, fresh_state
 from mgup_core.crew import uninterrupted
+from mgup_core.program import check_recordable
 
 from .backend import TorchBackend, compute_dtype
 from .contract import RuleGroups
@@ -209,6 +210,8 @@ class RuleOptimizer(RuleGroups):
     def _gather(self) -> list[Job]:
         """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
+        for rule, _ in rules:
+            check_recordable(rule)
         jobs = []
         for group, (rule, policy) in zip(self.param_groups, rules, strict=True):
             for i, p in enumerate(group["params"]):
