@@ -19,7 +19,8 @@ from .numerics.backend import Backend
 from .rules.base import Rule
 from .step import update_array
 from .trace.elementwise import check_elementwise
-from .trace.tracer import NotElementwise, needed, record
+from .trace.ops import NotElementwise
+from .trace.tracer import needed, record
 
 SHAPE = (6, 8)
 """A matrix, so that rules of matrices take it."""

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..numerics.backend import backend_for
 from ..rules.base import Rule
-from .tracer import NotElementwise, Symbol, is_elementwise, record
+from .ops import NotElementwise
+from .tracer import Symbol, record
 
 
 def check_elementwise(rule: Rule) -> None:
@@ -34,9 +35,9 @@ def _reaches_beyond(rule: Rule) -> str | None:
     try:
         record(rule, None, decays=True, dtype="float64")
     except NotElementwise as error:
-        return str(error)
+        return error.operation
     except AttributeError as error:
-        if isinstance(error.obj, Symbol) and not is_elementwise(error.name or ""):
+        if isinstance(error.obj, Symbol):
             return f"x.{error.name}"
     except TypeError:  # it asks for values: a fault of another kind, and said where it shows
         pass

@@ -56,7 +56,7 @@ class _Failure:
     """In the place of what could not be made, so that it is not tried at every step."""
 
     def __init__(self, error: Exception) -> None:
-        self.error = error.with_traceback(None)
+        self.error = error
 
 
 class Forms(Generic[Made]):
@@ -80,7 +80,7 @@ class Forms(Generic[Made]):
     def __call__(self, rule: Rule, *how: Any) -> Made:
         _, made = self._found(rule, how)
         if isinstance(made, _Failure):
-            raise made.error
+            raise made.error.with_traceback(None)
         return made
 
     def asked(self, rule: Rule, *how: Any) -> frozenset[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgup_core import Rule
 from mgup_core.trace.elementwise import check_elementwise
+from mgup_core.trace.tracer import check_recordable
 
 from ..backend import DTYPES
 from ..distributed import check_placement, check_rule
@@ -65,6 +66,7 @@ class RuleGroups(torch.optim.Optimizer):
         check_group(merged)
         rule = self._rule(merged)
         check_elementwise(rule)
+        check_recordable(rule)
         check_numbers(merged, [p for _, p in named(group["params"])], rule)
         for name, p in named(group["params"]):
             if p.dtype not in DTYPES:

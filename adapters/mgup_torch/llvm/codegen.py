@@ -17,7 +17,7 @@ import numpy as np
 from mgup_core import MGUP, Policy, Rule, SignMGUP
 from mgup_core.trace.forms import Forms
 from mgup_core.trace.interpreter import Scalars
-from mgup_core.trace.tracer import LEAVES, Program, Symbol, needed, record
+from mgup_core.trace.tracer import Program, Symbol, needed, record
 
 from ..notices import warn
 from .jit import INDEX, available, compiled, ir, real, void_function
@@ -102,8 +102,6 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
     wanted = {"update": program.outputs}
     if program.scores is not None:
         wanted["scores"] = {"scores": program.scores}
-    if not {s.op for s in needed(program.outputs.values())} <= _KNOWN:
-        return None
     scalars = {name: Scalars(outputs.values()) for name, outputs in wanted.items()}
     module = ir.Module()
     for name, outputs in wanted.items():
@@ -163,11 +161,16 @@ def _sign(b: Any, x: Any) -> Any:
     return value
 
 
+def _signbit(b: Any, x: Any) -> Any:
+    whole = ir.IntType(64 if isinstance(x.type, ir.DoubleType) else 32)
+    return b.icmp_signed("<", b.bitcast(x, whole), whole(0))
+
+
 def _flush(b: Any, x: Any, bound: Any) -> Any:
     return b.select(b.fcmp_ordered("<", _absolute(b, x), bound), _number(x, 0.0), x)
 
 
-_SPELLED: dict[str, Callable[..., Any]] = {
+SPELLED: dict[str, Callable[..., Any]] = {
     "add": lambda b, x, y: b.fadd(x, y),
     "sub": lambda b, x, y: b.fsub(x, y),
     "mul": lambda b, x, y: b.fmul(x, y),
@@ -181,6 +184,7 @@ _SPELLED: dict[str, Callable[..., Any]] = {
     "minimum": _further("<="),
     "where": lambda b, condition, x, y: b.select(condition, x, y),
     "flush": _flush,
+    "signbit": _signbit,
     "lt": _compare("<"),
     "gt": _compare(">"),
     "ge": _compare(">="),
@@ -189,8 +193,7 @@ _SPELLED: dict[str, Callable[..., Any]] = {
     "or": lambda b, x, y: b.or_(x, y),
     "invert": lambda b, x: b.not_(x),
 }
-_ON_HOST = {*LEAVES, "cast", "correction", "floordiv", "mod"}
-_KNOWN = {*_SPELLED, *_ON_HOST, "selected"}
+"""One entry for each of :data:`mgup_core.trace.ops.OPERATIONS`."""
 
 
 def _write(
@@ -231,7 +234,7 @@ def _write(
             above, equal = (b.fcmp_ordered(sign, args[0], cut) for sign in (">", "=="))
             known[symbol] = b.or_(above, b.and_(equal, ties))
         else:
-            known[symbol] = _SPELLED[symbol.op](b, *args)
+            known[symbol] = SPELLED[symbol.op](b, *args)
     for array, symbol in outputs.items():
         if symbol.op != "input" or symbol.args[0] != array:
             b.store(known[symbol], b.gep(at[array], [place]))

@@ -134,8 +134,8 @@ BEYOND = {
     "xp.cumulative_sum": lambda be, x: be.xp.cumulative_sum(x),
     "xp.linalg": lambda be, x: be.xp.linalg.vector_norm(x),
     "be.matmul": lambda be, x: be.matmul(x, x),
-    "x @ y": lambda be, x: x @ x,
-    r"x\[…\]": lambda be, x: x[0],
+    "a matrix product": lambda be, x: x @ x,
+    "an index": lambda be, x: x[0],
     "x.sum": lambda be, x: x.sum(),
     "the shape of an array": lambda be, x: be.scalar(1.0 / x.shape[-1]),
     "the shape of an array ": lambda be, x: be.scalar(x.ndim),
@@ -160,7 +160,7 @@ def rule_that(reaches, where="direction"):
 @pytest.mark.parametrize("operation", BEYOND)
 def test_a_rule_that_forgot_to_say_that_it_is_not(driver, operation, where):
     """The rule, the operation and the remedy are named."""
-    message = f"Normed says elementwise = True.*needs {operation.strip()}.*ClassVar.* = False"
+    message = f"Normed says elementwise = True.*needs (be.)?{operation.strip()}.*ClassVar.* = False"
     with pytest.raises(ValueError, match=message):
         driver(rule_that(BEYOND[operation], where))
 

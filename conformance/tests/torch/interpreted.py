@@ -1,14 +1,12 @@
 """Checks of the Triton kernels by Triton's interpreter, on the CPU: run by test_interpreted.py.
 
-The interpreter is chosen when Triton is imported, so these have a process of their own.
+The interpreter is chosen when Triton is imported, by ``TRITON_INTERPRET=1``, so these have a
+process of their own; without it they run on a GPU. The argument is the name of a check.
 """
 
 from __future__ import annotations
 
 import os
-
-os.environ["TRITON_INTERPRET"] = "1"
-
 import sys
 from typing import Any
 
@@ -20,12 +18,16 @@ import triton.language as tl
 
 import mgup_core as core
 import mgup_torch
+from mgup_conformance.compare import check_identical
 from mgup_core.numerics.scalars import complements, host_correction
+from mgup_core.trace.ops import OPERATIONS
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
 from mgup_torch.kernels import source
 from mgup_torch.kernels.step import bias_correction
+from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 SHAPES = ((1500,), (7, 5), (3, 11, 2))
 
 
@@ -166,11 +168,43 @@ def corrections() -> None:
     betas = [0.0, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999, 1 - 2.0**-30]
     counts = [1, 2, 3, 5, 10, 1000, 12345, 10**7, 2**31 - 1]
     cases = [(b, t) for b in betas for t in counts][:64]
-    rows = torch.from_numpy(np.array([complements(b) for b, _ in cases], np.float32))
-    out = torch.empty(64)
-    _corrected[(1,)](torch.tensor([t for _, t in cases]), rows, out, N=64)
+    rows = torch.tensor(np.array([complements(b) for b, _ in cases], np.float32), device=DEVICE)
+    steps, out = torch.tensor([t for _, t in cases], device=DEVICE), torch.empty(64, device=DEVICE)
+    _corrected[(1,)](steps, rows, out, N=64, enable_fp_fusion=False)
     expected = [host_correction(np.float32, b, t) for b, t in cases]
-    np.testing.assert_array_equal(out.numpy(), np.array(expected, np.float32))
+    np.testing.assert_array_equal(out.cpu().numpy(), np.array(expected, np.float32))
+
+
+def _value(symbol: Any) -> Any:
+    """What the kernels make of a symbol."""
+    writer = source._Writer()
+    for one, name in zip(inputs("float32"), ("w", "g", "z"), strict=True):
+        writer.name(one, f"tl.load({name} + at)")
+    # The same objects as in the symbol, by name.
+    found = {s.args[0]: s for s in source.needed([symbol]) if s.op == "input"}
+    writer.names |= {s: f"x{'wgz'.index(name)}" for name, s in found.items()}
+    writer.lines.insert(0, "at = tl.program_id(0) * 1024 + tl.arange(0, 1024)")
+    writer.write([symbol])
+    writer.lines.append(f"tl.store(out + at, {writer.names[symbol]})")
+    kernel = source.define(writer.function("apply(w, g, z, out)"))["apply"]
+    arrays = [torch.tensor(x, device=DEVICE) for x in operands("float32")]
+    out = torch.empty_like(arrays[0])
+    kernel[(out.numel() // 1024,)](*arrays, out, enable_fp_fusion=False)
+    return out.cpu().numpy()
+
+
+def operations() -> None:
+    """Every operation, and everything that a rule may write, with NumPy's bits."""
+    assert set(source.SPELLED) == set(OPERATIONS)
+    for name in OPERATIONS:
+        found, wanted = _value(recorded(name, "float32")), expected(name, "float32")
+        known = ~np.isnan(operands("float32")[0]) if name == "signbit" else slice(None)
+        check_identical(name, wanted[known], found[known])
+    for name, call in CALLS.items():
+        w, g, _ = inputs("float32")
+        found = _value(as_number(call(Namespace(), g, w), "float32"))
+        w, g, _ = operands("float32")
+        check_identical(name, np.asarray(call(np, g, w)), found)
 
 
 if __name__ == "__main__":
