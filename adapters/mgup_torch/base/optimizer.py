@@ -13,6 +13,7 @@ from torch import Tensor
 from mgup_core import Rule, State, Statistics, fresh_state
 from mgup_core._checks import check_fits
 from mgup_core.host.signals import HeldSignals
+from mgup_core.trace.tracer import check_recordable
 
 from ..backend import TorchBackend, compute_dtype
 from ..distributed import (
@@ -206,6 +207,8 @@ class RuleOptimizer(RuleGroups):
     def _gather(self) -> list[Job]:
         """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
+        for rule, _ in rules:
+            check_recordable(rule)
         whole = [not rule.elementwise or reads_slices(policy) for rule, policy in rules]
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         jobs = []
