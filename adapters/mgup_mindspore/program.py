@@ -16,7 +16,7 @@ from __future__ import annotations
 import atexit
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -333,7 +333,7 @@ class Program(nn.Cell):
 _folder: list[tempfile.TemporaryDirectory[str]] = []
 
 
-@cache
+@lru_cache(maxsize=256)
 def _load(source: str) -> Callable[..., Any]:
     """The function that the source defines, with a file from which MindSpore can parse it.
 

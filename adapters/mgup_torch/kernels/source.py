@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
+import weakref
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -245,4 +246,5 @@ def functions(kind: Kind) -> Functions:
         "__name__": __name__,
     }
     exec(compile(text, filename, "exec"), scope)
+    weakref.finalize(scope["update"], linecache.cache.pop, filename, None)
     return Functions(*(scope.get(name) for name in ("before", "after", "seen", "update")), uniforms)

@@ -350,7 +350,7 @@ def test_a_copy_of_the_model_has_no_part():
     average = copy.deepcopy(net)
     for step in range(4):
         for n, m in ((net, mkor), (twin, other)):
-            seen, _ = backward(n, step)
+            backward(n, step)
             if n is net:
                 ((average(batch(step + 50)[0])) ** 2).mean().backward()
             m.precondition()
