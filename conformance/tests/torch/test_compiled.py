@@ -58,7 +58,7 @@ def compiled(monkeypatch) -> list[step.CompiledStep]:
     taken = []
     run = step.CompiledStep.run
     monkeypatch.setattr(loops, "WORTH", 0)
-    monkeypatch.setattr(blocks, "_SMALLEST", 1 << 10)
+    monkeypatch.setattr(blocks, "LEAST_BLOCK", 1 << 10)
     monkeypatch.setattr(blocks, "_LARGEST", 1 << 10)
     monkeypatch.setattr(step.CompiledStep, "run", lambda self: (taken.append(self), run(self))[1])
     return taken
