@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,8 @@ class MGUPMuon(RuleOptimizer):
                 f"adjust_lr_fn={group['adjust_lr_fn']!r} is none of None, 'original', "
                 "'match_rms_adamw'."
             )
+        if not isinstance(group["ns_coefficients"], Sequence):
+            raise TypeError(f"ns_coefficients={group['ns_coefficients']!r} is no tuple of numbers.")
         return Muon(
             momentum=group["momentum"],
             nesterov=group["nesterov"],
@@ -115,6 +117,8 @@ class MGUPMuon(RuleOptimizer):
         params = listed(group.pop("params"))
         params = [params] if isinstance(params, Tensor) else params
         exceptions = check_words(group.get("exceptions", self.defaults["exceptions"]))
+        if "exceptions" in group:
+            group["exceptions"] = exceptions
         kinds: dict[bool, list[Any]] = {True: [], False: []}
         for param in params:
             kinds[_is_hidden_matrix(param, exceptions)].append(param)

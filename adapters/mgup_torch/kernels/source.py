@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import linecache
+import weakref
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -251,7 +252,10 @@ def define(text: str) -> dict[str, Any]:
         "current_step": current_step,
         "__name__": __name__,
     }
+    known = set(scope)
     exec(compile(text, filename, "exec"), scope)
+    *_, last = (value for name, value in scope.items() if name not in known)
+    weakref.finalize(last, linecache.cache.pop, filename, None)
     return scope
 
 

@@ -292,3 +292,14 @@ def test_checkpoints_go_both_ways(direction):
     first.step()
     second.step()
     assert apart(ours[0], theirs[0], old) < 0.05
+
+
+def test_what_a_check_reads_may_be_read_again():
+    """Issue 15, 6: words from a generator are kept; numbers that the step reads must be a tuple."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    group = {"params": net.named_parameters(), "exceptions": (word for word in ["1"])}
+    optimizer = MGUPMuon([group])
+    assert [g["exceptions"] for g in optimizer.param_groups] == [("1",)] * 2
+    assert optimizer.param_groups[0]["param_names"] == ["0.weight"]
+    with pytest.raises(TypeError, match=r"ns_coefficients=.* is no tuple"):
+        MGUPMuon(net.parameters(), ns_coefficients=(x for x in (3.4, -4.7, 2.0)))

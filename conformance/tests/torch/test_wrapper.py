@@ -11,6 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from mgup_torch import MGUP, MGUPAdamW
+from mgup_torch.groups import tensors_of
 
 from .inputs import POLICIES, policy
 from .support import advance, array, frozen, give, gradients, loss_of, parameters, regression, same
@@ -342,3 +343,29 @@ def test_masks_are_the_cores_for_channels_last():
     moved = array(p).reshape(-1)
     assert (moved[:48] == -2.0).all()
     assert (moved[48:] == -0.5).all()
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda layer: layer.parameters(),
+        lambda layer: filter(lambda p: p.requires_grad, layer.parameters()),
+        lambda layer: layer.named_parameters(),
+        lambda layer: iter(list(layer.parameters())),
+        lambda layer: dict(layer.named_parameters()).values(),
+        lambda layer: layer.weight,
+    ],
+)
+def test_a_group_from_a_generator(of):
+    """Issue 15, 6: a check had consumed it, and the new layers never trained."""
+    first, layer = torch.nn.Linear(3, 3), torch.nn.Linear(3, 2)
+    named = isinstance(next(iter(of(layer))), tuple)
+    params = first.named_parameters() if named else first.parameters()
+    optimizer = MGUP(torch.optim.AdamW(params))
+    expected = len(tensors_of(of(layer)))
+    optimizer.add_param_group({"params": of(layer), "lr": 0.1})
+    assert len(optimizer.param_groups[1]["params"]) == expected
+    before = layer.weight.detach().clone()
+    layer(first(torch.ones(2, 3))).sum().backward()
+    optimizer.step()
+    assert not torch.equal(layer.weight, before)
