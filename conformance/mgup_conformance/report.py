@@ -23,6 +23,7 @@ from . import golden
 from .clauses import CLAUSES, clause_key
 from .protocol import Backend
 from .runner import STATUSES, Result, settle
+from .shape import fault
 from .verdicts import LEVELS
 
 FORMAT = 2
@@ -211,46 +212,12 @@ def load(path: Path) -> Plain:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ValueError(f"{path} is not a report of format {FORMAT} of this suite.")
-    if reason := malformed(plain):
+    if reason := fault(plain) or (None if plain["backends"] else "it has no backends"):
         raise ValueError(f"{path} is not a report of this suite: {reason}.")
+    none = dict.fromkeys(STATUSES, 0)
+    for one in plain["backends"]:  # an older suite knew fewer clauses
+        one["clauses"] = {clause: one["clauses"].get(clause, none) for clause in CLAUSES}
     return plain
-
-
-def malformed(plain: Plain) -> str | None:
-    """What is wrong with the shape of a report that comes from elsewhere, or None."""
-    backends = plain.get("backends")
-    if not isinstance(backends, list) or not backends:
-        return "it has no list of backends"
-    for one in backends:
-        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
-            return "a backend has no name"
-        here = f"backend {one['name']!r}"
-        texts = [one.get(key) for key in ("date", "host", "set")]
-        if not all(isinstance(text, str) for text in texts):
-            return f"{here} lacks its date, host or set"
-        if not isinstance(one.get("versions"), dict) or not isinstance(one.get("results"), list):
-            return f"{here} has no versions or no results"
-        counts = [one.get("totals"), *_values(one.get("clauses"))]
-        if len(counts) < 2 or not all(_counts(c) for c in counts):
-            return f"{here} has no counts of its clauses"
-        if unknown := set(one["clauses"]) - set(CLAUSES):
-            return f"{here} names the clause {min(map(str, unknown))!r}, which does not exist"
-        for result in one["results"]:
-            if not isinstance(result, dict) or result.get("status") not in STATUSES:
-                return f"{here} has a result without a status"
-            if not all(isinstance(result.get(key), str) for key in ("case", "message")):
-                return f"{here} has a result without its case or message"
-    return None
-
-
-def _values(x: Any) -> list[Any]:
-    return list(x.values()) if isinstance(x, dict) else []
-
-
-def _counts(x: Any) -> bool:
-    return isinstance(x, dict) and all(
-        isinstance(x.get(status), int) and not isinstance(x[status], bool) for status in STATUSES
-    )
 
 
 def failures(plain: Plain) -> list[tuple[str, Any]]:

@@ -15,11 +15,11 @@ import mgup_core
 
 ROOT = pathlib.Path(mgup_core.__file__).parents[1]
 PACKAGES = {
-    "mgup_core": ROOT / "mgup_core",
-    "mgup_torch": ROOT / "adapters/mgup_torch",
-    "mgup_jax": ROOT / "adapters/mgup_jax",
-    "mgup_mindspore": ROOT / "adapters/mgup_mindspore",
-    "mgup_conformance": ROOT / "conformance/mgup_conformance",
+    # In the checkout, or beside each other where the wheel is installed.
+    name: next(
+        path for part in ("", "adapters", "conformance") if (path := ROOT / part / name).is_dir()
+    )
+    for name in ("mgup_core", "mgup_torch", "mgup_jax", "mgup_mindspore", "mgup_conformance")
 }
 LAYERS = {
     "mgup_core": """

@@ -88,3 +88,43 @@ def test_files_that_are_no_report(text, capsys, tmp_path):
     file.write_bytes(text.encode(errors="surrogateescape"))
     assert main(["report", str(file)]) == USAGE
     assert "x.json is not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        (["backends"], 3, r"it['backends'] is not a list"),
+        (["backends"], [], "it has no backends"),
+        (["backends", 0], "x", "it['backends'][0] is not an object"),
+        (["backends", 0, "name"], None, "['name'] is not a text"),
+        (["backends", 0, "totals"], "absent", "it['backends'][0]['totals'] is missing"),
+        (["backends", 0, "totals"], {}, "['totals']['passed'] is missing"),
+        (["backends", 0, "totals", "passed"], True, "['totals']['passed'] is not a number"),
+        (["backends", 0, "versions"], {"numpy": 2}, "['versions']['numpy'] is not a text"),
+        (["backends", 0, "clauses", "P3"], [], "['clauses']['P3'] is not an object"),
+        (["backends", 0, "verdicts"], {"P3": 3}, "['verdicts']['P3'] is not an object"),
+        (["backends", 0, "results", 0, "status"], "fine", "['status'] is none of 'passed', 'fai"),
+        (["backends", 0, "results", 0, "lacks"], [3], "['lacks'][0] is not a text"),
+        (["backends", 0, "results", 0, "units"], "x", "['units'] is not a number"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_report(path, value, reason, capsys, tmp_path):
+    plain = report()
+    *before, last = path
+    place = plain
+    for key in before:
+        place = place[key]
+    if value == "absent":
+        del place[last]
+    else:
+        place[last] = value
+    assert shown(plain, tmp_path) == USAGE
+    assert reason in capsys.readouterr().err
+
+
+def test_a_report_from_before_a_clause(capsys, tmp_path):
+    plain = report(status="passed")
+    del plain["backends"][0]["clauses"]["N1"]
+    assert shown(plain, tmp_path, "--markdown", str(tmp_path / "x.md")) == OK
+    assert "not run" in capsys.readouterr().out
