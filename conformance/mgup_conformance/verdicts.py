@@ -199,12 +199,13 @@ def _compare_norm(quantity: str, place: str, expected: Array, actual: Array) -> 
 
 
 def inferred_masks(
-    spec: RunSpec, step: Step, center: Outcome, actual: Sequence[Array]
+    spec: RunSpec, step: Step, center: Outcome, otherwise: Outcome, actual: Sequence[Array]
 ) -> dict[int, tuple[Array, Array]]:
     """What a step selected, read off the parameters: (mask, where it can be told), as rows.
 
     Each coordinate took the step with the high factor or the one with the low, whichever is
-    nearer. Where the two are hardly apart (``u`` is 0, or ``w`` large) it cannot be told.
+    nearer. Where the two are hardly apart (``u`` is 0, or ``w`` large) it cannot be told, and the
+    mask is that of ``otherwise``.
     """
     forced = []
     for selected in (True, False):
@@ -220,7 +221,7 @@ def inferred_masks(
             nearer = np.abs(w - high) < np.abs(w - low)
         told &= np.isfinite(w)
         shape = decision.scores.shape
-        own = decision.split.mask
+        own = otherwise.decided[i].split.mask
         found[i] = np.where(told.reshape(shape), nearer.reshape(shape), own), told.reshape(shape)
     return found
 
@@ -275,7 +276,28 @@ def judge_step(
     """
     inside, precise = widened(step), compute_spec(spec)
     center = take(REFERENCE, precise, inside)
-    found = inferred_masks(precise, inside, center, params)
+    verdict, room = _judge(spec, step, center, center, params, states, place, by_norm)
+    if verdict.level == "different" and spec["policy"]["name"] in ("adaptive", "cautious"):
+        # Their factors count the positive scores, those too that are flushed and move nothing.
+        keeping = take(REFERENCE, precise, inside, flushes=False)
+        again, around = _judge(spec, step, center, keeping, params, states, place, by_norm)
+        if again.level != "different":
+            return again, around
+    return verdict, room
+
+
+def _judge(
+    spec: RunSpec,
+    step: Step,
+    center: Outcome,
+    otherwise: Outcome,
+    params: Sequence[Array],
+    states: Sequence[dict[str, Array]],
+    place: str,
+    by_norm: tuple[str, ...] | None,
+) -> tuple[Verdict, Bounds]:
+    inside, precise = widened(step), compute_spec(spec)
+    found = inferred_masks(precise, inside, center, otherwise, params)
     masks = [mask for mask, _ in found.values()] or None
     forced = take(REFERENCE, precise, inside, masks) if masks else center
     room = bounds(REFERENCE, precise, inside, forced, masks)
