@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from .cases import Case, MeanCase, MultiplierCase, Question
-from .data import SCORES, Shape
 from .corners import SMALL, bases, corners
+from .data import SCORES, Shape
 from .hard import hard_cases
 from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
 from .protocol import Backend, RunSpec

@@ -189,9 +189,7 @@ class GoldenRun(Case):
         spec: RunSpec = self.record["spec"]
         feed = [(self.arrays(rows), None) for rows in self.record["gradients"]]
         by_norm = () if spec["rule"]["name"] == "muon" else None
-        return judge_run(
-            backend, spec, self.arrays(self.record["params"]), feed, by_norm=by_norm
-        )
+        return judge_run(backend, spec, self.arrays(self.record["params"]), feed, by_norm=by_norm)
 
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         spec: RunSpec = self.record["spec"]

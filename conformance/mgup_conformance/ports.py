@@ -66,8 +66,8 @@ def trains_vectors(name: str) -> bool:
 def samples(name: str, n: int) -> list[dict[str, Any]]:
     """Hyperparameters other than the defaults, ``n`` sets of them or as many as there are.
 
-    Numbers come from a field's declared range, ``field(default=…, metadata={"range": (low, high)})``,
-    or else from about the default; words from ``metadata={"values": (…)}`` or a ``Literal``. What
+    Numbers come from a field's declared range, ``field(default=…, metadata={"range": (0, 1)})``, or
+    else from about the default; words from ``metadata={"values": (…)}`` or a ``Literal``. What
     the rule refuses is left out.
     """
     kind = CLASSES[name]

@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 
 from .protocol import (
-    POLICIES,
     RULES,
     STATE,
     Array,
@@ -246,7 +245,9 @@ class _OptaxRun:
     def state(self) -> list[dict[str, Array]]:
         import optax
 
-        trees = {n: optax.tree_utils.tree_get(self.kept, own) for n, own in self.owner.state.items()}
+        trees = {
+            n: optax.tree_utils.tree_get(self.kept, own) for n, own in self.owner.state.items()
+        }
         if absent := [n for n, tree in trees.items() if tree is None]:
             raise ValueError(
                 f"the state of {self.owner.name} has no {self.owner.state[absent[0]]!r}: give "
@@ -316,5 +317,10 @@ def optax_backend(make: Callable[..., Any], rule: str, **options: Any) -> OptaxR
 
 def mindspore_backend(optimizer: Callable[..., Any], rule: str, **options: Any) -> MindSporeReady:
     """A backend of a ``mindspore.nn.Optimizer`` class."""
-    arguments = {"lr": "learning_rate", "b1": "beta1", "b2": "beta2", **options.pop("arguments", {})}
+    arguments = {
+        "lr": "learning_rate",
+        "b1": "beta1",
+        "b2": "beta2",
+        **options.pop("arguments", {}),
+    }
     return MindSporeReady(optimizer, rule, arguments=arguments, **options)

@@ -86,7 +86,9 @@ class Verdict:
     """The first quantity that deviates by more than rounding, and by how much."""
     quantity: str = ""
     """Its name: a state's, ``mask``, ``step`` or ``multiplier``."""
-    evidence: RunEvidence | MultiplierEvidence | None = field(default=None, repr=False, compare=False)
+    evidence: RunEvidence | MultiplierEvidence | None = field(
+        default=None, repr=False, compare=False
+    )
     """What :mod:`mgup_conformance.diagnosis` looks at."""
 
     def __str__(self) -> str:
@@ -347,9 +349,7 @@ def _parameter(
     step: Step, i: int, w: Array, forced: Outcome, room: Bounds, here: str, by_norm: bool
 ) -> Verdict:
     if not by_norm:
-        return _compare(
-            "step", here, forced.params[i], room.params[i], np.asarray(w), room.wild[i]
-        )
+        return _compare("step", here, forced.params[i], room.params[i], np.asarray(w), room.wild[i])
     phi = np.ones(w.shape)
     if i in forced.decided:
         phi = forced.decided[i].multiplier.reshape(w.shape).astype(np.float64)
@@ -423,9 +423,7 @@ def judge_multiplier(
     expected = REFERENCE.multiplier(policy, a, g, stacked_dims)
     actual = np.asarray(backend.multiplier(policy, a.copy(), g.copy(), stacked_dims))
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        said = (
-            f" is {actual.dtype.name} {actual.shape}, not {expected.dtype.name} {expected.shape}"
-        )
+        said = f" is {actual.dtype.name} {actual.shape}, not {expected.dtype.name} {expected.shape}"
         return different("multiplier", said), actual
     room = UNITS * np.finfo(expected.dtype).eps * np.abs(expected.astype(np.float64))
     return _compare("multiplier", f", {setting}", expected, room, actual), actual

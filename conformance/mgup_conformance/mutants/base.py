@@ -49,9 +49,7 @@ class MutantBackend(Reference):
         return stack
 
 
-def instead_of(
-    *places: tuple[Any, str], clause: str
-) -> Callable[[Callable[..., Any]], Mutant]:
+def instead_of(*places: tuple[Any, str], clause: str) -> Callable[[Callable[..., Any]], Mutant]:
     """Make a mutant of a function, whose docstring is the mistake, against a clause."""
 
     def made(wrong: Callable[..., Any]) -> Mutant:

@@ -1,7 +1,7 @@
 """Three implementations by strangers, and mistakes to plant in them.
 
 They share nothing with the library or its mutants: written from the specification, each in an
-arithmetic of its own. ``Twin`` follows the order of operations and so gives the same bits; ``Torch``
+arithmetic of its own. ``Twin`` follows the order of operations and gives the same bits; ``Torch``
 is how PyTorch spells it (lerp, multiplicative decay, ``1 - beta**t``); ``Double`` computes in
 float64 and rounds once a step. The last two are ordinary and correct, and identical nowhere.
 """
