@@ -23,65 +23,17 @@ from .trace.tracer import NotElementwise, needed, record
 
 SHAPE = (6, 8)
 """A matrix, so that rules of matrices take it."""
-EVERYWHERE = frozenset(
-    [
-        "input",
-        "const",
-        "number",
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "sqrt",
-        "abs",
-        "sign",
-        "isfinite",
-        "maximum",
-        "minimum",
-        "where",
-        "cast",
-        "floordiv",
-        "mod",
-        "lt",
-        "gt",
-        "ge",
-        "eq",
-        "and",
-        "or",
-        "invert",
-        "flush",
-        "correction",
-        "selected",
-    ]
-)
+EVERYWHERE = frozenset({
+    "input", "const", "number", "add", "sub", "mul", "div", "neg", "sqrt", "abs", "sign",
+    "isfinite", "maximum", "minimum", "where", "cast", "floordiv", "mod", "lt", "gt", "ge", "eq",
+    "and", "or", "invert", "flush", "correction", "selected",
+})  # fmt: skip
 """Operations that every target prints: NumPy's blocks, LLVM, Triton, MindSpore's graphs."""
-ROUNDED_UNLIKE = frozenset(
-    [
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log2",
-        "log10",
-        "log1p",
-        "sin",
-        "cos",
-        "tan",
-        "arctan",
-        "arcsin",
-        "arccos",
-        "sinh",
-        "cosh",
-        "tanh",
-        "arctan2",
-        "power",
-        "float_power",
-        "cbrt",
-        "hypot",
-        "logaddexp",
-    ]
-)
+ROUNDED_UNLIKE = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arctan",
+    "arcsin", "arccos", "sinh", "cosh", "tanh", "arctan2", "power", "float_power", "cbrt", "hypot",
+    "logaddexp",
+})  # fmt: skip
 """Functions that no two libraries round alike."""
 
 

@@ -276,7 +276,8 @@ def _all() -> tuple[Case, ...]:
     from .golden import golden_cases
 
     made = (
-        _selections, _signs, _counts, _trajectories, corners, bases, _compact, _limits, _matrices, _ports,
+        _selections, _signs, _counts, _trajectories, corners, bases, _compact, _limits, _matrices,
+        _ports,
     )  # fmt: skip
     return tuple(case for make in made for case in make()) + tuple(golden_cases())
 

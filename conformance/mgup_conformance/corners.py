@@ -138,5 +138,6 @@ def bases() -> Iterator[Case]:
                 clauses += ("P1",) if name == "cautious" and what == "hyper" else ()
                 yield from special(
                     f"{what}_{name}", clauses, [base], ["float32"], steps=30, fast_steps=10,
-                    shapes=SMALL[:1] + SMALL[2:3] + SMALL[4:], fast_numbers=(), policy=POLICY_CASES[name][1], **given,
+                    shapes=SMALL[:1] + SMALL[2:3] + SMALL[4:], fast_numbers=(),
+                    policy=POLICY_CASES[name][1], **given,
                 )  # fmt: skip

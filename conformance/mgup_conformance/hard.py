@@ -1,8 +1,8 @@
 """What is asked of a rule that the user names, beyond the cases that the library's own ports get.
 
-Nobody has looked at such a rule before: its hyperparameters are moved, its gradients are tiny, huge,
-not finite and absent, its state is narrow and wide, its steps are many, and its run is broken off
-and resumed.
+Nobody has looked at such a rule before: its hyperparameters are moved, its gradients are tiny,
+huge, not finite and absent, its state is narrow and wide, its steps are many, and its run is
+broken off and resumed.
 """
 
 from __future__ import annotations
