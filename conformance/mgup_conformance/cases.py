@@ -16,8 +16,9 @@ from . import data
 from .backends.core import Reference, make_policy
 from .compare import Mismatch, check_identical, nearness
 from .data import Shape
+from .evidence import MultiplierEvidence
 from .protocol import Array, Backend, Needs, PolicySpec, needs
-from .verdicts import MultiplierEvidence, Verdict, judge_multiplier
+from .verdicts import Verdict, judge_multiplier
 
 REFERENCE = Reference()
 

@@ -8,14 +8,23 @@ from functools import lru_cache
 from typing import Any
 
 from .cases import Case, MeanCase, MultiplierCase, Question
+from .corners import SMALL, bases, corners
 from .data import SCORES, Shape
 from .hard import hard_cases
 from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
 from .protocol import Backend, RunSpec
 from .runs import MatrixCase, RunCase
-from .specs import BASE, ELEMENTWISE, NUMBERS, POLICY_CASES, policy, rule, run_spec
+from .specs import (
+    BASE,
+    ELEMENTWISE,
+    NUMBERS,
+    POLICY_CASES,
+    policy,
+    rule,
+    run_clauses,
+    run_spec,
+)
 
-SMALL: tuple[Shape, ...] = ((64,), (1,), (8, 3, 5, 5), (0,), (7, 11))
 TURNS: tuple[tuple[Shape, ...], ...] = (
     ((64,),), ((8, 3, 5, 5),), ((7, 11), (0,)), ((3, 5, 7), (1,)),
 )  # fmt: skip
@@ -114,13 +123,6 @@ def _counts() -> Iterator[Case]:
         )
 
 
-def run_clauses(base: str, name: str) -> tuple[str, ...]:
-    """What a run with decay checks: the score, too, unless there is none; and N3 of AdamW."""
-    clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
-    clauses += () if name == "off" else ("P1",)
-    return clauses + (("N3",) if base.startswith("adamw") else ())
-
-
 def _trajectories() -> Iterator[Case]:
     """Every rule and form with every policy in float32, float64, and a low precision.
 
@@ -160,104 +162,6 @@ def _trajectories() -> Iterator[Case]:
             fast_steps=3,
             fast=base in ("adamw", "lion"),
         )
-
-
-def _special(
-    name: str,
-    clauses: tuple[str, ...],
-    bases: Sequence[str],
-    numbers: Sequence[str],
-    **options: Any,
-) -> Iterator[Case]:
-    """One kind of run for several rules and dtypes."""
-    chosen = options.pop("policy", policy("mgup"))
-    changes = options.pop("spec", {})
-    fast_numbers = options.pop("fast_numbers", numbers[:1])
-    shapes = options.pop("shapes", SMALL)
-    for base in bases:
-        for kind in numbers:
-            yield RunCase(
-                f"{name}/{base}/{kind}",
-                (BASE[base][0], *clauses),
-                {**run_spec(base, chosen, kind, shapes), **changes},  # type: ignore[typeddict-item]
-                shapes,
-                fast=kind in fast_numbers,
-                **options,
-            )
-
-
-def _corners() -> Iterator[Case]:
-    """What a plain trajectory does not reach."""
-    plain, wide = ["float32"], ["float32", "float64"]
-    yield from _special(
-        "tiny_gradients", ("N6", "P2", "N1"), ["adamw", "adamw_paper", "lion", "sgd"],
-        ["float32", "float64", "bfloat16_state32", "float16_state32"],
-        gradients="tiny", zero_start=True, steps=60, standard_steps=30, fast_steps=12,
-        spec={"weight_decay": 0.0, "lr": 1.0},
-    )  # fmt: skip
-    yield from _special(
-        "nonfinite", ("P7", "P2", "N1"), ["adamw", "lion", "sgd_nesterov"],
-        [*wide, "bfloat16_state32"], gradients="nonfinite", steps=6, fast_steps=6,
-    )  # fmt: skip
-    for name in ("sign_aligned", "cautious"):
-        yield from _special(
-            f"nonfinite_{name}", ("P7", "P2", "N1"), ["adamw", "sgd"], plain,
-            gradients="nonfinite", steps=6, fast_steps=6, policy=POLICY_CASES[name][1],
-        )  # fmt: skip
-    yield from _special(
-        "overflow", ("P7", "R0"), ["sgd", "sgd_dampened"], wide, gradients="huge",
-        zero_start=True, steps=2, fast_steps=2, policy=policy("mgup", alpha=4.0),
-        spec={"weight_decay": 0.0, "lr": 1.0},
-    )  # fmt: skip
-    yield from _special(
-        "no_decay", ("R0",), ["adamw", "lion", "sgd_coupled"], plain, steps=40, fast_steps=5,
-        spec={"weight_decay": 0.0},
-    )  # fmt: skip
-    yield from _special(
-        "schedule", ("N2", "P6", "R0"), ["adamw", "adamw_published", "lion", "sgd"], wide,
-        gradients="schedule", steps=50, fast_steps=12,
-        policy=policy("mgup", alpha=1.3, gamma=0.7),
-    )  # fmt: skip
-    yield from _special(
-        "absent", ("R6",), ["adamw", "lion", "sgd_dampened"], wide,
-        gradients="absent", steps=30, fast_steps=10,
-    )  # fmt: skip
-    yield from _special(
-        "stacked", ("P5",), ["adamw", "sgd"], wide, steps=50, fast_steps=6,
-        shapes=((4, 9), (3, 5, 7), (3, 5, 7), (64,)), spec={"stacked_dims": [1, 1, 2, 0]},
-    )  # fmt: skip
-    for i, name in enumerate(POLICY_CASES):
-        yield from _special(
-            f"stacked_{name}", ("P5", POLICY_CASES[name][0]), [("adamw", "lion", "sgd")[i % 3]],
-            wide, steps=50, fast_steps=6, fast_numbers=(), policy=POLICY_CASES[name][1],
-            shapes=((3, 5, 7), (4, 9)), spec={"stacked_dims": [2, 1]},
-        )  # fmt: skip
-    # What stage one asks of the multiplier, asked of training: K, ties, and the mean of P12.
-    for base, tau, shapes in (
-        ("adamw", 0.29, ((100,), (10,), (5, 20))), ("sgd", 0.7, ((10,), (2, 5), (1,))),
-    ):  # fmt: skip
-        yield from _special(
-            "count", ("P3", "P12", "P4"), [base], plain, steps=20, fast_steps=6, shapes=shapes,
-            fast_numbers=(), policy=policy("mgup", tau=tau, alpha=1.7, gamma=0.3),
-        )  # fmt: skip
-    yield from _special(
-        "ties", ("P4", "P2"), ["lion", "sgd"], wide, gradients="ties", zero_start=True, steps=20,
-        fast_steps=6, spec={"weight_decay": 0.0},
-    )  # fmt: skip
-    for base, changed in (
-        ("adamw", {"b1": 0.8, "b2": 0.95, "eps": 1e-2}), ("lion", {"b1": 0.95, "b2": 0.8}),
-        ("sgd", {"momentum": 0.5}),
-    ):  # fmt: skip
-        yield from _special(
-            "hyper", (), [base], plain, steps=40, fast_steps=10,
-            spec={"rule": BASE[base][1] | changed},
-        )  # fmt: skip
-    # Past 2^10: t has had each of ten bits set, and all of them at once.
-    for base, numbers in (("adamw", "float32"), ("adamw_paper", "float64")):
-        yield from _special(
-            "long", ("N3",), [base], [numbers], steps=1100, fast_steps=300,
-            shapes=((3,),), spec={"weight_decay": 0.0, "lr": 1e-3},
-        )  # fmt: skip
 
 
 def _compact() -> Iterator[Case]:
@@ -372,7 +276,8 @@ def _all() -> tuple[Case, ...]:
     from .golden import golden_cases
 
     made = (
-        _selections, _signs, _counts, _trajectories, _corners, _compact, _limits, _matrices, _ports,
+        _selections, _signs, _counts, _trajectories, corners, bases, _compact, _limits, _matrices,
+        _ports,
     )  # fmt: skip
     return tuple(case for make in made for case in make()) + tuple(golden_cases())
 

@@ -22,7 +22,7 @@ try:  # --help is to work without them
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
-    from . import golden, matrix, report
+    from . import golden, matrix, report, reproduce
     from .cases import Case
     from .catalogue import all_cases, cases_for
     from .parallel import run_parallel
@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("--html", type=Path, metavar="FILE", help="write a page to send")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
+    inputs = commands.add_parser("show", help="write a case as arrays, with a script that runs it")
+    inputs.add_argument("id", metavar="CASE", help="the id of one case, as list prints it")
+    inputs.add_argument(
+        "--to", type=Path, default=Path(), metavar="FOLDER", help="where to; default here"
+    )
+    inputs.add_argument("--steps", type=int, metavar="N", help="of a run; default a few")
     shown = commands.add_parser("report", help="show reports that run wrote, as one")
     shown.add_argument("file", type=Path, nargs="+")
     shown.add_argument("--markdown", type=Path, metavar="FILE", help="write the support matrix")
@@ -123,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments, console)
         if arguments.command == "report":
             return _report(arguments, console)
+        if arguments.command == "show":
+            return _show(arguments, console)
         return _golden(arguments.write, console)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         print(f"mgup-conformance: {error}", file=sys.stderr)
@@ -245,6 +253,20 @@ def _command(arguments: argparse.Namespace, names: Sequence[str]) -> str:
     words += ["--level", arguments.level] * (arguments.level != PASSING[0])
     own = os.environ.get(OWN)
     return (f"{OWN}={shlex.quote(own)} " if own else "") + shlex.join(words)
+
+
+def _show(arguments: argparse.Namespace, console: Console) -> int:
+    (case, *others) = select(all_cases(), [arguments.id])
+    if others:
+        raise ValueError(f"{arguments.id!r} is {1 + len(others)} cases; show takes the id of one.")
+    if not arguments.to.is_dir():
+        raise ValueError(f"--to {arguments.to}: there is no such directory.")
+    if arguments.steps is not None and arguments.steps < 1:
+        raise ValueError(f"--steps {arguments.steps} is below 1.")
+    console.print(f"{case.id} ({', '.join(case.clauses)})", highlight=False)
+    for path in reproduce.write(case, arguments.to, steps=arguments.steps):
+        console.print(f"Written: {path}", highlight=False)
+    return OK
 
 
 def _report(arguments: argparse.Namespace, console: Console) -> int:

@@ -14,10 +14,11 @@ import numpy as np
 
 from .backends.core import NumPy
 from .compare import wide
+from .evidence import MultiplierEvidence, RunEvidence, Taken
 from .mutants import DICTIONARY, Mutant
 from .protocol import Array, PolicySpec
 from .steps import UNITS, compute_spec, take, widened
-from .verdicts import MultiplierEvidence, RunEvidence, Taken, deviation
+from .verdicts import deviation
 
 FLIPS = 0.002
 """Of the values of a step: those whose mask may flip beside the threshold."""

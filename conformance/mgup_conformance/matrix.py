@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from .clauses import CLAUSES
-from .report import Plain, failures, skipped, totals, versions
+from .report import Plain, failures, skipped, summary, totals, untrained, verdict, versions
 
 TITLE = "Support matrix"
 LEGEND = (
@@ -15,17 +15,27 @@ LEGEND = (
     "does not offer what they ask for, are counted apart; the reasons are below. A dash: no case "
     "was run."
 )
+LEVELS_LEGEND = (
+    "“By rounding” are cases that are not identical, in which each step, from the state that the "
+    "implementation was in, differs by no more than some units in the last place (clause V). Of a "
+    "case that is different the clause of its mistake is charged alone; of the others of that case "
+    "nothing is known, and they are “not judged”."
+)
 
 Table = Sequence[Sequence[str]]
 
 
-def _cell(counts: dict[str, int]) -> str:
+def _cell(one: Plain, clause: str) -> str:
+    counts, verdicts = one["clauses"].get(clause, {}), one.get("verdicts", {}).get(clause, {})
     failed, error, passed, left_out = (
         counts.get(status, 0) for status in ("failed", "error", "passed", "skipped")
     )
     bad = failed + error
+    by_rounding, unknown = verdicts.get("rounding", 0), verdicts.get("not judged", 0)
     said = [f"**FAILED {bad}**"] if bad else []
     said += [f"{passed}"] if passed else []
+    said += [f"{by_rounding} by rounding"] if by_rounding else []
+    said += [f"{unknown} not judged"] if unknown else []
     said += [f"{left_out} skipped"] if left_out else []
     return ", ".join(said) or "–"
 
@@ -33,7 +43,7 @@ def _cell(counts: dict[str, int]) -> str:
 def _clauses(plain: Plain) -> Table:
     head = ["clause", "what it says", *(one["name"] for one in plain["backends"])]
     rows = [
-        [clause, statement, *(_cell(one["clauses"].get(clause, {})) for one in plain["backends"])]
+        [clause, statement, *(_cell(one, clause) for one in plain["backends"])]
         for clause, statement in CLAUSES.items()
     ]
     return [head, *rows]
@@ -54,8 +64,24 @@ def _reasons(plain: Plain) -> list[str]:
     ]
 
 
+def _levels(plain: Plain) -> Table:
+    rows = [
+        [one["name"], line] for one in plain["backends"] for line in summary(one)
+    ]  # fmt: skip
+    return [["backend", "what came out"], *rows] if rows else []
+
+
+def _provenance(plain: Plain) -> list[str]:
+    suite = plain.get("suite", {})
+    said = [f"{key.replace('_', ' ')} {value}" for key, value in suite.items()]
+    lines = [f"Suite: {', '.join(said)}."] if said else []
+    commands = dict.fromkeys(one.get("command", "") for one in plain["backends"])
+    return lines + [f"Command: {command}" for command in commands if command]
+
+
 def _page(
     plain: Plain,
+    title: str,
     heading: Callable[[int, str], str],
     paragraph: Callable[[str], str],
     table: Callable[[Table], str],
@@ -63,17 +89,23 @@ def _page(
     verbatim: Callable[[str], str],
 ) -> str:
     """The one page, whatever it is written in."""
-    parts = [heading(1, TITLE), table(_backends(plain)), heading(2, "Clauses"), paragraph(LEGEND)]
-    parts.append(table(_clauses(plain)))
+    parts = [heading(1, title), table(_backends(plain)), *map(paragraph, _provenance(plain))]
+    if levels := _levels(plain):
+        parts += [heading(2, "Levels"), paragraph(LEVELS_LEGEND), table(levels)]
+    parts += [heading(2, "Clauses"), paragraph(LEGEND), table(_clauses(plain))]
+    if lines := [f"{one['name']}: {line}" for one in plain["backends"] for line in untrained(one)]:
+        parts.append(items(lines))
     if reasons := _reasons(plain):
         parts += [heading(2, "Skipped"), items(reasons)]
     if bad := failures(plain):
         parts.append(heading(2, "Failed"))
-        parts += [verbatim(f"{name}: {result['message']}") for name, result in bad]
+        for name, result in bad:
+            lines = [f"{name}: {result['message']}", verdict(result)]
+            parts.append(verbatim("\n".join(filter(None, lines))))
     return "\n".join(parts)
 
 
-def markdown(plain: Plain) -> str:
+def markdown(plain: Plain, title: str = TITLE) -> str:
     """The page in Markdown."""
 
     def line(text: str) -> str:
@@ -88,6 +120,7 @@ def markdown(plain: Plain) -> str:
 
     return _page(
         plain,
+        title,
         heading=lambda level, text: f"{'#' * level} {text}\n",
         paragraph=lambda text: f"{text}\n",
         table=table,
@@ -110,7 +143,7 @@ STYLE = (
 )
 
 
-def page(plain: Plain) -> str:
+def page(plain: Plain, title: str = TITLE) -> str:
     """The page in HTML, by itself in one file."""
 
     def cell(kind: str, text: str) -> str:
@@ -128,13 +161,14 @@ def page(plain: Plain) -> str:
 
     content = _page(
         plain,
+        title,
         heading=lambda level, text: f"<h{level}>{html.escape(text)}</h{level}>",
         paragraph=lambda text: f"<p>{html.escape(text)}</p>",
         table=table,
         items=lambda texts: f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>",
         verbatim=lambda text: f"<pre>{html.escape(text)}</pre>",
     )
-    head = f'<meta charset="utf-8"><title>MGUP: {TITLE}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>MGUP: {html.escape(title)}</title><style>{STYLE}</style>'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{content}\n</body></html>\n'
     )

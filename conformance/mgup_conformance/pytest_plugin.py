@@ -33,6 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mgup-xfails", type=Path, metavar="FILE",
         help="ids or globs of cases known to fail, one a line; one that passes fails the run",
     )  # fmt: skip
+    group.addoption(
+        "--mgup-level", choices=("identical", "rounding"), default="identical",
+        help="what passes: the same bits, or what differs by rounding alone",
+    )  # fmt: skip
     group.addoption("--mgup-full", action="store_true", help="the standard set, not the fast one")
 
 
@@ -50,11 +54,14 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         from .runner import run_case
 
-        result = run_case(self.backend, self.case, set_of=self.set_of)
+        level = self.config.getoption("mgup_level")
+        result = run_case(self.backend, self.case, set_of=self.set_of, level=level)
         if result.status == "skipped":
             pytest.skip(result.message)
         if result.bad:
-            raise CaseFailed(result.message)
+            first, _, rest = result.message.partition("\n")
+            said = "; ".join(filter(None, (result.judged, result.diagnosis)))
+            raise CaseFailed(f"{first}: {said}\n{rest}" if said else result.message)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         if isinstance(excinfo.value, CaseFailed):
@@ -109,7 +116,10 @@ def pytest_collection_modifyitems(
         collector = BackendCases.from_parent(
             session, name=backend.name, nodeid=node, backend=backend, set_of=set_of
         )
-        made += session.genitems(collector)
+        cases = list(session.genitems(collector))
+        if not cases:
+            raise pytest.UsageError(f"--mgup-backend {name}: the {set_of} set has no case for it.")
+        made += cases
     if file := config.getoption("mgup_xfails"):
         _expect_failures(file, made)
     items.extend(made)

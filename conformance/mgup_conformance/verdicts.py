@@ -9,66 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .backends.core import Reference
 from .compare import N7_FROBENIUS, N7_LARGEST, canonical, show, wide
+from .evidence import MultiplierEvidence, RunEvidence, Taken
 from .protocol import STATE, Array, Backend, PolicySpec, RunSpec
 from .steps import UNITS, Bounds, Outcome, Step, bounds, compute_spec, take, widened
 
 REFERENCE = Reference()
 LEVELS = ("identical", "rounding", "different")
 """From the best to the worst."""
-
-
-KEPT = 3
-"""Steps of each kind, wrong and not, that a diagnosis looks at."""
-
-
-class Taken(NamedTuple):
-    """A step that an implementation took."""
-
-    step: Step
-    params: list[Array]
-    states: list[dict[str, Array]]
-    room: Bounds
-    """How far by rounding the reference's results may be."""
-
-
-@dataclass
-class RunEvidence:
-    """Some steps of a run, those that are wrong and others."""
-
-    spec: RunSpec
-    by_norm: tuple[str, ...] | None
-    wrong: list[Taken] = field(default_factory=list)
-    right: list[Taken] = field(default_factory=list)
-
-    def add(self, taken: Taken, *, wrong: bool) -> None:
-        """Keep a step, if there are not enough of its kind."""
-        kept = self.wrong if wrong else self.right
-        if len(kept) < KEPT:
-            kept.append(taken)
-
-    @property
-    def complete(self) -> bool:
-        """Whether there is no need to look further."""
-        return len(self.wrong) >= KEPT
-
-    @property
-    def low(self) -> bool:
-        """Whether results are rounded for storage, so that how it is done can be wrong."""
-        compute = compute_spec(self.spec)["dtype"]
-        return not self.spec["dtype"] == self.spec["state_dtype"] == compute
-
-
-@dataclass
-class MultiplierEvidence:
-    """What a backend answered: (policy, a, g, stacked_dims, its multiplier)."""
-
-    answers: list[tuple[PolicySpec, Array, Array, int, Array]]
 
 
 @dataclass(frozen=True)
@@ -201,12 +154,13 @@ def _compare_norm(quantity: str, place: str, expected: Array, actual: Array) -> 
 
 
 def inferred_masks(
-    spec: RunSpec, step: Step, center: Outcome, actual: Sequence[Array]
+    spec: RunSpec, step: Step, center: Outcome, otherwise: Outcome, actual: Sequence[Array]
 ) -> dict[int, tuple[Array, Array]]:
     """What a step selected, read off the parameters: (mask, where it can be told), as rows.
 
     Each coordinate took the step with the high factor or the one with the low, whichever is
-    nearer. Where the two are hardly apart (``u`` is 0, or ``w`` large) it cannot be told.
+    nearer. Where the two are hardly apart (``u`` is 0, or ``w`` large) it cannot be told, and the
+    mask is that of ``otherwise``.
     """
     forced = []
     for selected in (True, False):
@@ -222,7 +176,7 @@ def inferred_masks(
             nearer = np.abs(w - high) < np.abs(w - low)
         told &= np.isfinite(w)
         shape = decision.scores.shape
-        own = decision.split.mask
+        own = otherwise.decided[i].split.mask
         found[i] = np.where(told.reshape(shape), nearer.reshape(shape), own), told.reshape(shape)
     return found
 
@@ -277,7 +231,28 @@ def judge_step(
     """
     inside, precise = widened(step), compute_spec(spec)
     center = take(REFERENCE, precise, inside)
-    found = inferred_masks(precise, inside, center, params)
+    verdict, room = _judge(spec, step, center, center, params, states, place, by_norm)
+    if verdict.level == "different" and spec["policy"]["name"] in ("adaptive", "cautious"):
+        # Their factors count the positive scores, those too that are flushed and move nothing.
+        keeping = take(REFERENCE, precise, inside, flushes=False)
+        again, around = _judge(spec, step, center, keeping, params, states, place, by_norm)
+        if again.level != "different":
+            return again, around
+    return verdict, room
+
+
+def _judge(
+    spec: RunSpec,
+    step: Step,
+    center: Outcome,
+    otherwise: Outcome,
+    params: Sequence[Array],
+    states: Sequence[dict[str, Array]],
+    place: str,
+    by_norm: tuple[str, ...] | None,
+) -> tuple[Verdict, Bounds]:
+    inside, precise = widened(step), compute_spec(spec)
+    found = inferred_masks(precise, inside, center, otherwise, params)
     masks = [mask for mask, _ in found.values()] or None
     forced = take(REFERENCE, precise, inside, masks) if masks else center
     room = bounds(REFERENCE, precise, inside, forced, masks)

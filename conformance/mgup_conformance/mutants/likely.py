@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mgup_core import SGD, AdamW, Backend, Direction, Lion
+from mgup_core import SGD, AdamW, Backend, Cautious, Direction, Lion
 from mgup_core import step as updates
 
 from .applying import UPDATE, Changed
@@ -108,7 +108,20 @@ def sgd_plain(self: SGD, be: Backend, g: Array, w: Array, state: Any, t: int) ->
     return Direction(state["momentum_buffer"], state["momentum_buffer"])
 
 
+@instead_of((Cautious, "factors"), clause="P10")
+def cautious_one_more(self: Any, be: Backend, positive: Array, d: int) -> tuple[Array, Array]:
+    """The cautious mean counts one positive score more."""
+    return be.scalar(d) / (positive.astype(be.host_dtype) + be.scalar(1.0)), be.scalar(0.0)
+
+
+@instead_of((Cautious, "factors"), clause="P10")
+def cautious_unscaled(self: Any, be: Backend, positive: Array, d: int) -> tuple[Array, Array]:
+    """The cautious step is not divided by the mean."""
+    return be.scalar(1.0), be.scalar(0.0)
+
+
 MUTANTS: tuple[Mutant, ...] = (
     momentum_scored, old_momentum_scored, gradient_sign_scored, policy_ignored, decay_forgotten,
     decay_in_gradient, decay_unscaled, betas_swapped, lion_one_beta, sgd_plain,
+    cautious_one_more, cautious_unscaled,
 )  # fmt: skip
