@@ -24,6 +24,11 @@ from .trace.tracer import needed, record
 
 SHAPE = (6, 8)
 """A matrix, so that rules of matrices take it."""
+ROUNDED_UNLIKE = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arctan",
+    "arcsin", "arccos", "sinh", "cosh", "tanh", "arctan2", "power", "float_power", "cbrt", "hypot",
+    "logaddexp",
+})  # fmt: skip
 """Functions that no two libraries round alike."""
 
 
