@@ -155,6 +155,8 @@ def step(
             for one in work:
                 one.run(t, totals)
 
-    uninterrupted(run)
-    for p, value in (pair for one in work for pair in one.stored):
-        p.set_data(Tensor(np.ascontiguousarray(value).reshape(p.shape)).astype(p.dtype))
+    try:
+        uninterrupted(run)
+    finally:
+        for p, value in (pair for one in work for pair in one.stored):
+            p.set_data(Tensor(np.ascontiguousarray(value).reshape(p.shape)).astype(p.dtype))
