@@ -172,7 +172,7 @@ def test_what_waits_in_the_queue_reads_the_parameter_as_it_was():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_step_is_whole_though_it_is_interrupted(dtype):
-    """Views are written in place, so KeyboardInterrupt waits: all parameters have moved, with their state."""
+    """Views are written in place, so KeyboardInterrupt waits: all have moved, with their state."""
     from mgup_mindspore import optimizer
 
     sent = []
