@@ -36,8 +36,8 @@ LAYERS = {
         | transformation wrapper | muon
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays groups training | host | cells fit
-        | base | factory | muon
+        numpy2 operations | emitter selection | backend | arrays groups training | host
+        | cells fit | runtime | base | factory | muon
     """,
 }
 """Lowest first; a module may import what stands before it, and its own package's parts."""
