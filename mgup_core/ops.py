@@ -2,7 +2,7 @@
 
 A target (NumPy blocks, LLVM, Triton) keeps a dictionary with one entry for each name of
 :data:`OPERATIONS`, and a test feeds all of them alike. Everything else that a rule may call is made
-of these (:data:`COMPOSED`), or is refused with what to write instead (:func:`remedy`).
+of these (:data:`COMPOSED`), or is refused with what to write instead (:func:`refusal`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,21 @@ REAL, CONDITION, INTEGER, MIXED = "real", "condition", "integer", "mixed"
 
 class Unrecordable(TypeError):
     """A rule calls what a step cannot be recorded in; the message says what to write instead."""
+
+
+class NotElementwise(Unrecordable):
+    """A rule that says ``elementwise = True`` calls what needs more than one coordinate.
+
+    Args:
+        operation: as the rule writes it.
+    """
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        super().__init__(
+            f"{operation} does not act on each coordinate by itself, as elementwise = True "
+            "promises: set elementwise = False in the rule."
+        )
 
 
 class Operation(NamedTuple):
@@ -156,24 +171,16 @@ _INSTEAD = {
 }
 
 
-def remedy(name: str) -> str:
-    """What to write instead of a function of the array API that is not among the operations."""
+def refusal(name: str) -> Unrecordable:
+    """What to say of a function of the array API that is not among the operations."""
     if name in _OVER_ALL:
-        return over_all(f"be.xp.{name}")
+        return NotElementwise(f"be.xp.{name}")
+    what = f"be.xp.{name} is not among the operations of a recorded step"
     if name in _INSTEAD:
-        return f"be.xp.{name} is not among the operations of a recorded step: {_INSTEAD[name]}."
+        return Unrecordable(f"{what}: write {_INSTEAD[name]}.")
     known = ", ".join(sorted({*NAMES, *COMPOSED, *ROUNDED}))
-    return (
-        f"be.xp.{name} is not among the operations of a recorded step, since no two libraries "
-        "round it alike or the array API lacks it: write it in sums, products and quotients, as "
-        "mgup_core.special does, or set elementwise = False, whose steps are not recorded. "
-        f"There are {known}."
-    )
-
-
-def over_all(what: str) -> str:
-    """Why a function of more than one coordinate is refused."""
-    return (
-        f"{what} does not act on each coordinate by itself, as elementwise = True promises: set "
-        "elementwise = False in the rule."
+    return Unrecordable(
+        f"{what}, since no two libraries round it alike or the array API lacks it: write it in "
+        "sums, products and quotients, as mgup_core.special does, or set elementwise = False, "
+        f"whose steps are not recorded. There are {known}."
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from .backend import Backend
 from .forms import Forms
-from .ops import Unrecordable, over_all
+from .ops import NotElementwise, Unrecordable
 from .policy import MGUP, Policy, SignMGUP, Split
 from .rules.base import Rule
 from .runtime import Expression, Number
@@ -53,13 +53,13 @@ class _Recorder(Backend):
         return Symbol("correction", (t, constant(beta, "host")), self.dtype, uniform=True)
 
     def total(self, x: Symbol, axis: int | None = None) -> NoReturn:
-        raise Unrecordable(over_all("be.total, a sum,"))
+        raise NotElementwise("be.total")
 
     def matmul(self, a: Symbol, b: Symbol, dtype: str | None = None) -> NoReturn:
-        raise Unrecordable(over_all("be.matmul"))
+        raise NotElementwise("be.matmul")
 
     def whole(self, function: Callable[..., Any], x: Symbol) -> NoReturn:
-        raise Unrecordable(over_all("be.whole"))
+        raise NotElementwise("be.whole")
 
     def decide(self, policy: Policy, scores: Symbol, stacked_dims: int = 0) -> Split:
         self.scores = scores
@@ -95,7 +95,8 @@ def _recording(rule: Rule) -> Iterator[None]:
     try:
         yield
     except Unrecordable as error:
-        raise Unrecordable(f"{type(rule).__name__}: {error}") from error
+        error.args = (f"{type(rule).__name__}: {error}",)
+        raise
 
 
 def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) -> Proposal:

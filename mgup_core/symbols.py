@@ -16,9 +16,9 @@ from .ops import (
     OPERATIONS,
     ROUNDED,
     WHOLE,
+    NotElementwise,
     Unrecordable,
-    over_all,
-    remedy,
+    refusal,
 )
 from .runtime import Number
 
@@ -34,7 +34,7 @@ class _Unknown:
     """The lengths of an array's axes, for a rule, which must not count coordinates."""
 
     def _refuse(self, *others: object) -> NoReturn:
-        raise Unrecordable(over_all("the shape of an array"))
+        raise NotElementwise("the shape of an array")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __floordiv__ = _refuse
     __truediv__ = __rtruediv__ = __pow__ = __float__ = __int__ = __index__ = _refuse
@@ -69,7 +69,7 @@ class Symbol:
 
     def __pow__(self, power: Any) -> Symbol:
         if power != 2:
-            raise Unrecordable(remedy("pow"))
+            raise refusal("pow")
         return node("mul", self, self)
 
     def __neg__(self) -> Symbol:
@@ -88,10 +88,10 @@ class Symbol:
         raise Unrecordable("a rule asked for the value of an array: its step cannot be recorded.")
 
     def __getitem__(self, key: object) -> NoReturn:
-        raise Unrecordable(over_all("an index"))
+        raise NotElementwise("x[…]")
 
     def __matmul__(self, other: object) -> NoReturn:
-        raise Unrecordable(over_all("a matrix product"))
+        raise NotElementwise("x @ y")
 
     __iter__ = None
     __rmatmul__ = __matmul__
@@ -216,7 +216,7 @@ class Namespace:
             return lambda *args, **named: COMPOSED[name](node, *args, **named)
         if name in ROUNDED:
             return lambda x: ROUNDED[name](node, x, WHOLE[x.dtype])
-        raise Unrecordable(remedy(name))
+        raise refusal(name)
 
 
 def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symbol]:

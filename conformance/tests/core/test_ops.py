@@ -37,10 +37,9 @@ def by_blocks(symbol: Symbol, dtype: str) -> Any:
 
 def by_llvm(symbol: Symbol, dtype: str) -> Any:
     """The same, of compiled loops."""
+    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
     loops = pytest.importorskip("mgup_torch.compiled.loops")
     machine = pytest.importorskip("mgup_torch.compiled.machine")
-    if not machine.available:
-        pytest.skip("the extra cpu is not installed")
     kind = DTYPES[dtype][0]
     arrays = [x.copy() for x in operands(dtype)]
     scalars = Scalars([symbol])
@@ -125,7 +124,7 @@ def rule_that(direction, name: str = "Mine", **flags: Any) -> core.Rule:
 
 
 REFUSED = {
-    "tanh": (lambda be, g, w, t: be.xp.tanh(g), r"be\.xp\.tanh .*: mgup_core\.special\.tanh"),
+    "tanh": (lambda be, g, w, t: be.xp.tanh(g), r"be\.xp\.tanh .*: write mgup_core\.special\.tanh"),
     "exp": (lambda be, g, w, t: be.xp.exp(g), r"be\.xp\.exp .*mgup_core\.special"),
     "no name": (lambda be, g, w, t: be.xp.sqare(g), r"be\.xp\.sqare .*There are .*square"),
     "power": (lambda be, g, w, t: g**3, r"be\.xp\.pow .*products"),
@@ -134,8 +133,8 @@ REFUSED = {
     "total": (lambda be, g, w, t: be.div(g, be.total(g)), r"be\.total.*elementwise = False"),
     "norm": (lambda be, g, w, t: be.div(g, norm(be, g)), r"be\.total.*elementwise = False"),
     "matmul": (lambda be, g, w, t: be.matmul(g, g), r"be\.matmul .*elementwise = False"),
-    "@": (lambda be, g, w, t: g @ g, "matrix product .*elementwise = False"),
-    "index": (lambda be, g, w, t: g[0], "index .*elementwise = False"),
+    "@": (lambda be, g, w, t: g @ g, r"x @ y .*elementwise = False"),
+    "index": (lambda be, g, w, t: g[0], r"x\[…\] .*elementwise = False"),
     "shape": (
         lambda be, g, w, t: be.mul(be.scalar(1.0 / np.prod(g.shape)), g),
         "shape of an array .*elementwise = False",
