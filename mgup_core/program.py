@@ -189,8 +189,8 @@ def record(
 
 
 @Forms
-def _recorded(rule: Rule) -> Program | None:
-    return record(rule, None, decays=True) if rule.elementwise else None
+def _recorded(rule: Rule) -> Program:
+    return record(rule, None, decays=True)
 
 
 def check_recordable(rule: Rule) -> None:
@@ -199,6 +199,8 @@ def check_recordable(rule: Rule) -> None:
     Raises:
         Unrecordable: a TypeError that names the rule, the operation and what to write instead.
     """
+    if not rule.elementwise:
+        return
     try:
         _recorded(rule)
     except Unrecordable:
