@@ -304,8 +304,10 @@ def test_wrapper_refuses_decay(inner):
 
 
 CLEAN = [
-    *["adabelief", "adadelta", "adagrad", "adam", "adamax", "amsgrad", "nadam", "noisy_sgd", "novograd", "optimistic_adam_v2", "optimistic_gradient_descent", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "sm3", "yogi"],
-    *["acprop", "ademamix", "adopt", "cocob", "dadapt_adamw", "momo", "momo_adam", "prodigy", "sophia"],
+    "adabelief", "adadelta", "adagrad", "adam", "adamax", "amsgrad", "nadam", "noisy_sgd",
+    "novograd", "optimistic_adam_v2", "optimistic_gradient_descent", "radam", "rmsprop", "rprop",
+    "sgd", "sign_sgd", "sm3", "yogi", "acprop", "ademamix", "adopt", "cocob", "dadapt_adamw",
+    "momo", "momo_adam", "prodigy", "sophia",
 ]  # fmt: skip
 
 
