@@ -32,7 +32,7 @@ LAYERS = {
         | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
-        rounding numbers mesh_axes selection | backend | pytrees settings | shard_map state
+        rounding numbers mesh_axes selection | backend | pytrees settings | shard_map state parameter_step
         | transformation wrapper | muon
     """,
     "mgup_mindspore": """
