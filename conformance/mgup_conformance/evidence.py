@@ -20,6 +20,8 @@ class Taken(NamedTuple):
     states: list[dict[str, Array]]
     room: Bounds
     """How far by rounding the reference's results may be."""
+    elapsed: list[int]
+    """How many steps the run had taken, for each parameter; absent gradients count here."""
 
 
 @dataclass
