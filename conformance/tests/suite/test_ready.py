@@ -108,7 +108,7 @@ def test_a_case_by_itself_needs_no_suite(name, tmp_path, capsys, toys):
     script = tmp_path / f"{stem}.py"
     assert "mgup_conformance" not in script.read_text()
     assert len(script.read_text().splitlines()) <= 18
-    for port, differs in (("Port", False), ("WrongPort", name.startswith("run"))):
+    for port, differs in (("Port", False), ("WrongPort", "run/" in name)):
         done = subprocess.run(
             [sys.executable, script.name, f"toy_port:{port}"], cwd=tmp_path, capture_output=True,
             text=True, check=False,
