@@ -55,15 +55,18 @@ def main(file: str) -> None:
         words = ", ".join(f"{n} {level}" for level, n in levels.items())
         clean.append(f"{words}, to {most:.2g} units" if most else words)
     lines.append(f"| none | | all of these | {' | '.join(clean)} |")
-    right = Counter[str]()
+    right, alone = Counter[str](), Counter[str]()
     for mistake, clause in MISTAKES.items():
         cells = []
         for form in FORMS:
             words, ok = said(form, mistake)
             right[form.name] += ok
+            alone[form.name] += ok and "; or: " not in words
             cells.append(words if ok else f"**{words}**")
         lines.append(f"| {mistake} | {clause} | {TELLING[mistake]} | {' | '.join(cells)} |")
-    counts = " | ".join(f"{right[form.name]} of {len(MISTAKES)}" for form in FORMS)
+    counts = " | ".join(
+        f"{right[form.name]} of {len(MISTAKES)}, {alone[form.name]} of them alone" for form in FORMS
+    )
     lines.append(f"| named rightly | | | {counts} |")
     Path(file).write_text("\n".join(lines) + "\n")
 

@@ -115,7 +115,7 @@ def suspects(evidence: MultiplierEvidence | RunEvidence | None) -> tuple[Mutant,
     return tuple(found)
 
 
-NAMES = ("K", "NaN", "AdamW's", "Lion's", "SGD", "Nesterov's", "Muon")
+NAMES = ("K", "NaN", "AdamW", "AdamW's", "Lion's", "SGD", "Nesterov's", "Muon")
 """First words that keep their capital within a sentence."""
 
 

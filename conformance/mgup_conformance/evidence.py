@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .protocol import Array, PolicySpec, RunSpec
 from .steps import Bounds, Step, compute_spec
 
-KEPT = 3
+KEPT = 5
 """Steps of each kind, wrong and not, that a diagnosis looks at."""
 
 
