@@ -217,6 +217,8 @@ def load(path: Path) -> Plain:
         raise ValueError(f"{path} is not a report of format {FORMAT} of this suite.")
     if reason := malformed(plain):
         raise ValueError(f"{path} is not a report of this suite: {reason}.")
+    for one in plain["backends"]:  # a clause that is younger than the report was not asked for
+        one["clauses"] = {clause: dict.fromkeys(STATUSES, 0) for clause in CLAUSES} | one["clauses"]
     return plain
 
 

@@ -183,6 +183,16 @@ def test_a_malformed_report_is_refused(tmp_path, capsys, changes, words):
     assert words in capsys.readouterr().err
 
 
+def test_an_older_report_is_still_read(tmp_path, capsys):
+    """Without verdicts, levels and what else was added since, and with fewer clauses."""
+    file = tmp_path / "x.json"
+    totals = GOOD["backends"][0]["totals"] | {"passed": 1}
+    one = GOOD["backends"][0] | {"clauses": {"P1": totals}, "totals": totals}
+    file.write_text(json.dumps(GOOD | {"backends": [one]}))
+    assert main(["report", str(file), "--markdown", str(tmp_path / "x.md")]) == OK
+    assert "passed 1" in capsys.readouterr().out
+
+
 def test_a_report_is_no_markup_and_no_page(tmp_path, capsys):
     """What a report says is shown, and never carried out."""
     plain = json.loads(json.dumps(GOOD))
