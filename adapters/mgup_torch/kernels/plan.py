@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import bracket, rank, step, table, ties
+from . import bracket, one_pass, rank, step, table, ties, verify
 from .source import Functions
 
 BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
@@ -26,6 +26,11 @@ LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this ma
 SHARED_PARTS = 4  # where each batch costs collectives
 COPIES = 2048  # that a program reads
 READERS = 1024  # programs that read everything after a bad guess
+ONE_PASS = 1 << 18  # coordinates of the shortest slice that may take its step in one pass
+DRAWN, DRAWERS, EDGES = 16, 128, 32  # neighbours in a chunk, chunks a program, edges to choose from
+RUNS, WAITERS = 16, 8  # blocks a program, whose lists it reads, or that have waited
+LIST_ROOM = 1.4  # for entries, beyond the expected share of a verified bracket
+ONE_PASS_LEAST = 3 << 22  # as LEAST, where each coordinate in the bracket costs more memory
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 
@@ -60,6 +65,9 @@ class _Batch(NamedTuple):
     blocks: int
     first_chunk: int
     chunks: int
+    first_draw: int
+    draws: int
+    """Programs that draw chunks of slices that may take their step in one pass."""
 
 
 class _Lane:
@@ -70,11 +78,23 @@ class _Lane:
     have a stream of higher priority.
     """
 
-    def __init__(self, blocks: int, copies: int, device: torch.device, *, aside: bool) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        copies: int,
+        device: torch.device,
+        *,
+        aside: bool,
+        amplified: torch.dtype | None,
+    ) -> None:
         self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
         self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
         self.candidates = torch.empty(copies, dtype=torch.int32, device=device)
-        self.flags = torch.zeros(2, dtype=torch.int32, device=device)
+        self.flags = torch.zeros(3, dtype=torch.int32, device=device)
+        one_pass = amplified is not None
+        self.lengths = torch.zeros(one_pass * blocks, dtype=torch.int32, device=device)
+        self.amplified = torch.empty(one_pass * copies, dtype=amplified, device=device)
+        self.places = torch.empty(one_pass * copies, dtype=torch.int16, device=device)
         self.small = torch.cuda.Stream(device, priority=-1) if aside else None
         self.large = torch.cuda.Stream(device) if aside else None
 
@@ -135,7 +155,14 @@ class Plan:
         n = len(slices)
         sizes, totals, top = np.array(slices, np.int64).T
         capacity = _capacity(sizes, totals, top, team) if ranks else np.zeros(n, np.int64)
-        blocks, chunks = -(-sizes // BLOCK), -(-capacity // COPIES)
+        drawn = np.zeros(n, np.int64)
+        if ranks and team is None and functions.both is not None:
+            drawn = verify.draws(sizes, DRAWN, ONE_PASS) * (top > 0)
+            width = 2 * verify.half_width(drawn, top / np.maximum(totals, 1), DRAWN)
+            room = np.minimum(np.ceil(LIST_ROOM * width * sizes).astype(np.int64), sizes)
+            capacity = np.where(drawn > 0, room, capacity)
+        blocks, chunks, draws = -(-sizes // BLOCK), -(-capacity // COPIES), -(-drawn // DRAWERS)
+        one_pass = bool(drawn.any())
         self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
         self.rows[:, table.D] = sizes
         self.rows[:, table.TOTAL] = totals
@@ -143,10 +170,13 @@ class Plan:
         self.rows[:, table.CAPACITY] = capacity
         self.rows[:, table.FIRST_BLOCK] = np.cumsum(blocks) - blocks
         self.rows[:, table.FIRST_CHUNK] = np.cumsum(chunks) - chunks
+        self.rows[:, table.DRAWS] = drawn
+        self.rows[:, table.FIRST_DRAW] = np.cumsum(draws) - draws
         # By the whole slices, so that all devices of a team have the same batches.
         weights = totals if team is None else -(-totals // team.size)
         parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
-        self.batches = _batches(weights, blocks, chunks, parts)
+        least = ONE_PASS_LEAST if one_pass else LEAST
+        self.batches = _batches(weights, blocks, chunks, draws, parts, least)
         needed = 0
         for batch in self.batches:
             mine = slice(batch.first_slice, batch.first_slice + batch.slices)
@@ -164,9 +194,15 @@ class Plan:
         self.positives = zeros(n)
         self.uniforms = zeros(n, max(functions.uniforms, 1), dtype=torch.float32)
         self.block_slice, self.chunk_slice = owners(blocks), owners(chunks)
+        self.draw_slice = owners(draws)
+        self.sums = zeros(n if one_pass else 0, 2, EDGES, dtype=torch.int32)
+        self.drawn, self.missed = zeros(1), zeros(1, dtype=torch.int32)
         most = max(batch.blocks for batch in self.batches) if ranks else 1
         count = min(LANES, len(self.batches))
-        self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
+        amplified = functions.dtype if one_pass else None
+        self.lanes = [
+            _Lane(most, needed, device, aside=count > 1, amplified=amplified) for _ in range(count)
+        ]
         self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
         # What all guesses span misses only if all of them do.
         self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
@@ -193,6 +229,9 @@ class Plan:
             with lane.launches():
                 if self.ranks:
                     self._rank(batch, lane)
+                if batch.draws:
+                    self._apply_list(batch, lane)
+                    continue
                 if not batch.blocks:
                     continue
                 with lane.reads():
@@ -203,7 +242,9 @@ class Plan:
         for lane in self.lanes:
             lane.join()
         n = len(self.rows)
-        step.advance[(-(-n // WIDTH),)](self.tables, self.shape[0], n, WIDTH=WIDTH, num_warps=2)
+        step.advance[(-(-n // WIDTH),)](
+            self.tables, self.shape[0], n, self.drawn, WIDTH=WIDTH, num_warps=2
+        )
 
     def memory(self) -> int:
         """Bytes on the device."""
@@ -245,7 +286,16 @@ class Plan:
         lane.flags.zero_()
         if self.team is None:
             self._guess(batch.first_slice, batch.slices)
-        if batch.blocks:
+        if batch.draws:
+            self._verify(batch, lane)
+            with lane.reads():
+                one_pass.apply_one_pass[(batch.blocks,)](
+                    *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
+                    lane.lengths, lane.candidates, lane.amplified, lane.places, lane.flags,
+                    SEEN=seen, BOTH=self.functions.both, STORE=self.functions.store,
+                    **self.blocked,
+                )  # fmt: skip
+        elif batch.blocks:
             with lane.reads():
                 rank.count[(batch.blocks,)](
                     *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
@@ -253,14 +303,15 @@ class Plan:
                 )  # fmt: skip
         counts = None if self.team is None else self._share_counts(self.team, batch)
         rank.begin[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, lane.flags, counts,
+            self.tables, self.records, columns, batch.first_slice, lane.flags, counts, self.missed,
             SHARED=self.team is not None, num_warps=1,
         )  # fmt: skip
         for _ in range(4):  # digits of eight bits
             if batch.blocks:
                 rank.refine[(max(batch.chunks, min(batch.blocks, READERS)),)](
                     *whole, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
-                    batch.first_block, batch.blocks, lane.candidates, self.digits, lane.flags,
+                    batch.first_block, batch.blocks, lane.lengths, lane.candidates, self.digits,
+                    lane.flags,
                     SEEN=seen, COPIES=COPIES, **self.blocked,
                 )  # fmt: skip
             if self.team is not None:
@@ -271,7 +322,7 @@ class Plan:
         if batch.blocks:
             ties.count_ties[(-(-batch.blocks // GROUP),)](
                 *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
-                lane.starts, lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
+                lane.starts, lane.lengths, lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
             )  # fmt: skip
         ties.sum_ties[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
@@ -279,6 +330,36 @@ class Plan:
         )  # fmt: skip
         if self.team is not None:
             self._share_ties(self.team, batch)
+
+    def _verify(self, batch: _Batch, lane: _Lane) -> None:
+        """Say of each slice of a batch whether it may take its step in one pass."""
+        options = {
+            "CHUNK": DRAWN,
+            "EDGES": EDGES,
+            "GUESSED": DEVIATIONS / SAMPLE**0.5,
+        }
+        verify.count_sample[(batch.draws,)](
+            self.tables, self.records, self.uniforms, *self.shape, self.draw_slice,
+            batch.first_draw, self.sums, self.drawn, SEEN=self.functions.seen, WIDTH=DRAWERS,
+            **options, num_warps=4, enable_fp_fusion=False,
+        )  # fmt: skip
+        verify.verify_bracket[(batch.slices,)](
+            self.tables, self.records, self.shape[0], batch.first_slice, self.sums, lane.flags,
+            ENCLOSE=bracket._enclose, **options, num_warps=1, enable_fp_fusion=False,
+        )  # fmt: skip
+
+    def _apply_list(self, batch: _Batch, lane: _Lane) -> None:
+        """What is left to be done once the threshold is known."""
+        mine = self.block_slice, batch.first_block, batch.blocks
+        one_pass.apply_selected[(-(-batch.blocks // RUNS),)](
+            self.tables, self.records, self.shape[0], *mine, lane.tallies, lane.starts,
+            lane.lengths, lane.candidates, lane.amplified, lane.places,
+            BLOCK=BLOCK, GROUP=RUNS, WIDTH=64, num_warps=4,
+        )  # fmt: skip
+        one_pass.apply_waiting[(-(-batch.blocks // WAITERS),)](
+            self.tables, self.records, self.uniforms, *self.shape, *mine, lane.tallies,
+            lane.lengths, lane.flags, UPDATE=self.functions.update, GROUP=WAITERS, **self.blocked,
+        )  # fmt: skip
 
     # -- with the other devices of a team, all of which do the same -----------------------------
 
@@ -316,9 +397,11 @@ def _capacity(sizes: Any, totals: Any, top: Any, team: Team | None) -> Any:
     return np.minimum(sizes, np.maximum(expected, least))
 
 
-def _batches(sizes: Any, blocks: Any, chunks: Any, parts: int) -> list[_Batch]:
+def _batches(
+    sizes: Any, blocks: Any, chunks: Any, draws: Any, parts: int, least: int
+) -> list[_Batch]:
     """Consecutive slices, so few coordinates at a time that the memory for copies stays small."""
-    most = max(LEAST, math.ceil(int(sizes.sum()) / parts))
+    most = max(least, math.ceil(int(sizes.sum()) / parts))
     starts, filled = [0], 0
     for i, size in enumerate(sizes):
         if filled and filled + size > most:
@@ -331,6 +414,6 @@ def _batches(sizes: Any, blocks: Any, chunks: Any, parts: int) -> list[_Batch]:
         return int(counts[:a].sum()), int(counts[a:z].sum())
 
     return [
-        _Batch(a, z - a, *span(blocks, a, z), *span(chunks, a, z))
+        _Batch(a, z - a, *span(blocks, a, z), *span(chunks, a, z), *span(draws, a, z))
         for a, z in zip(starts, ends, strict=True)
     ]

@@ -1,0 +1,164 @@
+"""A step of ranked slices that reads and writes each coordinate once, where that is safe.
+
+1. :mod:`bracket <.bracket>` guesses, and :mod:`verify <.verify>` accepts a bracket that holds the
+   threshold beyond doubt, or none.
+2. :func:`apply_one_pass` writes moments and parameters. Above the bracket a coordinate is
+   amplified, below it damped. Within, it is damped for now, and an entry of a list says what it is
+   if selected: (score, amplified parameter, place in its block).
+3. The exact threshold is found among the scores of the list (:mod:`rank <.rank>`), and its ties
+   (:mod:`ties <.ties>`).
+4. :func:`apply_selected` stores the amplified parameters of those that are selected.
+
+What must not be written yet is not written, and :func:`apply_waiting` writes it later, at a second
+read, from what it still is: all blocks of a slice without a verified bracket; and every block
+whose entries did not fit into the list, which it knows before it writes anything.
+
+No way of reading once is exact for certain: whatever is written of a coordinate before the last
+score is seen supposes something of the scores not yet seen, and what it would take to undo it does
+not fit into the memory that a step may use. Here the supposition is false with a probability below
+6e-21, by the proof in :mod:`verify <.verify>`, and it is checked: the counts of the whole slice
+tell for certain, in every step, whether the bracket held (:func:`rank.begin`). If it ever did not,
+the next step would raise an error rather than go on.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from . import table
+from .keys import block_of, score_of
+from .rank import count_block, count_scores
+
+FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
+CANDIDATES = tl.constexpr(table.CANDIDATES)
+CAPACITY = tl.constexpr(table.CAPACITY)
+W = tl.constexpr(table.POINTERS)
+
+BASE = tl.constexpr(table.BASE)
+TOP = tl.constexpr(table.TOP)
+COUNTED = tl.constexpr(table.COUNTED)
+THRESHOLD = tl.constexpr(table.THRESHOLD)
+QUOTA = tl.constexpr(table.QUOTA)
+TIES = tl.constexpr(table.TIES)
+VERIFIED = tl.constexpr(table.VERIFIED)
+WRITTEN = tl.constexpr(table.WRITTEN)
+RECORD = tl.constexpr(table.RECORD)
+
+UNFINISHED = tl.constexpr(table.UNFINISHED)
+WAITING = tl.constexpr(table.WAITING)
+
+
+@triton.jit(do_not_specialize=["first_block"])
+def apply_one_pass(
+    tables, records, uniforms, columns, scalars, block_slice, first_block,
+    tallies, starts, lengths, candidates, amplified, places, flags,
+    SEEN: tl.constexpr, BOTH: tl.constexpr, STORE: tl.constexpr,
+    BLOCK: tl.constexpr, DIVISOR: tl.constexpr,
+):  # fmt: skip
+    """One program a block: its step, if the bracket is verified; else counts, as `rank.count`.
+
+    Args:
+        lengths: for each block of the batch, how many entries it has in the list of its slice; -1
+            if it waits for the threshold.
+    """
+    local = tl.program_id(0)
+    b = first_block + local
+    i = tl.load(block_slice + b).to(tl.int64)
+    row = tables + i * columns
+    record = records + i * RECORD
+    if tl.load(record + VERIFIED) == 0:
+        tl.store(lengths + local, -1)
+        count_block(
+            row, record, uniforms + i * scalars, b, tallies + local, starts + local, candidates,
+            SEEN, BLOCK, DIVISOR,
+        )  # fmt: skip
+    else:
+        low = score_of(tl.load(record + BASE).to(tl.int32))
+        high = score_of(tl.load(record + TOP).to(tl.int32))
+        entries = tl.load(row + CANDIDATES)
+        capacity = tl.load(row + CAPACITY).to(tl.int32)
+        start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+        found = BOTH(row, uniforms + i * scalars, start, offsets, inside)
+        scores = tl.where(inside, found[0], float("nan"))
+        above, among, fours, begin, here = count_scores(record, scores, low, high, BLOCK)
+        tl.store(tallies + local, here)
+        tl.store(starts + local, begin)
+        if begin + here <= capacity:
+            tl.store(lengths + local, here)
+            STORE(row, start, offsets, inside, tl.where(above > 0, found[2], found[1]), found[3:])
+            # In rows of four neighbours, which a thread holds, nothing changes places.
+            each = tl.reshape(among, [BLOCK // 4, 4])
+            mask = each > 0
+            number = fours >> 16
+            at = entries + begin + (tl.cumsum(number, 0) - number)[:, None]
+            at += tl.cumsum(each, 1) - each
+            bits = tl.reshape(scores.to(tl.int32, bitcast=True), [BLOCK // 4, 4])
+            tl.store(candidates + at, bits, mask=mask)
+            value = tl.reshape(found[2].to(amplified.dtype.element_ty), [BLOCK // 4, 4])
+            tl.store(amplified + at, value, mask=mask)
+            place = tl.reshape(offsets.to(tl.int16), [BLOCK // 4, 4])
+            tl.store(places + at, place, mask=mask)
+        else:
+            tl.store(lengths + local, -1)
+            tl.atomic_min(record + WRITTEN, begin.to(tl.int64), sem="relaxed")
+            tl.atomic_add(flags + UNFINISHED, 1, sem="relaxed")
+            tl.atomic_add(flags + WAITING, 1, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["first_block", "blocks"])
+def apply_selected(
+    tables, records, columns, block_slice, first_block, blocks,
+    tallies, starts, lengths, candidates, amplified, places,
+    BLOCK: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One program for GROUP blocks: the parameters of the selected entries of their lists."""
+    local = tl.program_id(0) * GROUP + tl.arange(0, GROUP)
+    exists = local < blocks
+    length = tl.load(lengths + local, mask=exists, other=0)
+    longest = tl.max(length, 0)
+    if longest > 0:
+        i = tl.load(block_slice + first_block + local, mask=exists, other=0).to(tl.int64)
+        row = tables + i * columns
+        record = records + i * RECORD
+        threshold = score_of(tl.load(record + THRESHOLD).to(tl.int32))[:, None]
+        quota = tl.load(record + QUOTA).to(tl.int32)
+        uneven = quota != tl.load(record + TIES).to(tl.int32)
+        earlier = tl.load(tallies + local, mask=exists & uneven, other=0)
+        left = (quota - earlier)[:, None]
+        first = tl.load(row + CANDIDATES) + tl.load(starts + local, mask=exists, other=0)
+        start = (first_block + local - tl.load(row + FIRST_BLOCK)) * BLOCK
+        w = tl.load(row + W).to(tl.pointer_type(amplified.dtype.element_ty)) + start
+        for j in range(0, longest, WIDTH):
+            number = j + tl.arange(0, WIDTH)[None, :]
+            mask = number < length[:, None]
+            at = first[:, None] + number
+            scores = tl.load(candidates + at, mask=mask, other=0).to(tl.float32, bitcast=True)
+            tied = mask & (scores == threshold)
+            rank = tl.cumsum(tied.to(tl.int32), 1)
+            chosen = mask & ((scores > threshold) | (tied & (rank <= left)))
+            left -= tl.sum(tied.to(tl.int32), 1)[:, None]
+            place = tl.load(places + at, mask=chosen, other=0).to(tl.int32)
+            value = tl.load(amplified + at, mask=chosen, other=0.0)
+            tl.store(w[:, None] + place, value, mask=chosen)
+
+
+@triton.jit(do_not_specialize=["first_block", "blocks"])
+def apply_waiting(
+    tables, records, uniforms, columns, scalars, block_slice, first_block, blocks,
+    tallies, lengths, flags,
+    UPDATE: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """One program for GROUP blocks: the step of those that have waited."""
+    if tl.load(flags + WAITING) > 0:
+        last = blocks - tl.program_id(0) * GROUP
+        for local in range(tl.maximum(last - GROUP, 0), last):
+            if tl.load(lengths + local) < 0:
+                b = first_block + local
+                i = tl.load(block_slice + b).to(tl.int64)
+                row = tables + i * columns
+                start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+                UPDATE(
+                    row, uniforms + i * scalars, start, offsets, inside, records + i * RECORD,
+                    tallies + local,
+                )  # fmt: skip
