@@ -19,6 +19,7 @@ import numpy as np
 
 from .backend import Array, NumPyBackend
 from .crew import each
+from .forms import Forms
 from .policy import Policy
 from .program import record_proposal
 from .replay import Replay
@@ -81,7 +82,7 @@ class _Look(NamedTuple):
     scalars: list[Any]
 
 
-@lru_cache(maxsize=256)
+@Forms
 def _replay(rule: Rule, dtype: str, coupled: bool, accumulate: bool, in_place: bool) -> Replay:
     proposal = record_proposal(rule, dtype, coupled=coupled, accumulate=accumulate)
     outputs = [proposal.u, proposal.scores, *proposal.state.values()]
@@ -89,8 +90,8 @@ def _replay(rule: Rule, dtype: str, coupled: bool, accumulate: bool, in_place: b
 
 
 @lru_cache(maxsize=1024)
-def _scalars(replay: Replay, dtype: Any, t: int, decay: float) -> list[Any]:
-    return replay.scalars.values(dtype, {"t": t, "weight_decay": decay})
+def _scalars(replay: Replay, rule: Rule, dtype: Any, t: int, decay: float) -> list[Any]:
+    return replay.scalars.values(dtype, {"t": t, "weight_decay": decay}, rule)
 
 
 class BlockStep:
@@ -158,7 +159,8 @@ class BlockStep:
         dtype = self.be.host_dtype
         name, coupled = np.dtype(dtype).name, self.coupled
         replay = _replay(self.rule, name, coupled, accumulate, in_place)
-        return _Look(replay, _scalars(replay, dtype, self.t, self.weight_decay if coupled else 0.0))
+        decay = self.weight_decay if coupled else 0.0
+        return _Look(replay, _scalars(replay, self.rule, dtype, self.t, decay))
 
     # -- one block ---------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from .backend import Backend
 from .policy import MGUP, Policy, SignMGUP, Split
 from .rules.base import Rule
+from .runtime import Expression, Number
+from .scalars import STEP_BITS, complements
 from .update import gradients, update_array
 
 _FOLD: dict[str, Callable[..., Any]] = {
@@ -29,6 +31,10 @@ _FOLD: dict[str, Callable[..., Any]] = {
 }
 
 
+LEAVES = ("input", "const", "number")
+"""The operations without symbols that go in."""
+
+
 class _Length(int):
     """The length of a slice, which differs from slice to slice and is no constant."""
 
@@ -37,12 +43,15 @@ class Symbol:
     """A value of a program: the operation that makes it and the values that go in.
 
     Args:
-        op: ``"input"``, ``"const"``, or an operation: add, sub, mul, div, neg, sqrt, abs, sign,
+        op: ``"input"``, ``"const"``, ``"number"`` (of the rule, at each step: R7), or an operation:
+            add, sub, mul, div, neg, sqrt, abs, sign,
             isfinite, maximum, where, cast, floordiv, mod, lt, gt, ge, eq, and, or, invert, or
             another elementwise function of the array API; ``flush`` (to 0 below a bound, N6),
             ``correction`` (of a step and a beta, N3), and ``selected`` (the rank mask of a score).
-        args: symbols; for an input its name, for a constant its number.
-        dtype: ``"float32"``, ``"float64"``, ``"int64"`` or ``"bool"``.
+        args: symbols; for an input its name, for a constant its number, for a number its
+            :class:`~mgup_core.forms.Expression`.
+        dtype: ``"float32"``, ``"float64"``, ``"int64"`` or ``"bool"``; of a beta ``"host"``, a
+            float that is not rounded.
         uniform: whether it is the same for all coordinates of a slice (0-d).
     """
 
@@ -109,6 +118,9 @@ class Symbol:
 
 
 def _constant(value: Any, dtype: str) -> Symbol:
+    """A number that is known now, or that the rule's floats give at each step."""
+    if isinstance(value, Number):
+        return Symbol("number", (value.expression,), dtype, uniform=True)
     return Symbol("const", (value,), dtype, uniform=True)
 
 
@@ -149,26 +161,27 @@ class _Namespace:
 class _Recorder(Backend):
     """Hands out symbols in place of arrays, and notes what the policy looks at."""
 
-    def __init__(self, dtype: str = "float32", *, expand: bool = False) -> None:
+    def __init__(self, dtype: str = "float32") -> None:
         super().__init__(_Namespace(), dtype)
-        self.expand = expand
         self.seen: Symbol | None = None
         self.scores: Symbol | None = None
+        self._numbers: dict[Expression, Symbol] = {}
 
     def scalar(self, value: Any) -> Symbol:
         if isinstance(value, Symbol):
             return self.cast(value, self.dtype)  # type: ignore[no-any-return]
         if isinstance(value, _Length):
             return self.scalar(_input("d", "int64"))
+        if isinstance(value, Number):  # one symbol, so that it is handed over once
+            number = _constant(value, self.dtype)
+            return self._numbers.setdefault(value.expression, number)
         return _constant(self.host_dtype(value), self.dtype)
 
     def flush(self, x: Symbol, below: float | None = None) -> Symbol:
         return _node("flush", x, self.host_dtype(self.tiny_moment if below is None else below))
 
     def correction(self, beta: float, t: Symbol) -> Symbol:
-        if self.expand:
-            return super().correction(beta, t)  # type: ignore[no-any-return]
-        return Symbol("correction", (t, _constant(beta, "float64")), self.dtype, uniform=True)
+        return Symbol("correction", (t, _constant(beta, "host")), self.dtype, uniform=True)
 
     def decide(self, policy: Policy, scores: Symbol, stacked_dims: int = 0) -> Split:
         self.scores = scores
@@ -217,8 +230,9 @@ def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) 
     return Proposal(proposed.u, be.flush(be.mul(proposed.a, raw), be.tiny_score), state)
 
 
-class Program(NamedTuple):
-    """One step of one parameter.
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One step of one parameter, by any rule of one form (:mod:`mgup_core.forms`).
 
     Inputs are named ``w``, ``g`` and by the rule's state; uniform ones ``t`` and ``d`` (int64),
     ``positive`` (int64, how many scores are), ``lr``, ``weight_decay``, ``alpha`` and ``gamma``.
@@ -240,7 +254,6 @@ def record(
     decays: bool,
     maximize: bool = False,
     dtype: str = "float32",
-    expand: bool = True,
 ) -> Program:
     """The program of a rule and a policy.
 
@@ -248,15 +261,13 @@ def record(
         decays: whether there is weight decay at all.
         maximize: whether the gradient is negated first.
         dtype: the compute dtype, ``"float32"`` or ``"float64"``.
-        expand: whether ``correction`` is written out as its additions and products (N3), for a
-            target that has no host to compute it.
 
     Raises:
         TypeError, AttributeError: for a rule whose step is not elementwise.
     """
     if not rule.elementwise:
         raise TypeError(f"{type(rule).__name__} is not elementwise: it has no such program.")
-    be = _Recorder(dtype, expand=expand)
+    be = _Recorder(dtype)
 
     def scalar(name: str) -> Symbol:
         return _input(name, dtype)
@@ -295,7 +306,7 @@ def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symb
         symbol, ready = stack.pop()
         if symbol in order:
             continue
-        if ready or symbol in known or symbol.op in ("input", "const"):
+        if ready or symbol in known or symbol.op in LEAVES:
             order[symbol] = None
             continue
         stack.append((symbol, True))
@@ -307,8 +318,34 @@ def frontier(symbols: Iterable[Symbol]) -> list[Symbol]:
     """The uniform symbols that the arrays among ``symbols`` and their needs are computed from."""
     found: dict[Symbol, None] = {}
     for symbol in needed(symbols):
-        if not symbol.uniform:
+        if not symbol.uniform and symbol.op not in LEAVES:
             for arg in symbol.args:
-                if isinstance(arg, Symbol) and arg.uniform and arg.op != "const":
+                if arg.uniform and arg.op != "const":
                     found[arg] = None
     return list(found)
+
+
+class Numbers:
+    """What a program takes of the rule's floats, as a row for a target that cannot form it (R7).
+
+    Args:
+        outputs: the symbols that are wanted of the program.
+    """
+
+    def __init__(self, outputs: Iterable[Symbol]) -> None:
+        self.places: dict[Symbol, int] = {}
+        """Where the row has each number, and the complements of each correction (N3)."""
+        self.length = 0
+        for symbol in needed(outputs):
+            if symbol.op == "correction" or (symbol.op == "number" and symbol.dtype != "host"):
+                self.places[symbol] = self.length
+                self.length += STEP_BITS if symbol.op == "correction" else 1
+
+    def of(self, rule: Rule) -> list[float]:
+        """The row for the floats of a rule, in float64: to be rounded once."""
+        row: list[float] = []
+        for symbol in self.places:
+            number = symbol.args[1] if symbol.op == "correction" else symbol
+            value = number.args[0].of(rule) if number.op == "number" else number.args[0]
+            row += complements(value) if symbol.op == "correction" else (value,)
+        return row

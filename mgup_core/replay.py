@@ -13,6 +13,7 @@ import numpy as np
 
 from .backend import Array
 from .program import Symbol, needed
+from .rules.base import Rule
 from .scalars import host_correction
 
 _INTO: dict[str, Any] = {
@@ -53,17 +54,21 @@ class Scalars:
         self.inputs = [s.args[0] for s in self._order if s.op == "input"]
         """The names that must be known."""
 
-    def values(self, dtype: Any, known: Mapping[str, Any]) -> list[Any]:
+    def values(self, dtype: Any, known: Mapping[str, Any], rule: Rule) -> list[Any]:
         """The values, as NumPy scalars and, of constants, numbers.
 
         Args:
             dtype: the compute dtype, as a NumPy scalar type.
             known: at least the :attr:`inputs`; others may be among them.
+            rule: whose floats are those of this step (R7).
         """
         values: dict[Symbol, Any] = {}
         for symbol in self._order:
             if symbol.op == "const":
                 values[symbol] = symbol.args[0]
+            elif symbol.op == "number":
+                value = symbol.args[0].of(rule)
+                values[symbol] = value if symbol.dtype == "host" else dtype(value)
             elif symbol.op == "input":
                 value = known[symbol.args[0]]
                 values[symbol] = value if symbol.dtype == "int64" else dtype(value)

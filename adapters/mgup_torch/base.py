@@ -170,7 +170,7 @@ class RuleOptimizer(RuleGroups):
         if fused:
             self._run_fused(fused, found, done)
             if len(fused) == len(done):
-                self._fusion.step.remember(self.param_groups, fused)
+                self._fusion.step.remember(self.param_groups, fused, self._rule)
 
     def _run(
         self, stack: list[Job], done: list[str], move: Callable[[list[Job]], Statistics | None]

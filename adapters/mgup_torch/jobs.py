@@ -139,7 +139,7 @@ def move_in_blocks(job: Job, *, spare: int, measure: bool) -> Statistics | None:
     if group["implementation"] != "reference":
         kind = job.rule, job.policy, decay != 0, be.host_dtype.__name__
         if code := code_for(*kind, coordinates=w.numel()):
-            make = functools.partial(CompiledStep, be, code)
+            make = functools.partial(CompiledStep, be, code, job.rule)
     whole = (w, g, *state.values())
     rows: Any = [whole]
     if job.slices != 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..backend import Array, Backend
 from ..checks import check_beta, check_eps
+from ..runtime import on_host
 from ..scalars import bias_correction, ema, inverse_correction
 from ..special import polynomial
 from .base import Direction, Rule, State
@@ -98,7 +99,7 @@ def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Array]:
     one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
     if limit <= 5.0:
         return one, one < be.scalar(0.0)
-    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -log(beta)
+    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -on_host(log, beta)
     product = be.mul(steps, be.scalar(x))
     small = product < be.scalar(0.5)
     tx = be.xp.where(small, product, be.scalar(0.0))

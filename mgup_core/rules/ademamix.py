@@ -8,6 +8,7 @@ from typing import Any
 
 from ..backend import Array, Backend
 from ..checks import check_beta, check_eps, check_range
+from ..runtime import on_host
 from ..scalars import ema, inverse_correction
 from ..special import tanh_inside
 from .base import Direction, Rule, State
@@ -97,7 +98,7 @@ class AdEMAMix(Rule):
         end, weight = be.scalar(self.b3), be.scalar(1.0 - self.b3)
         if not self.beta3_warmup:
             return end, weight
-        first, last = -1.0 / log(self.b1), -1.0 / log(self.b3)
+        first, last = -1.0 / on_host(log, self.b1), -1.0 / on_host(log, self.b3)
         slope = be.scalar((last - first) / self.beta3_warmup)
         memory = be.scalar(first) + be.mul(slope, be.scalar(t))  # 1 / x, in steps
         half = tanh_inside(be, be.div(be.scalar(0.5), memory))

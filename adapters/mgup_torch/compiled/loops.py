@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mgup_core import MGUP, Policy, Rule, SignMGUP
-from mgup_core.program import Program, Symbol, needed, record
+from mgup_core.forms import Forms
+from mgup_core.program import LEAVES, Program, Symbol, needed, record
 from mgup_core.replay import Scalars
 
 from .machine import INDEX, available, compiled, ir, real, void_function
@@ -40,15 +41,17 @@ class Function(NamedTuple):
     touches: frozenset[str]
     """Which of ``w``, ``g`` and the state; the addresses of others do not matter."""
 
-    def operands(self, dtype: Any, known: Mapping[str, Any], *more: Any) -> Any:
-        """The scalars, as an array; ``more`` follow."""
+    def operands(self, dtype: Any, known: Mapping[str, Any], rule: Rule, *more: Any) -> Any:
+        """The scalars of a step by this rule, as an array; ``more`` follow."""
         known = tuple((name, known[name]) for name in self.scalars.inputs)
-        return np.array([*_values(self.scalars, dtype, known), *more], dtype)
+        return np.array([*_values(self.scalars, dtype, known, rule), *more], dtype)
 
 
 @functools.lru_cache(maxsize=1024)
-def _values(scalars: Scalars, dtype: Any, known: tuple[tuple[str, Any], ...]) -> list[Any]:
-    return scalars.values(dtype, dict(known))
+def _values(
+    scalars: Scalars, dtype: Any, known: tuple[tuple[str, Any], ...], rule: Rule
+) -> list[Any]:
+    return scalars.values(dtype, dict(known), rule)
 
 
 class Code(NamedTuple):
@@ -77,7 +80,10 @@ def code_for(
     _stepped[kind] += coordinates
     if _stepped[kind] < WORTH:
         return None
-    return _code(rule, _without_factors(policy), decays, dtype)
+    try:
+        return _code(rule, _without_factors(policy), decays, dtype)
+    except (TypeError, AttributeError):  # the reference step will say why
+        return None
 
 
 @functools.lru_cache(maxsize=256)
@@ -88,12 +94,9 @@ def _without_factors(policy: Policy | None) -> Policy | None:
     return policy
 
 
-@functools.lru_cache(maxsize=256)
+@Forms
 def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code | None:
-    try:
-        program = record(rule, policy, decays=decays, dtype=dtype, expand=False)
-    except (TypeError, AttributeError):  # the reference step will say why
-        return None
+    program = record(rule, policy, decays=decays, dtype=dtype)
     wanted = {"update": program.outputs}
     if program.scores is not None:
         wanted["scores"] = {"scores": program.scores}
@@ -185,7 +188,7 @@ _SPELLED: dict[str, Callable[..., Any]] = {
     "or": lambda b, x, y: b.or_(x, y),
     "invert": lambda b, x: b.not_(x),
 }
-_ON_HOST = {"const", "input", "cast", "correction", "floordiv", "mod"}
+_ON_HOST = {*LEAVES, "cast", "correction", "floordiv", "mod"}
 _KNOWN = {*_SPELLED, *_ON_HOST, "selected"}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mgup_core import NumPyBackend, Policy
+from mgup_core import NumPyBackend, Policy, Rule
 from mgup_core.blocks import Cells, Tally, factors, spans_of
 from mgup_core.crew import each
 from mgup_core.threshold import Scan, boundary, find_cut
@@ -28,7 +28,8 @@ class CompiledStep:
 
     Args:
         be: bound to the compute dtype of the parameter.
-        code: of its rule and policy.
+        code: of the form of its rule, and of its policy.
+        rule: whose floats are those of this step (R7).
         w, g, state: cells of equal length, in C order. ``w`` and ``state`` are changed in place.
         t: the step, from 1.
         lr, weight_decay: numbers.
@@ -41,6 +42,7 @@ class CompiledStep:
         self,
         be: NumPyBackend,
         code: Code,
+        rule: Rule,
         policy: Policy | None,
         w: Cells,
         g: Cells,
@@ -53,7 +55,7 @@ class CompiledStep:
         threads: int,
         measure: bool,
     ) -> None:
-        self.code, self.be, self.policy = code, be, policy
+        self.code, self.be, self.rule, self.policy = code, be, rule, policy
         self.threads, self.measure, self.size = threads, measure, len(w)
         self.names, self.cells = ["w", "g", *state], [w, g, *state.values()]
         self.dtype: Any = np.dtype(be.host_dtype)
@@ -84,7 +86,7 @@ class CompiledStep:
 
     def _run(self, policy: Policy) -> Tally:
         assert self.code.scores is not None
-        self.looking = self.code.scores.operands(self.dtype.type, self.known)
+        self.looking = self.code.scores.operands(self.dtype.type, self.known, self.rule)
         threshold, taken, last, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
             cut, ties = find_cut(
@@ -142,7 +144,7 @@ class CompiledStep:
 
     def _move(self, threshold: float, last: int) -> None:
         update = self.code.update
-        with_ties = update.operands(self.dtype.type, self.known, threshold, 1)
+        with_ties = update.operands(self.dtype.type, self.known, self.rule, threshold, 1)
         without = with_ties.copy()
         without[-1] = 0
 

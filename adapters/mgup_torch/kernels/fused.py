@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from mgup_core import Policy, Rule
-from mgup_core.program import record
 
 from ..sharded.layout import is_dtensor
 from . import table
 from .launch import Launcher
+from .programs import program, program_of, static
+from .repeat import Last, Ready
 
 if TYPE_CHECKING:
     from ..groups import Group
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .source import Kind
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-Ready = Callable[[Iterable[Tensor]], Tensor | None]
 _KEPT = 16  # plans; another one is made when other parameters have gradients
 
 
@@ -65,16 +65,15 @@ def refusal(job: Job) -> str | None:
     return None
 
 
-@functools.lru_cache
 def _unspelled(rule: Rule) -> str | None:
     """Why the kernels cannot say what a rule computes, or ``None``."""
     from .source import unspelled
 
     try:
-        program = record(rule, None, decays=False)
+        recorded = program(rule, None, False, False)
     except (TypeError, AttributeError) as error:
         return f"{type(rule).__name__} cannot be recorded ({error})"
-    if unknown := unspelled(program):
+    if unknown := unspelled(recorded):
         return f"{type(rule).__name__} calls {', '.join(unknown)}, which the kernels do not have"
     return None
 
@@ -85,7 +84,7 @@ class FusedStep:
     def __init__(self) -> None:
         self._tables: OrderedDict[Any, _Table] = OrderedDict()
         self._used: list[_Table] = []
-        self._last: _Last | None = None
+        self._last: Last | None = None
 
     def run(self, jobs: Sequence[Job], found_inf: Tensor | None = None) -> None:
         """Step parameters that :func:`refusal` has nothing against; returns before it is done.
@@ -117,16 +116,21 @@ class FusedStep:
             one.fill(mine, found_inf)
             one.launcher.launch()
 
-    def remember(self, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
+    def remember(
+        self, groups: Sequence[Group], jobs: Sequence[Job], rule_of: Callable[[Group], Rule]
+    ) -> None:
         """Let :meth:`repeat` do the next step, if it is like this one."""
         if all(job.owner.param.numel() for job in jobs):
-            self._last = _Last(groups, jobs, self._used)
+            self._last = Last(groups, jobs, self._used, rule_of)
 
     def repeat(self, state: Any, ready: Ready) -> bool:
-        """Step as in the last step, with new gradients and learning rates; False if more changed.
+        """Step as in the last step, with new gradients and values (R7); False if more changed.
 
         Args:
             ready: called with the gradients before anything is launched; returns ``found_inf``.
+
+        Raises:
+            ValueError: for a value out of its range, before anything changes.
 
         A step of a large model takes the device a millisecond or two, and looking at everything
         anew would take the host longer.
@@ -136,47 +140,6 @@ class FusedStep:
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""
         return sum(one.plan.memory() for one in self._tables.values())
-
-
-class _Last:
-    """What the last step found, so that the next can tell at a glance whether it still holds."""
-
-    def __init__(self, groups: Sequence[Group], jobs: Sequence[Job], tables: list[_Table]) -> None:
-        self.groups = [(group, list(_settings(group))) for group in groups]
-        stepped = {job.owner.param for job in jobs}
-        self.idle = [p for group in groups for p in group["params"] if p not in stepped]
-        self.tables = tables
-        for one in tables:  # where nothing counts, a rule knows the first step from the others
-            one.plan.rows[:, table.T] = 2
-
-    def repeat(self, state: Any, ready: Ready) -> bool:
-        for group, settings in self.groups:
-            now = list(_settings(group))
-            if len(now) != len(settings):
-                return False
-            for old, new in zip(settings, now, strict=True):
-                if old is not new:
-                    return False
-        for p in self.idle:
-            if p.grad is not None:
-                return False
-        found = [one.addresses(state) for one in self.tables]
-        if any(addresses is None for addresses in found):
-            return False
-        found_inf = ready(g for one in self.tables for g in one.grads())
-        for one, addresses in zip(self.tables, found, strict=True):
-            one.refill(addresses, found_inf)
-            one.launcher.launch()
-        return True
-
-
-def _settings(group: Group) -> Iterator[Any]:
-    """Everything in a group but the learning rate; its parameters one by one."""
-    for name, value in group.items():
-        if name == "params":
-            yield from value
-        elif name != "lr":
-            yield value
 
 
 def _ranked(job: Job) -> tuple[Any, ...]:
@@ -190,10 +153,8 @@ def _kind(job: Job) -> Kind:
     from .source import Kind
 
     return Kind(
-        job.rule,
-        _static(job.policy),
-        decays=job.group["weight_decay"] != 0,
-        maximize=job.group["maximize"],
+        program_of(job),
+        static(job.policy),
         dtype=job.param.dtype,
         state_dtypes=tuple(x.dtype for x in job.arrays.values()),
         # All devices of a team must sort their jobs alike, so each looks at its own later.
@@ -205,18 +166,6 @@ def _aligned(job: Job) -> bool:
     """Whether loads may be sixteen bytes wide."""
     arrays = (job.param, job.grad, *job.arrays.values())
     return job.length % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in arrays)
-
-
-@functools.lru_cache
-def _plain(policy_class: type[Policy], ties: str | None) -> Policy:
-    return policy_class() if ties is None else policy_class(ties=ties)  # type: ignore[call-arg]
-
-
-def _static(policy: Policy | None) -> Policy | None:
-    """A policy without what the tables say of it: tau, as counts, and alpha and gamma."""
-    if policy is None or not hasattr(policy, "alpha"):
-        return policy
-    return _plain(type(policy), getattr(policy, "ties", None))
 
 
 class _Table:
@@ -248,6 +197,7 @@ class _Table:
             self.device,
             ranks=ranks,
             aligned=kind.aligned,
+            rules=len(jobs),
             team=team,
         )
         self.plan.rows[:, table.LEADS] = within == 0
@@ -264,14 +214,10 @@ class _Table:
         self.arrays = {name: [kept[name] for kept in self.states] for name in self.states[0]}
         self.shapes = [job.param.shape for job in jobs]
         groups = {id(job.group): job for job in jobs}
-        first = list(groups.values())  # of each group
-        self.groups = [job.group for job in first]
+        self.first = list(groups.values())  # of each group
+        self.groups = [job.group for job in self.first]
         self.grouped = np.array([list(groups).index(id(job.group)) for job in jobs])[self.owner]
-        self.late = [
-            *self._set(table.WEIGHT_DECAY, [job.group["weight_decay"] for job in first]),
-            *self._set(table.ALPHA, [getattr(job.policy, "alpha", 1.0) for job in first]),
-            *self._set(table.GAMMA, [getattr(job.policy, "gamma", 1.0) for job in first]),
-        ]
+        self._set_values()
         counters = [job.state.get("step") for job in jobs]
         counted = [0 if counter is None else counter.data_ptr() for counter in counters]
         self.plan.rows[:, table.STEP] = np.array(counted)[self.owner]
@@ -279,6 +225,25 @@ class _Table:
         self.plan.rows[:, table.T] = np.array(steps)[self.owner]
         every = [(job.param, job.grad, *job.arrays.values()) for job in jobs]
         self.refill(np.array([[x.data_ptr() for x in arrays] for arrays in every]), found_inf)
+
+    def revalue(self, moved: Mapping[int, tuple[Rule, Policy | None]]) -> None:
+        """Other values for groups, by their id, whose programs are as they were (R7)."""
+        for i, group in enumerate(self.groups):
+            if id(group) in moved:
+                rule, policy = moved[id(group)]
+                self.first[i] = self.first[i]._replace(rule=rule, policy=policy)
+        self._set_values()
+
+    def _set_values(self) -> None:
+        first = self.first
+        self.late = [
+            *self._set(table.WEIGHT_DECAY, [job.group["weight_decay"] for job in first]),
+            *self._set(table.ALPHA, [getattr(job.policy, "alpha", 1.0) for job in first]),
+            *self._set(table.GAMMA, [getattr(job.policy, "gamma", 1.0) for job in first]),
+        ]
+        numbers = self.plan.functions.numbers
+        values = np.array([numbers.of(job.rule) for job in first], np.float32)
+        self.plan.set_numbers(values.reshape(len(first), numbers.length), self.grouped)
 
     def grads(self) -> list[Tensor]:
         """The gradients that :meth:`addresses` found."""

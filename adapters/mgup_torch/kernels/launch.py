@@ -20,17 +20,26 @@ class Launcher:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.launches = 0
         self.uploads: list[Tensor] = []
+        self.numbers_sent: Any = None
         self.sent: Any = None  # what a replay of the graph sends to other ranks
 
     def upload(self) -> None:
-        """What the plan's rows say, to its tables."""
-        rows = self.plan.rows
+        """What the plan's rows and numbers say, to its device."""
+        plan = self.plan
+        self._send(plan.rows, plan.tables)
+        # The numbers of most rules stay as they are from step to step.
+        capturing = torch.cuda.is_current_stream_capturing()
+        if capturing or plan.host_numbers is not self.numbers_sent:
+            self._send(plan.host_numbers, plan.numbers[: len(plan.host_numbers)])
+            self.numbers_sent = plan.host_numbers
+
+    def _send(self, values: Any, there: Tensor) -> None:
         # From PyTorch's cache of pinned memory, which knows what a copy is still reading.
-        host = torch.empty(rows.shape, dtype=torch.int64, pin_memory=True)
-        host.numpy()[:] = rows
+        host = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+        host.numpy()[:] = values
         if torch.cuda.is_current_stream_capturing():
             self.uploads.append(host)  # the graph reads it again at every replay
-        self.plan.tables.copy_(host, non_blocking=True)
+        there.copy_(host, non_blocking=True)
 
     def launch(self) -> None:
         """Rank and step; returns before it is done."""

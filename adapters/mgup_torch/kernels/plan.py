@@ -137,6 +137,7 @@ class Plan:
         addresses: how many arrays each has.
         ranks: whether there is a threshold to find.
         aligned: whether all addresses are multiples of 16 and all sizes of 8.
+        rules: how many the slices may have, at most; all of one form.
         team: who holds the rest of the slices, if these are parts.
     """
 
@@ -149,6 +150,7 @@ class Plan:
         *,
         ranks: bool,
         aligned: bool,
+        rules: int,
         team: Team | None = None,
     ) -> None:
         self.functions, self.ranks, self.team = functions, ranks, team
@@ -190,6 +192,8 @@ class Plan:
             return torch.from_numpy(np.repeat(np.arange(n, dtype=np.int32), counts)).to(device)
 
         self.tables = zeros(*self.rows.shape)
+        self.host_numbers = np.zeros((0, functions.numbers.length), np.float32)
+        self.numbers = zeros(rules, functions.numbers.length, dtype=torch.float32)
         self.records = zeros(n, table.RECORD)
         self.positives = zeros(n)
         self.uniforms = zeros(n, max(functions.uniforms, 1), dtype=torch.float32)
@@ -213,6 +217,16 @@ class Plan:
             "num_warps": WARPS,
             "enable_fp_fusion": False,
         }
+
+    def set_numbers(self, numbers: Any, owner: Any) -> None:
+        """What the functions read of the floats of some rules.
+
+        Args:
+            numbers: float32, (rules, numbers). owner: which of the rules each slice has.
+        """
+        self.host_numbers = numbers
+        row = self.functions.numbers.length * self.numbers.element_size()
+        self.rows[:, table.NUMBERS] = self.numbers.data_ptr() + row * owner
 
     def launch(self) -> None:
         """Rank and step, from what the tables on the device say; returns before it is done."""

@@ -16,12 +16,12 @@ import torch
 import triton
 import triton.language as tl
 
-from mgup_core import Policy, Rule
-from mgup_core.program import Program, Symbol, frontier, needed, record
+from mgup_core import Policy
+from mgup_core.program import LEAVES, Numbers, Program, Symbol, frontier, needed
 
 from . import table
 from .keys import chosen
-from .step import current_step
+from .step import bias_correction, current_step
 
 _SPELLED = {
     "add": "{} + {}",
@@ -66,10 +66,8 @@ _numbers = itertools.count()
 class Kind(NamedTuple):
     """What decides the text of the functions."""
 
-    rule: Rule
+    program: Program
     policy: Policy | None
-    decays: bool
-    maximize: bool
     dtype: torch.dtype
     """Of the parameter and its gradient."""
     state_dtypes: tuple[torch.dtype, ...]
@@ -90,6 +88,8 @@ class Functions(NamedTuple):
     """Steps coordinates: loads, computes, stores."""
     uniforms: int
     """How many scalars each slice has."""
+    numbers: Numbers
+    """What the functions read of the rule's floats."""
     both: Any = None
     """The score, the parameter damped and amplified, and the state; ``None`` if nothing is ranked."""
     store: Any = None
@@ -145,9 +145,11 @@ def _inputs(symbols: Iterable[Symbol], *, uniform: bool) -> list[Symbol]:
     return [s for s in needed(symbols) if s.op == "input" and s.uniform == uniform]
 
 
-def _settle(name: str, program: Program, layout: dict[Symbol, int], chosen: list[Symbol]) -> str:
+def _settle(name: str, numbers: Numbers, layout: dict[Symbol, int], chosen: list[Symbol]) -> str:
     """A function that computes some scalars for a block of slices."""
     writer = _Writer()
+    address = f"tl.load(row + {table.NUMBERS}, mask=inside, other=0)"
+    writer.lines.append(f"numbers = {address}.to(tl.pointer_type(tl.float32))")
     for symbol in _inputs(chosen, uniform=True):
         what = symbol.args[0]
         if what == "positive":
@@ -159,7 +161,15 @@ def _settle(name: str, program: Program, layout: dict[Symbol, int], chosen: list
             if symbol.dtype == "float32":  # the table holds the bits of a float64
                 text += ".to(tl.float64, bitcast=True).to(tl.float32)"
         writer.name(symbol, text)
-    writer.write(chosen)
+    for symbol in needed(chosen):
+        if symbol.op == "number" and symbol in numbers.places:
+            place = numbers.places[symbol]
+            writer.name(symbol, f"tl.load(numbers + {place}, mask=inside, other=0.0)")
+    for symbol in needed(chosen):
+        if symbol.op == "correction":
+            step, place = writer.names[symbol.args[0]], numbers.places[symbol]
+            writer.name(symbol, f"bias_correction({step}, numbers + {place}, inside)")
+    writer.write(chosen, writer.names)
     for symbol in chosen:
         value = f"{writer.names[symbol]}.to(tl.float32)"
         writer.lines.append(f"tl.store(uniforms + {layout[symbol]}, {value}, mask=inside)")
@@ -198,7 +208,8 @@ def _scalars(writer: _Writer, layout: dict[Symbol, int], wanted: list[Symbol]) -
     return used
 
 
-def _source(program: Program, kind: Kind) -> tuple[str, int]:
+def _source(kind: Kind, numbers: Numbers) -> tuple[str, int]:
+    program = kind.program
     outputs = list(program.outputs.values())
     seen = [] if program.seen is None else [program.seen]
     layout = {symbol: i for i, symbol in enumerate(frontier([*seen, *outputs]))}
@@ -208,9 +219,9 @@ def _source(program: Program, kind: Kind) -> tuple[str, int]:
         if any(s.op == "input" and s.args[0] == "positive" for s in needed([symbol]))
     ]
     early = [symbol for symbol in layout if symbol not in dict.fromkeys(late)]
-    text = _settle("before", program, layout, early)
+    text = _settle("before", numbers, layout, early)
     if late:
-        text += _settle("after", program, layout, late)
+        text += _settle("after", numbers, layout, late)
     if seen:
         writer = _Writer()
         _arrays(writer, program, kind, seen)
@@ -264,19 +275,15 @@ def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
 
 def unspelled(program: Program) -> list[str]:
     """The operations of a program that these functions cannot say."""
-    known = {"input", "const", "cast", *_SPELLED}
+    known = {*LEAVES, "cast", "correction", *_SPELLED}
     return sorted({s.op for s in needed(program.outputs.values())} - known)
 
 
 @functools.lru_cache(maxsize=64)
 def functions(kind: Kind) -> Functions:
-    """The functions of a kind, made once.
-
-    Raises:
-        TypeError, AttributeError: for a rule that cannot be recorded.
-    """
-    program = record(kind.rule, kind.policy, decays=kind.decays, maximize=kind.maximize)
-    text, uniforms = _source(program, kind)
+    """The functions of a kind, made once."""
+    numbers = Numbers(kind.program.outputs.values())
+    text, uniforms = _source(kind, numbers)
     # Triton reads the source of what it compiles; linecache is where Python looks for text that
     # is in no file.
     filename = f"<mgup kernel {next(_numbers)}>"
@@ -284,14 +291,12 @@ def functions(kind: Kind) -> Functions:
     scope: dict[str, Any] = {
         "tl": tl,
         "triton": triton,
+        "bias_correction": bias_correction,
         "chosen": chosen,
         "current_step": current_step,
         "__name__": __name__,
     }
     exec(compile(text, filename, "exec"), scope)
-    return Functions(
-        *(scope.get(name) for name in ("before", "after", "seen", "update")),
-        uniforms,
-        *(scope.get(name) for name in ("both", "store")),
-        dtype=kind.dtype,
-    )
+    made = (scope.get(name) for name in ("before", "after", "seen", "update"))
+    both, store = scope.get("both"), scope.get("store")
+    return Functions(*made, uniforms, numbers, both, store, kind.dtype)

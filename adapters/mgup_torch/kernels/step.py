@@ -23,6 +23,16 @@ def current_step(rows, inside):
 
 
 @triton.jit
+def bias_correction(t, complements, inside):
+    """``1 - beta^t`` (N3): the addresses of the complements are those of one row for each slice."""
+    c = tl.zeros_like(t).to(tl.float32)
+    for k in range(31):
+        complement = tl.load(complements + k, mask=inside, other=0.0)
+        c = tl.where(((t >> k) & 1) != 0, c + complement * (1.0 - c), c)
+    return c
+
+
+@triton.jit
 def advance(tables, columns, slices, drawn, WIDTH: tl.constexpr):
     """A few programs: one more step taken, and one more sample drawn."""
     if tl.program_id(0) == 0:

@@ -5,14 +5,15 @@ from __future__ import annotations
 # What is known before the step. D is the length of the slice, or of the part of it that lies on
 # this device; TOTAL is that of the whole, of which K are selected. STEP is the address of the count
 # of steps taken, a float32 tensor; where it is 0, T is the step. LEADS is 1 for one slice of each
-# parameter, which advances the count. Learning rate and the like are the bits of a float64.
+# parameter, which advances the count. Learning rate and the like are the bits of a float64. NUMBERS
+# is the address of what the program takes of the rule's floats, a row of float32.
 D, TOTAL, K, FIRST_BLOCK, FIRST_CHUNK, CANDIDATES, CAPACITY = range(7)
 STEP, T, LEADS = range(7, 10)
-LR, WEIGHT_DECAY, ALPHA, GAMMA = range(10, 14)
+LR, WEIGHT_DECAY, ALPHA, GAMMA, NUMBERS = range(10, 15)
 # Of a slice that may take its step in one pass: how many chunks are drawn from it to verify its
 # bracket, else 0; and the first of the programs that draw them.
-DRAWS, FIRST_DRAW = 14, 15
-POINTERS = 16
+DRAWS, FIRST_DRAW = 15, 16
+POINTERS = 17
 """The columns from here on: the addresses of w, g and each state array."""
 
 # What is found out during it (a record): a guess LOW … HIGH, the range BASE … TOP of keys in which
