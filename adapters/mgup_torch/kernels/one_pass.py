@@ -3,11 +3,11 @@
 1. :mod:`bracket <.bracket>` guesses, and :mod:`verify <.verify>` accepts a bracket that holds the
    threshold beyond doubt, or none.
 2. :func:`apply_one_pass` writes moments and parameters. Above the bracket a coordinate is
-   amplified, below it damped. Within, it is damped for now, and an entry of a list says what it is
-   if selected: (score, amplified parameter, place in its block).
+   amplified, below it damped. Within, it takes the likelier of both, and an entry of a list says
+   what it is otherwise: (score, the other parameter, place in its block).
 3. The exact threshold is found among the scores of the list (:mod:`rank <.rank>`), and its ties
    (:mod:`ties <.ties>`).
-4. :func:`apply_selected` stores the amplified parameters of those that are selected.
+4. :func:`correct` stores the other parameter where the threshold says so.
 
 What must not be written yet is not written, and :func:`apply_waiting` writes it later, at a second
 read, from what it still is: all blocks of a slice without a verified bracket; and every block
@@ -42,6 +42,7 @@ THRESHOLD = tl.constexpr(table.THRESHOLD)
 QUOTA = tl.constexpr(table.QUOTA)
 TIES = tl.constexpr(table.TIES)
 VERIFIED = tl.constexpr(table.VERIFIED)
+MIDDLE = tl.constexpr(table.MIDDLE)
 WRITTEN = tl.constexpr(table.WRITTEN)
 RECORD = tl.constexpr(table.RECORD)
 
@@ -52,7 +53,7 @@ WAITING = tl.constexpr(table.WAITING)
 @triton.jit(do_not_specialize=["first_block"])
 def apply_one_pass(
     tables, records, uniforms, columns, scalars, block_slice, first_block,
-    tallies, starts, lengths, candidates, amplified, places, flags,
+    tallies, starts, lengths, candidates, others, places, flags,
     SEEN: tl.constexpr, BOTH: tl.constexpr, STORE: tl.constexpr,
     BLOCK: tl.constexpr, DIVISOR: tl.constexpr,
 ):  # fmt: skip
@@ -76,6 +77,7 @@ def apply_one_pass(
     else:
         low = score_of(tl.load(record + BASE).to(tl.int32))
         high = score_of(tl.load(record + TOP).to(tl.int32))
+        middle = score_of(tl.load(record + MIDDLE).to(tl.int32))
         entries = tl.load(row + CANDIDATES)
         capacity = tl.load(row + CAPACITY).to(tl.int32)
         start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
@@ -86,7 +88,9 @@ def apply_one_pass(
         tl.store(starts + local, begin)
         if begin + here <= capacity:
             tl.store(lengths + local, here)
-            STORE(row, start, offsets, inside, tl.where(above > 0, found[2], found[1]), found[3:])
+            likely = scores > middle
+            w = tl.where(likely, found[2], found[1])
+            STORE(row, start, offsets, inside, w, found[3:])
             # In rows of four neighbours, which a thread holds, nothing changes places.
             each = tl.reshape(among, [BLOCK // 4, 4])
             mask = each > 0
@@ -95,8 +99,8 @@ def apply_one_pass(
             at += tl.cumsum(each, 1) - each
             bits = tl.reshape(scores.to(tl.int32, bitcast=True), [BLOCK // 4, 4])
             tl.store(candidates + at, bits, mask=mask)
-            value = tl.reshape(found[2].to(amplified.dtype.element_ty), [BLOCK // 4, 4])
-            tl.store(amplified + at, value, mask=mask)
+            other = tl.where(likely, found[1], found[2]).to(others.dtype.element_ty)
+            tl.store(others + at, tl.reshape(other, [BLOCK // 4, 4]), mask=mask)
             place = tl.reshape(offsets.to(tl.int16), [BLOCK // 4, 4])
             tl.store(places + at, place, mask=mask)
         else:
@@ -107,12 +111,12 @@ def apply_one_pass(
 
 
 @triton.jit(do_not_specialize=["first_block", "blocks"])
-def apply_selected(
+def correct(
     tables, records, columns, block_slice, first_block, blocks,
-    tallies, starts, lengths, candidates, amplified, places,
+    tallies, starts, lengths, candidates, others, places,
     BLOCK: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """One program for GROUP blocks: the parameters of the selected entries of their lists."""
+    """One program for GROUP blocks: the entries of their lists of which the unlikely is true."""
     local = tl.program_id(0) * GROUP + tl.arange(0, GROUP)
     exists = local < blocks
     length = tl.load(lengths + local, mask=exists, other=0)
@@ -122,13 +126,14 @@ def apply_selected(
         row = tables + i * columns
         record = records + i * RECORD
         threshold = score_of(tl.load(record + THRESHOLD).to(tl.int32))[:, None]
+        middle = score_of(tl.load(record + MIDDLE).to(tl.int32))[:, None]
         quota = tl.load(record + QUOTA).to(tl.int32)
         uneven = quota != tl.load(record + TIES).to(tl.int32)
         earlier = tl.load(tallies + local, mask=exists & uneven, other=0)
         left = (quota - earlier)[:, None]
         first = tl.load(row + CANDIDATES) + tl.load(starts + local, mask=exists, other=0)
         start = (first_block + local - tl.load(row + FIRST_BLOCK)) * BLOCK
-        w = tl.load(row + W).to(tl.pointer_type(amplified.dtype.element_ty)) + start
+        w = tl.load(row + W).to(tl.pointer_type(others.dtype.element_ty)) + start
         for j in range(0, longest, WIDTH):
             number = j + tl.arange(0, WIDTH)[None, :]
             mask = number < length[:, None]
@@ -138,9 +143,10 @@ def apply_selected(
             rank = tl.cumsum(tied.to(tl.int32), 1)
             chosen = mask & ((scores > threshold) | (tied & (rank <= left)))
             left -= tl.sum(tied.to(tl.int32), 1)[:, None]
-            place = tl.load(places + at, mask=chosen, other=0).to(tl.int32)
-            value = tl.load(amplified + at, mask=chosen, other=0.0)
-            tl.store(w[:, None] + place, value, mask=chosen)
+            wrong = mask & (chosen != (scores > middle))
+            place = tl.load(places + at, mask=wrong, other=0).to(tl.int32)
+            value = tl.load(others + at, mask=wrong, other=0.0)
+            tl.store(w[:, None] + place, value, mask=wrong)
 
 
 @triton.jit(do_not_specialize=["first_block", "blocks"])

@@ -18,7 +18,8 @@ from .source import Functions
 BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
 GROUP = 128  # blocks, and
 WIDTH = 64  # slices a program, where one program has several
-SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 32
+SAMPLE, CHUNK, SAMPLE_SHARE = 16384, 4, 512  # scores, neighbours, and scores a warp
+ONE_PASS_SAMPLE = 4096  # for a first guess only
 DEVIATIONS = 4.0  # one guess in 16,000 misses, at up to a third of a step
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
@@ -27,10 +28,10 @@ SHARED_PARTS = 4  # where each batch costs collectives
 COPIES = 2048  # that a program reads
 READERS = 1024  # programs that read everything after a bad guess
 ONE_PASS = 1 << 18  # coordinates of the shortest slice that may take its step in one pass
-DRAWN, DRAWERS, EDGES = 16, 128, 32  # neighbours in a chunk, chunks a program, edges to choose from
-RUNS, WAITERS = 16, 8  # blocks a program, whose lists it reads, or that have waited
-LIST_ROOM = 1.4  # for entries, beyond the expected share of a verified bracket
-ONE_PASS_LEAST = 3 << 22  # as LEAST, where each coordinate in the bracket costs more memory
+DRAWN, DRAWERS, EDGES = 8, 128, 64  # neighbours in a chunk, chunks a program, edges to choose from
+RUNS, WAITERS = 16, 16  # blocks a program, whose lists it reads, or that have waited
+LIST_ROOM = 1.3  # for entries, beyond the expected share of a verified bracket
+ONE_PASS_LEAST = 5 << 21  # as LEAST, where each coordinate in the bracket costs more memory
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
 
@@ -85,18 +86,18 @@ class _Lane:
         device: torch.device,
         *,
         aside: bool,
-        amplified: torch.dtype | None,
+        others: torch.dtype | None,
+        large: torch.cuda.Stream | None = None,
     ) -> None:
         self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
         self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
         self.candidates = torch.empty(copies, dtype=torch.int32, device=device)
-        self.flags = torch.zeros(3, dtype=torch.int32, device=device)
-        one_pass = amplified is not None
+        one_pass = others is not None
         self.lengths = torch.zeros(one_pass * blocks, dtype=torch.int32, device=device)
-        self.amplified = torch.empty(one_pass * copies, dtype=amplified, device=device)
+        self.others = torch.empty(one_pass * copies, dtype=others, device=device)
         self.places = torch.empty(one_pass * copies, dtype=torch.int16, device=device)
         self.small = torch.cuda.Stream(device, priority=-1) if aside else None
-        self.large = torch.cuda.Stream(device) if aside else None
+        self.large = (large or torch.cuda.Stream(device)) if aside else None
 
     @contextlib.contextmanager
     def launches(self) -> Iterator[None]:
@@ -165,6 +166,7 @@ class Plan:
             capacity = np.where(drawn > 0, room, capacity)
         blocks, chunks, draws = -(-sizes // BLOCK), -(-capacity // COPIES), -(-drawn // DRAWERS)
         one_pass = bool(drawn.any())
+        self.sample = ONE_PASS_SAMPLE if one_pass else SAMPLE
         self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
         self.rows[:, table.D] = sizes
         self.rows[:, table.TOTAL] = totals
@@ -203,10 +205,18 @@ class Plan:
         self.drawn, self.missed = zeros(1), zeros(1, dtype=torch.int32)
         most = max(batch.blocks for batch in self.batches) if ranks else 1
         count = min(LANES, len(self.batches))
-        amplified = functions.dtype if one_pass else None
+        # Passes of one plan one after the other, and the guesses ahead of them.
+        aside = one_pass and count > 1
+        self.passes = torch.cuda.Stream(device) if aside else None
+        self.guesses = torch.cuda.Stream(device, priority=-1) if aside else None
+        others = functions.dtype if one_pass else None
         self.lanes = [
-            _Lane(most, needed, device, aside=count > 1, amplified=amplified) for _ in range(count)
+            _Lane(most, needed, device, aside=count > 1, others=others, large=self.passes)
+            for _ in range(count)
         ]
+        self.flags = zeros(len(self.batches), 3, dtype=torch.int32)
+        if one_pass:  # the longest slices first: the end of the last batch nothing hides
+            self.batches.sort(key=lambda b: -int(totals[b.first_slice : b.first_slice + b.slices].max()))
         self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
         # What all guesses span misses only if all of them do.
         self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
@@ -237,14 +247,19 @@ class Plan:
             self._share_brackets(self.team)
         elif not self.ranks and f.seen is not None:
             self._count_positive()
+        if self.ranks:
+            self.flags.zero_()
         for lane in self.lanes:
             lane.fork()
-        for lane, batch in zip(itertools.cycle(self.lanes), self.batches, strict=False):
+        guessed = self._guess_ahead()
+        for lane, batch, flags, guess in zip(
+            itertools.cycle(self.lanes), self.batches, self.flags, guessed, strict=False
+        ):
             with lane.launches():
                 if self.ranks:
-                    self._rank(batch, lane)
+                    self._rank(batch, lane, flags, guess)
                 if batch.draws:
-                    self._apply_list(batch, lane)
+                    self._apply_list(batch, lane, flags)
                     continue
                 if not batch.blocks:
                     continue
@@ -288,24 +303,43 @@ class Plan:
     def _guess(self, first_slice: int, slices: int) -> None:
         bracket.bracket[(slices,)](
             self.tables, self.records, self.uniforms, *self.shape, first_slice,
-            SEEN=self.functions.seen, SAMPLE=SAMPLE, CHUNK=CHUNK,
+            SEEN=self.functions.seen, SAMPLE=self.sample, CHUNK=CHUNK,
             DIVISOR=self.blocked["DIVISOR"], DEVIATIONS=self.deviations,
-            num_warps=SAMPLE_WARPS, enable_fp_fusion=False,
+            num_warps=self.sample // SAMPLE_SHARE, enable_fp_fusion=False,
         )  # fmt: skip
 
-    def _rank(self, batch: _Batch, lane: _Lane) -> None:
+    def _guess_ahead(self) -> list[torch.cuda.Event | None]:
+        """The guesses of all batches, and what says that each is made; they read and write apart
+        from any pass but their own."""
+        if self.guesses is None:
+            return [None] * len(self.batches)
+        events = []
+        self.guesses.wait_stream(torch.cuda.current_stream(self.guesses.device))
+        with torch.cuda.stream(self.guesses):
+            for batch, flags in zip(self.batches, self.flags, strict=True):
+                self._guess(batch.first_slice, batch.slices)
+                if batch.draws:
+                    self._verify(batch, flags)
+                events.append(self.guesses.record_event())
+        return events
+
+    def _rank(
+        self, batch: _Batch, lane: _Lane, flags: Tensor, guess: torch.cuda.Event | None
+    ) -> None:
         columns, seen = self.shape[0], self.functions.seen
         whole = self.tables, self.records, self.uniforms, *self.shape
         mine = slice(batch.first_slice, batch.first_slice + batch.slices)
-        lane.flags.zero_()
-        if self.team is None:
+        if guess is not None:
+            torch.cuda.current_stream(self.tables.device).wait_event(guess)
+        elif self.team is None:
             self._guess(batch.first_slice, batch.slices)
+            if batch.draws:
+                self._verify(batch, flags)
         if batch.draws:
-            self._verify(batch, lane)
             with lane.reads():
                 one_pass.apply_one_pass[(batch.blocks,)](
                     *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
-                    lane.lengths, lane.candidates, lane.amplified, lane.places, lane.flags,
+                    lane.lengths, lane.candidates, lane.others, lane.places, flags,
                     SEEN=seen, BOTH=self.functions.both, STORE=self.functions.store,
                     **self.blocked,
                 )  # fmt: skip
@@ -317,7 +351,7 @@ class Plan:
                 )  # fmt: skip
         counts = None if self.team is None else self._share_counts(self.team, batch)
         rank.begin[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, lane.flags, counts, self.missed,
+            self.tables, self.records, columns, batch.first_slice, flags, counts, self.missed,
             SHARED=self.team is not None, num_warps=1,
         )  # fmt: skip
         for _ in range(4):  # digits of eight bits
@@ -325,54 +359,54 @@ class Plan:
                 rank.refine[(max(batch.chunks, min(batch.blocks, READERS)),)](
                     *whole, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
                     batch.first_block, batch.blocks, lane.lengths, lane.candidates, self.digits,
-                    lane.flags,
+                    flags,
                     SEEN=seen, COPIES=COPIES, **self.blocked,
                 )  # fmt: skip
             if self.team is not None:
                 self.team.total_(self.digits[mine])
             rank.pick[(batch.slices,)](
-                self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
+                self.records, batch.first_slice, self.digits, flags, num_warps=2
             )
         if batch.blocks:
             ties.count_ties[(-(-batch.blocks // GROUP),)](
                 *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
-                lane.starts, lane.lengths, lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
+                lane.starts, lane.lengths, lane.candidates, flags, SEEN=seen, GROUP=GROUP, **self.blocked,
             )  # fmt: skip
         ties.sum_ties[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
-            lane.flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
+            flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
         )  # fmt: skip
         if self.team is not None:
             self._share_ties(self.team, batch)
 
-    def _verify(self, batch: _Batch, lane: _Lane) -> None:
+    def _verify(self, batch: _Batch, flags: Tensor) -> None:
         """Say of each slice of a batch whether it may take its step in one pass."""
         options = {
             "CHUNK": DRAWN,
             "EDGES": EDGES,
-            "GUESSED": DEVIATIONS / SAMPLE**0.5,
+            "GUESSED": DEVIATIONS / self.sample**0.5,
         }
         verify.count_sample[(batch.draws,)](
             self.tables, self.records, self.uniforms, *self.shape, self.draw_slice,
             batch.first_draw, self.sums, self.drawn, SEEN=self.functions.seen, WIDTH=DRAWERS,
-            **options, num_warps=4, enable_fp_fusion=False,
+            DIVISOR=self.blocked["DIVISOR"], **options, num_warps=8, enable_fp_fusion=False,
         )  # fmt: skip
         verify.verify_bracket[(batch.slices,)](
-            self.tables, self.records, self.shape[0], batch.first_slice, self.sums, lane.flags,
+            self.tables, self.records, self.shape[0], batch.first_slice, self.sums, flags,
             ENCLOSE=bracket._enclose, **options, num_warps=1, enable_fp_fusion=False,
         )  # fmt: skip
 
-    def _apply_list(self, batch: _Batch, lane: _Lane) -> None:
+    def _apply_list(self, batch: _Batch, lane: _Lane, flags: Tensor) -> None:
         """What is left to be done once the threshold is known."""
         mine = self.block_slice, batch.first_block, batch.blocks
-        one_pass.apply_selected[(-(-batch.blocks // RUNS),)](
+        one_pass.correct[(-(-batch.blocks // RUNS),)](
             self.tables, self.records, self.shape[0], *mine, lane.tallies, lane.starts,
-            lane.lengths, lane.candidates, lane.amplified, lane.places,
+            lane.lengths, lane.candidates, lane.others, lane.places,
             BLOCK=BLOCK, GROUP=RUNS, WIDTH=64, num_warps=4,
         )  # fmt: skip
         one_pass.apply_waiting[(-(-batch.blocks // WAITERS),)](
             self.tables, self.records, self.uniforms, *self.shape, *mine, lane.tallies,
-            lane.lengths, lane.flags, UPDATE=self.functions.update, GROUP=WAITERS, **self.blocked,
+            lane.lengths, flags, UPDATE=self.functions.update, GROUP=WAITERS, **self.blocked,
         )  # fmt: skip
 
     # -- with the other devices of a team, all of which do the same -----------------------------

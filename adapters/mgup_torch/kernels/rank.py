@@ -177,8 +177,11 @@ def begin(tables, records, columns, first_slice, flags, counts, missed, SHARED: 
         missed: counts the slices of which a verified bracket did not hold the threshold.
     """
     i = first_slice + tl.program_id(0)
-    row = tables + i * columns
-    record = records + i * RECORD
+    _begin(tables + i * columns, records + i * RECORD, flags, counts, missed, SHARED)
+
+
+@triton.jit
+def _begin(row, record, flags, counts, missed, SHARED: tl.constexpr):
     k = tl.load(row + K)
     if SHARED:
         column, n = counts + tl.program_id(0), tl.num_programs(0)
@@ -269,30 +272,37 @@ def refine(
                 tl.atomic_add(digits + other * DIGITS + j, found, mask=found > 0, sem="relaxed")
 
 
+@triton.jit
+def _select_digit(record, flags, counts):
+    """Into the digit that holds the threshold, by how many keys have each."""
+    j = tl.arange(0, DIGITS)
+    rank = tl.load(record + RANK)
+    shift = tl.load(record + SHIFT)
+    base = tl.load(record + BASE)
+    tl.debug_barrier()  # one thread writes what all have read
+    digit = tl.sum((tl.cumsum(counts, 0, reverse=True) >= rank).to(tl.int32), 0) - 1
+    if digit < 0:  # fewer numbers than are to be selected: all of them are
+        _settle(record, flags, NEGATIVE_INFINITY, 0, 0)
+    else:
+        rank -= tl.sum(tl.where(j > digit, counts, 0), 0)
+        base += digit.to(tl.int64) << shift
+        if shift == 0:
+            ties = tl.sum(tl.where(j == digit, counts, 0), 0).to(tl.int64)
+            _settle(record, flags, base, rank, ties)
+        else:
+            tl.store(record + BASE, base)
+            last = base + (tl.full([], 1, tl.int64) << shift) - 1
+            tl.store(record + TOP, tl.minimum(last, HIGHEST))
+            tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
+            tl.store(record + RANK, rank)
+
+
 @triton.jit(do_not_specialize=["first_slice"])
 def pick(records, first_slice, digits, flags):
-    """One program a slice: into the digit that holds the threshold; clear the counts."""
+    """One program a slice: :func:`_select_digit` of what was counted; clear the counts."""
     i = first_slice + tl.program_id(0)
     record = records + i * RECORD
-    mine = digits + i * DIGITS
+    mine = digits + i * DIGITS + tl.arange(0, DIGITS)
     if tl.load(record + STATUS) < FOUND:
-        j = tl.arange(0, DIGITS)
-        counts = tl.load(mine + j)
-        rank = tl.load(record + RANK)
-        digit = tl.sum((tl.cumsum(counts, 0, reverse=True) >= rank).to(tl.int32), 0) - 1
-        if digit < 0:  # fewer numbers than are to be selected: all of them are
-            _settle(record, flags, NEGATIVE_INFINITY, 0, 0)
-        else:
-            rank -= tl.sum(tl.where(j > digit, counts, 0), 0)
-            shift = tl.load(record + SHIFT)
-            base = tl.load(record + BASE) + (digit.to(tl.int64) << shift)
-            if shift == 0:
-                ties = tl.sum(tl.where(j == digit, counts, 0), 0).to(tl.int64)
-                _settle(record, flags, base, rank, ties)
-            else:
-                tl.store(record + BASE, base)
-                last = base + (tl.full([], 1, tl.int64) << shift) - 1
-                tl.store(record + TOP, tl.minimum(last, HIGHEST))
-                tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
-                tl.store(record + RANK, rank)
-        tl.store(mine + j, tl.zeros([DIGITS], tl.int32))
+        _select_digit(record, flags, tl.load(mine))
+        tl.store(mine, tl.zeros([DIGITS], tl.int32))

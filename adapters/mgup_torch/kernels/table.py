@@ -22,8 +22,9 @@ POINTERS = 17
 LOW, HIGH, BASE, TOP, SHIFT, RANK, STATUS, COUNTED, THRESHOLD, QUOTA, TIES, TIED = range(12)
 # Whether the bracket is verified, so that the slice takes its step in one pass; and how many entries
 # of its list are written, which is less than COUNTED says where the list was too short.
-VERIFIED, WRITTEN = 12, 13
-RECORD = 14
+# Above MIDDLE, a key in the bracket, a coordinate is amplified until the threshold is known.
+VERIFIED, WRITTEN, MIDDLE = range(12, 15)
+RECORD = 15
 
 # The status of a search: the threshold is sought among the copies, or among all scores; once it is
 # found, that and FOUND.

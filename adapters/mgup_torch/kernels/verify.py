@@ -53,8 +53,10 @@ HIGH = tl.constexpr(table.HIGH)
 RECORD = tl.constexpr(table.RECORD)
 VERIFIED = tl.constexpr(table.VERIFIED)
 WRITTEN = tl.constexpr(table.WRITTEN)
+MIDDLE = tl.constexpr(table.MIDDLE)
 WAITING = tl.constexpr(table.WAITING)
 
+EFFORT = 1.6
 L = 48.0
 DOUBT = float(4 * np.exp(-L))
 _L = tl.constexpr(L)
@@ -62,7 +64,7 @@ _L = tl.constexpr(L)
 
 def draws(sizes, chunk, least):
     """How many chunks to draw: where a wider sample costs what a narrower bracket saves."""
-    n = np.where(sizes >= least, 1.6 * sizes ** (2 / 3) * (8 / chunk) ** 0.6, 0)
+    n = np.where(sizes >= least, EFFORT * sizes ** (2 / 3) * (8 / chunk) ** 0.6, 0)
     return n.astype(np.int64)
 
 
@@ -97,11 +99,18 @@ def _spread(row, CHUNK: tl.constexpr, GUESSED: tl.constexpr):
     return (tl.sqrt(24.0 / CHUNK / n) + 144.0 / n) * 2.6 / GUESSED + 0.8
 
 
+@triton.jit
+def _above(pair, edges):
+    """Of two neighbours in each chunk, how many are above each edge: (chunks, edges)."""
+    one, other = tl.split(pair)
+    return (one[:, None] > edges).to(tl.int32) + (other[:, None] > edges).to(tl.int32)
+
+
 @triton.jit(do_not_specialize=["first_draw"])
 def count_sample(
     tables, records, uniforms, columns, scalars, draw_slice, first_draw, sums, drawn,
     SEEN: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr, EDGES: tl.constexpr,
-    GUESSED: tl.constexpr,
+    GUESSED: tl.constexpr, DIVISOR: tl.constexpr,
 ):  # fmt: skip
     """One program for WIDTH chunks: how many of their scores are above each edge.
 
@@ -120,12 +129,16 @@ def count_sample(
         one, other, _, _ = tl.randint4x((tl.load(drawn) << 32) + i, number)
         random = (one.to(tl.uint64) << 32) | other.to(tl.uint32, bitcast=True).to(tl.uint64)
         first = tl.umulhi(random, (d // CHUNK).to(tl.uint64)).to(tl.int32) * CHUNK
-        edges = _edges(record, _spread(row, CHUNK, GUESSED), EDGES)
-        counts = tl.zeros([WIDTH, EDGES], tl.int32)
-        for neighbour in tl.static_range(CHUNK):
-            scores = SEEN(row, uniforms + i * scalars, 0, first + neighbour, inside)
-            scores = tl.where(inside, scores, float("nan"))
-            counts += (scores[:, None] > edges[None, :]).to(tl.int32)
+        places = first[:, None] + tl.arange(0, CHUNK)[None, :]
+        inside = inside[:, None] & (places < tl.multiple_of(d, DIVISOR))
+        scores = SEEN(row, uniforms + i * scalars, 0, places, inside)
+        scores = tl.where(inside, scores, float("nan"))
+        even, odd = tl.split(tl.reshape(scores, [WIDTH, 4, 2]))
+        first, second = tl.split(tl.reshape(even, [WIDTH, 2, 2]))
+        third, fourth = tl.split(tl.reshape(odd, [WIDTH, 2, 2]))
+        edges = _edges(record, _spread(row, CHUNK, GUESSED), EDGES)[None, :]
+        counts = _above(first, edges) + _above(second, edges)
+        counts += _above(third, edges) + _above(fourth, edges)
         mine = sums + i * (2 * EDGES) + tl.arange(0, EDGES)
         tl.atomic_add(mine, tl.sum(counts, 0), sem="relaxed")
         tl.atomic_add(mine + EDGES, tl.sum(counts * counts, 0), sem="relaxed")
@@ -164,6 +177,15 @@ def verify_bracket(
         if (below > LOWEST) & room & (tl.load(row + K) > 0):
             verified += 1
             ENCLOSE(record, below.to(tl.int64), top.to(tl.int64) + 1)
+            # Between the edges next to the threshold's rank the shares are nearly linear.
+            before = tl.max(tl.where(finite & (p >= share), edges, float("-inf")), 0)
+            after = tl.min(tl.where(finite & (p < share), edges, float("inf")), 0)
+            reach = tl.min(tl.where(finite & (p >= share), p, 1.0), 0)
+            rest = tl.max(tl.where(finite & (p < share), p, 0.0), 0)
+            part = ((reach - share) / tl.maximum(reach - rest, 1e-9)).to(tl.float32)
+            middle = ordered(before + (after - before) * part).to(tl.int64)
+            middle = tl.minimum(tl.maximum(middle, below), top)
+            tl.store(record + MIDDLE, middle)
         zero = tl.zeros([EDGES], tl.int32)
         tl.store(mine, zero)
         tl.store(mine + EDGES, zero)
