@@ -20,17 +20,19 @@ GROUP = 128  # blocks, and
 WIDTH = 64  # slices a program, where one program has several
 SAMPLE, CHUNK, SAMPLE_SHARE = 16384, 4, 512  # scores, neighbours, and scores a warp
 ONE_PASS_SAMPLE = 4096  # for a first guess only
+DIGIT_BITS, ONE_PASS_DIGIT_BITS = 8, 11  # of keys, whose counts are looked at together
 DEVIATIONS = 4.0  # one guess in 16,000 misses, at up to a third of a step
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
 LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
 SHARED_PARTS = 4  # where each batch costs collectives
 COPIES = 2048  # that a program reads
-READERS = 1024  # programs that read everything after a bad guess
+READERS = 1024  # programs that read everything after a bad guess, or
+FEW_READERS = 256  # where that is rare, since others run beside them
 ONE_PASS = 1 << 18  # coordinates of the shortest slice that may take its step in one pass
 DRAWN, DRAWERS, EDGES = 8, 128, 64  # neighbours in a chunk, chunks a program, edges to choose from
-RUNS, WAITERS = 16, 16  # blocks a program, whose lists it reads, or that have waited
-LIST_ROOM = 1.3  # for entries, beyond the expected share of a verified bracket
+RUNS, RUN, WAITERS = 16, 32, 32  # blocks a program, whose lists it reads, or that have waited
+LIST_ROOM = 1.25  # for entries, beyond the expected share of a verified bracket
 ONE_PASS_LEAST = 5 << 21  # as LEAST, where each coordinate in the bracket costs more memory
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
 
@@ -87,7 +89,6 @@ class _Lane:
         *,
         aside: bool,
         others: torch.dtype | None,
-        large: torch.cuda.Stream | None = None,
     ) -> None:
         self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
         self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
@@ -97,7 +98,7 @@ class _Lane:
         self.others = torch.empty(one_pass * copies, dtype=others, device=device)
         self.places = torch.empty(one_pass * copies, dtype=torch.int16, device=device)
         self.small = torch.cuda.Stream(device, priority=-1) if aside else None
-        self.large = (large or torch.cuda.Stream(device)) if aside else None
+        self.large = torch.cuda.Stream(device) if aside else None
 
     @contextlib.contextmanager
     def launches(self) -> Iterator[None]:
@@ -159,9 +160,11 @@ class Plan:
         sizes, totals, top = np.array(slices, np.int64).T
         capacity = _capacity(sizes, totals, top, team) if ranks else np.zeros(n, np.int64)
         drawn = np.zeros(n, np.int64)
+        self.sample = ONE_PASS_SAMPLE
         if ranks and team is None and functions.both is not None:
             drawn = verify.draws(sizes, DRAWN, ONE_PASS) * (top > 0)
             width = 2 * verify.half_width(drawn, top / np.maximum(totals, 1), DRAWN)
+            width += 2 * (DEVIATIONS * 0.8 / self.sample**0.5 + 1.3 * width) / (EDGES - 1)
             room = np.minimum(np.ceil(LIST_ROOM * width * sizes).astype(np.int64), sizes)
             capacity = np.where(drawn > 0, room, capacity)
         blocks, chunks, draws = -(-sizes // BLOCK), -(-capacity // COPIES), -(-drawn // DRAWERS)
@@ -205,19 +208,18 @@ class Plan:
         self.drawn, self.missed = zeros(1), zeros(1, dtype=torch.int32)
         most = max(batch.blocks for batch in self.batches) if ranks else 1
         count = min(LANES, len(self.batches))
-        # Passes of one plan one after the other, and the guesses ahead of them.
         aside = one_pass and count > 1
-        self.passes = torch.cuda.Stream(device) if aside else None
         self.guesses = torch.cuda.Stream(device, priority=-1) if aside else None
         others = functions.dtype if one_pass else None
         self.lanes = [
-            _Lane(most, needed, device, aside=count > 1, others=others, large=self.passes)
+            _Lane(most, needed, device, aside=count > 1, others=others)
             for _ in range(count)
         ]
         self.flags = zeros(len(self.batches), 3, dtype=torch.int32)
         if one_pass:  # the longest slices first: the end of the last batch nothing hides
             self.batches.sort(key=lambda b: -int(totals[b.first_slice : b.first_slice + b.slices].max()))
-        self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
+        self.digit_bits = ONE_PASS_DIGIT_BITS if one_pass else DIGIT_BITS
+        self.digits = zeros(n if ranks else 0, 1 << self.digit_bits, dtype=torch.int32)
         # What all guesses span misses only if all of them do.
         self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
         self.shape = self.tables.stride(0), self.uniforms.stride(0)
@@ -305,6 +307,7 @@ class Plan:
             self.tables, self.records, self.uniforms, *self.shape, first_slice,
             SEEN=self.functions.seen, SAMPLE=self.sample, CHUNK=CHUNK,
             DIVISOR=self.blocked["DIVISOR"], DEVIATIONS=self.deviations,
+            DIGIT_BITS=self.digit_bits,
             num_warps=self.sample // SAMPLE_SHARE, enable_fp_fusion=False,
         )  # fmt: skip
 
@@ -339,9 +342,9 @@ class Plan:
             with lane.reads():
                 one_pass.apply_one_pass[(batch.blocks,)](
                     *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
-                    lane.lengths, lane.candidates, lane.others, lane.places, flags,
+                    lane.lengths, lane.candidates, lane.others, lane.places, self.digits, flags,
                     SEEN=seen, BOTH=self.functions.both, STORE=self.functions.store,
-                    **self.blocked,
+                    DIGIT_BITS=self.digit_bits, **self.blocked,
                 )  # fmt: skip
         elif batch.blocks:
             with lane.reads():
@@ -351,21 +354,24 @@ class Plan:
                 )  # fmt: skip
         counts = None if self.team is None else self._share_counts(self.team, batch)
         rank.begin[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, flags, counts, self.missed,
-            SHARED=self.team is not None, num_warps=1,
+            self.tables, self.records, columns, batch.first_slice, flags, counts, self.digits,
+            self.missed, SHARED=self.team is not None, COUNTS=batch.draws > 0,
+            DIGIT_BITS=self.digit_bits, num_warps=1,
         )  # fmt: skip
-        for _ in range(4):  # digits of eight bits
+        readers = FEW_READERS if batch.draws else READERS
+        for _ in range(-(-table.KEY_BITS // self.digit_bits)):
             if batch.blocks:
-                rank.refine[(max(batch.chunks, min(batch.blocks, READERS)),)](
+                rank.refine[(max(batch.chunks, min(batch.blocks, readers)),)](
                     *whole, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
                     batch.first_block, batch.blocks, lane.lengths, lane.candidates, self.digits,
                     flags,
-                    SEEN=seen, COPIES=COPIES, **self.blocked,
+                    SEEN=seen, COPIES=COPIES, DIGIT_BITS=self.digit_bits, **self.blocked,
                 )  # fmt: skip
             if self.team is not None:
                 self.team.total_(self.digits[mine])
             rank.pick[(batch.slices,)](
-                self.records, batch.first_slice, self.digits, flags, num_warps=2
+                self.records, batch.first_slice, self.digits, flags, DIGIT_BITS=self.digit_bits,
+                num_warps=1 if batch.draws else 2,
             )
         if batch.blocks:
             ties.count_ties[(-(-batch.blocks // GROUP),)](
@@ -393,7 +399,7 @@ class Plan:
         )  # fmt: skip
         verify.verify_bracket[(batch.slices,)](
             self.tables, self.records, self.shape[0], batch.first_slice, self.sums, flags,
-            ENCLOSE=bracket._enclose, **options, num_warps=1, enable_fp_fusion=False,
+            ENCLOSE=bracket.enclose_keys, DIGIT_BITS=self.digit_bits, **options, num_warps=1, enable_fp_fusion=False,
         )  # fmt: skip
 
     def _apply_list(self, batch: _Batch, lane: _Lane, flags: Tensor) -> None:
@@ -402,7 +408,7 @@ class Plan:
         one_pass.correct[(-(-batch.blocks // RUNS),)](
             self.tables, self.records, self.shape[0], *mine, lane.tallies, lane.starts,
             lane.lengths, lane.candidates, lane.others, lane.places,
-            BLOCK=BLOCK, GROUP=RUNS, WIDTH=64, num_warps=4,
+            BLOCK=BLOCK, GROUP=RUNS, WIDTH=RUN, num_warps=4,
         )  # fmt: skip
         one_pass.apply_waiting[(-(-batch.blocks // WAITERS),)](
             self.tables, self.records, self.uniforms, *self.shape, *mine, lane.tallies,
@@ -415,7 +421,9 @@ class Plan:
         """The guesses of all devices as one."""
         bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
         n = len(self.rows)
-        bracket.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
+        bracket.enclose[(n,)](
+            self.records, team.greatest(bounds), n, DIGIT_BITS=self.digit_bits, num_warps=1
+        )
 
     def _share_counts(self, team: Team, batch: _Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""

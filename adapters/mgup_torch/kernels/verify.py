@@ -5,7 +5,7 @@ been seen. That is right only if the threshold, the K-th largest score of the sl
 bracket; so the bracket must be beyond doubt before anything is written. What is proved here:
 
     The probability that a bracket is accepted and does not hold the threshold is below
-    :data:`DOUBT`, 6e-21 a slice and step, whatever the scores are.
+    :data:`DOUBT`, 2e-17 a slice and step, whatever the scores are.
 
 *Proof.* n chunks of c neighbouring scores are drawn, independently and each of the slice's d // c
 chunks as likely as any other, by Philox, from a counter of steps and the number of the slice: the
@@ -56,8 +56,8 @@ WRITTEN = tl.constexpr(table.WRITTEN)
 MIDDLE = tl.constexpr(table.MIDDLE)
 WAITING = tl.constexpr(table.WAITING)
 
-EFFORT = 1.6
-L = 48.0
+EFFORT = 1.2
+L = 40.0
 DOUBT = float(4 * np.exp(-L))
 _L = tl.constexpr(L)
 
@@ -96,7 +96,7 @@ def _hopeful(row, record):
 def _spread(row, CHUNK: tl.constexpr, GUESSED: tl.constexpr):
     """How much wider the edges lie than the first guess, which spans GUESSED ranks, a share."""
     n = tl.load(row + DRAWS).to(tl.float32)
-    return (tl.sqrt(24.0 / CHUNK / n) + 144.0 / n) * 2.6 / GUESSED + 0.8
+    return (tl.sqrt(20.0 / CHUNK / n) + 120.0 / n) * 2.6 / GUESSED + 0.8
 
 
 @triton.jit
@@ -148,6 +148,7 @@ def count_sample(
 def verify_bracket(
     tables, records, columns, first_slice, sums, flags,
     CHUNK: tl.constexpr, EDGES: tl.constexpr, GUESSED: tl.constexpr, ENCLOSE: tl.constexpr,
+    DIGIT_BITS: tl.constexpr,
 ):  # fmt: skip
     """One program a slice: the closest edges that are beyond doubt, if their list has room."""
     i = first_slice + tl.program_id(0)
@@ -176,7 +177,7 @@ def verify_bracket(
         room = (reached - beyond) * d < 0.95 * capacity.to(tl.float64)
         if (below > LOWEST) & room & (tl.load(row + K) > 0):
             verified += 1
-            ENCLOSE(record, below.to(tl.int64), top.to(tl.int64) + 1)
+            ENCLOSE(record, below.to(tl.int64), top.to(tl.int64) + 1, DIGIT_BITS)
             # Between the edges next to the threshold's rank the shares are nearly linear.
             before = tl.max(tl.where(finite & (p >= share), edges, float("-inf")), 0)
             after = tl.min(tl.where(finite & (p < share), edges, float("inf")), 0)
