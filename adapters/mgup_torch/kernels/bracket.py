@@ -25,7 +25,8 @@ COUNTED = tl.constexpr(table.COUNTED)
 RECORD = tl.constexpr(table.RECORD)
 
 AMONG_CANDIDATES = tl.constexpr(table.AMONG_CANDIDATES)
-KEY_BITS = tl.constexpr(table.KEY_BITS)
+DIGIT_BITS = tl.constexpr(table.DIGIT_BITS)
+WHOLE_RANGE = tl.constexpr(table.WHOLE_RANGE)
 
 
 @triton.jit
@@ -60,7 +61,7 @@ def _around(keys, first, second, enough):
 def bracket(
     tables, records, uniforms, columns, scalars, first_slice,
     SEEN: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DIVISOR: tl.constexpr,
-    DEVIATIONS: tl.constexpr, DIGIT_BITS: tl.constexpr,
+    DEVIATIONS: tl.constexpr,
 ):  # fmt: skip
     """One program a slice: a bracket (low, high] from a sample, exact where it is the whole."""
     i = first_slice + tl.program_id(0)
@@ -100,11 +101,11 @@ def bracket(
         high, low = high * 0 + LOWEST, low * 0 + HIGHEST
     tl.store(record + LOW, low.to(tl.int64))
     tl.store(record + HIGH, high.to(tl.int64))
-    enclose_keys(record, low.to(tl.int64), high.to(tl.int64), DIGIT_BITS)
+    enclose_keys(record, low.to(tl.int64), high.to(tl.int64))
 
 
 @triton.jit
-def enclose_keys(record, low, high, DIGIT_BITS: tl.constexpr):
+def enclose_keys(record, low, high):
     """The range of keys to look at, from a guess: the threshold is in (low, high], likely."""
     high = tl.maximum(high, low)
     # Where both agree the threshold is among ties. Otherwise leave both out: each may be a crowd.
@@ -112,7 +113,7 @@ def enclose_keys(record, low, high, DIGIT_BITS: tl.constexpr):
     top = tl.where(single, high, high - 1)
     bottom = tl.where(single, high - 1, low)
     shift = tl.full([], 0, tl.int64)
-    for s in range(KEY_BITS - DIGIT_BITS):
+    for s in range(WHOLE_RANGE):
         shift += (((top - bottom - 1) >> (s + DIGIT_BITS)) > 0).to(tl.int64)
     tl.store(record + BASE, bottom + 1)
     tl.store(record + TOP, top)
@@ -122,7 +123,7 @@ def enclose_keys(record, low, high, DIGIT_BITS: tl.constexpr):
 
 
 @triton.jit
-def enclose(records, bounds, slices, DIGIT_BITS: tl.constexpr):
+def enclose(records, bounds, slices):
     """One program a slice: the guesses of all devices as one.
 
     If each guess holds its own part's threshold, the range that they span holds the whole's.
@@ -132,4 +133,4 @@ def enclose(records, bounds, slices, DIGIT_BITS: tl.constexpr):
     """
     i = tl.program_id(0)
     low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
-    enclose_keys(records + i * RECORD, low, high, DIGIT_BITS)
+    enclose_keys(records + i * RECORD, low, high)

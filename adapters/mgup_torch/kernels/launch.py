@@ -50,6 +50,7 @@ class Launcher:
             if torch.cuda.is_current_stream_capturing():
                 self.plan.launch()
                 return
+            self.plan.check()
             self.launches += 1
             team = self.plan.team
             if self.launches == 2:  # the first compiled and loaded the kernels

@@ -27,8 +27,8 @@ import triton
 import triton.language as tl
 
 from . import table
-from .keys import block_of, ordered, score_of
-from .rank import count_block, count_digits, count_scores, digits_of
+from .keys import block_of, score_of
+from .rank import count_block, count_scores
 
 FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
 CANDIDATES = tl.constexpr(table.CANDIDATES)
@@ -53,9 +53,9 @@ WAITING = tl.constexpr(table.WAITING)
 @triton.jit(do_not_specialize=["first_block"])
 def apply_one_pass(
     tables, records, uniforms, columns, scalars, block_slice, first_block,
-    tallies, starts, lengths, candidates, others, places, digits, flags,
+    tallies, starts, lengths, candidates, others, places, flags,
     SEEN: tl.constexpr, BOTH: tl.constexpr, STORE: tl.constexpr,
-    BLOCK: tl.constexpr, DIVISOR: tl.constexpr, DIGIT_BITS: tl.constexpr,
+    BLOCK: tl.constexpr, DIVISOR: tl.constexpr,
 ):  # fmt: skip
     """One program a block: its step, if the bracket is verified; else counts, as `rank.count`.
 
@@ -83,14 +83,13 @@ def apply_one_pass(
         start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
         found = BOTH(row, uniforms + i * scalars, start, offsets, inside)
         scores = tl.where(inside, found[0], float("nan"))
-        above, among, fours, begin, here = count_scores(record, scores, low, high, BLOCK)
+        among, fours, begin, here = count_scores(record, scores, low, high, BLOCK)
         tl.store(tallies + local, here)
         tl.store(starts + local, begin)
         # In rows of four neighbours, which a thread holds, nothing changes places.
         each = tl.reshape(among, [BLOCK // 4, 4])
         bits = tl.reshape(scores, [BLOCK // 4, 4])
-        mask, digit = digits_of(ordered(bits), each > 0, record)
-        count_digits(digits + (i << DIGIT_BITS), digit, mask, DIGIT_BITS)
+        mask = each > 0
         if begin + here <= capacity:
             tl.store(lengths + local, here)
             likely = scores > middle

@@ -47,7 +47,10 @@ AMONG_ALL = tl.constexpr(table.AMONG_ALL)
 FOUND = tl.constexpr(table.FOUND)
 UNFINISHED = tl.constexpr(table.UNFINISHED)
 UNEVEN = tl.constexpr(table.UNEVEN)
-KEY_BITS = tl.constexpr(table.KEY_BITS)
+DIGIT_BITS = tl.constexpr(table.DIGIT_BITS)
+WHOLE_RANGE = tl.constexpr(table.WHOLE_RANGE)
+
+DIGITS = tl.constexpr(1 << table.DIGIT_BITS)
 
 
 @triton.jit
@@ -68,9 +71,8 @@ def count_scores(record, scores, low, high, BLOCK: tl.constexpr):
     """Add a block's scores to what its slice has counted against the bracket.
 
     Returns:
-        1 where they are above it, 1 where they are in it; of each four neighbours how many are
-        above, and from the bit 16 on how many in it; how many blocks before have in it, and this
-        one.
+        1 where they are in it; of each four neighbours how many are above, and from bit 16 on how
+        many in it; how many blocks before have in it, and this one.
     """
     above = (scores > high).to(tl.int32)
     among = _among(scores, low, high).to(tl.int32)
@@ -80,7 +82,7 @@ def count_scores(record, scores, low, high, BLOCK: tl.constexpr):
     here = both >> 16
     added = ((both & 0xFFFF).to(tl.int64) << 32) | here.to(tl.int64)
     begin = tl.atomic_add(record + COUNTED, added, sem="relaxed").to(tl.int32)
-    return above, among, fours, begin, here
+    return among, fours, begin, here
 
 
 @triton.jit
@@ -103,7 +105,7 @@ def count_block(
     scores = SEEN(row, scalars, start, offsets, inside)
     scores = tl.where(inside, scores, float("nan"))  # neither above nor in any bracket
     low, high = score_of(base), score_of(top)
-    above, among, fours, begin, here = count_scores(record, scores, low, high, BLOCK)
+    _among_it, fours, begin, here = count_scores(record, scores, low, high, BLOCK)
     tl.store(tally, here)
     if base < top:
         tl.store(place, begin)
@@ -165,34 +167,20 @@ def tell_counts(tables, records, columns, first_slice, counts):
 
 
 @triton.jit(do_not_specialize=["first_slice"])
-def begin(
-    tables, records, columns, first_slice, flags, counts, digits, missed,
-    SHARED: tl.constexpr, COUNTS: tl.constexpr, DIGIT_BITS: tl.constexpr,
-):  # fmt: skip
+def begin(tables, records, columns, first_slice, flags, counts, missed, SHARED: tl.constexpr):
     """One program a slice: whether the bracket holds the threshold, and where to go on if not.
 
     Args:
         counts: where SHARED, (3, slices), over all devices: how many keys are above the bracket,
             how many in it, and on how many devices they did not fit.
-        digits: where COUNTS, (slices, digits): of a verified slice how many keys have each.
         missed: counts the slices of which a verified bracket did not hold the threshold.
     """
     i = first_slice + tl.program_id(0)
-    record = records + i * RECORD
-    _begin(tables + i * columns, record, flags, counts, missed, SHARED, DIGIT_BITS)
-    if COUNTS:
-        if tl.load(record + VERIFIED) != 0:
-            mine = digits + (i << DIGIT_BITS) + tl.arange(0, 1 << DIGIT_BITS)
-            tl.debug_barrier()
-            if tl.load(record + STATUS) == AMONG_CANDIDATES:
-                _select_digit(record, flags, tl.load(mine), DIGIT_BITS)
-            tl.store(mine, tl.zeros([1 << DIGIT_BITS], tl.int32))
+    _begin(tables + i * columns, records + i * RECORD, flags, counts, missed, SHARED)
 
 
 @triton.jit
-def _begin(
-    row, record, flags, counts, missed, SHARED: tl.constexpr, DIGIT_BITS: tl.constexpr
-):
+def _begin(row, record, flags, counts, missed, SHARED: tl.constexpr):
     k = tl.load(row + K)
     if SHARED:
         column, n = counts + tl.program_id(0), tl.num_programs(0)
@@ -219,7 +207,7 @@ def _begin(
     else:
         tl.store(record + BASE, NEGATIVE_INFINITY + 1)
         tl.store(record + TOP, HIGHEST)
-        tl.store(record + SHIFT, KEY_BITS - DIGIT_BITS)
+        tl.store(record + SHIFT, WHOLE_RANGE)
         tl.store(record + RANK, k)
         tl.store(record + STATUS, AMONG_ALL)
         tl.atomic_add(flags + UNFINISHED, 1, sem="relaxed")
@@ -234,7 +222,7 @@ def waits(record, length, verified, otherwise):
 
 
 @triton.jit
-def digits_of(keys, inside, record):
+def _digits(keys, inside, record):
     """(in the range that is searched, which digit there)."""
     base = tl.load(record + BASE).to(tl.int32)
     top = tl.load(record + TOP).to(tl.int32)
@@ -244,27 +232,15 @@ def digits_of(keys, inside, record):
     return among, tl.where(among, digit, 0)
 
 
-@triton.jit
-def count_digits(counts, digit, among, DIGIT_BITS: tl.constexpr):
-    """Add to the counts of digits."""
-    if DIGIT_BITS <= 8:
-        # Also where few are left: they may be equal, and single additions would queue.
-        found = tl.histogram(digit, 1 << DIGIT_BITS, mask=among)
-        at = counts + tl.arange(0, 1 << DIGIT_BITS)
-        tl.atomic_add(at, found, mask=found > 0, sem="relaxed")
-    else:  # more bins than a histogram is quick with, and seldom many in one
-        tl.atomic_add(counts + digit, 1, mask=among, sem="relaxed")
-
-
 @triton.jit(do_not_specialize=["first_chunk", "chunks", "first_block", "blocks"])
 def refine(
     tables, records, uniforms, columns, scalars, chunk_slice, first_chunk, chunks,
     block_slice, first_block, blocks, lengths, candidates, digits, flags,
     SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, COPIES: tl.constexpr,
-    DIGIT_BITS: tl.constexpr,
 ):  # fmt: skip
     """One program a chunk of copies: count the next digit, of the copies or else of all scores."""
     program = tl.program_id(0)
+    j = tl.arange(0, DIGITS)
     if program < chunks:
         chunk = first_chunk + program
         i = tl.load(chunk_slice + chunk).to(tl.int64)
@@ -277,8 +253,10 @@ def refine(
         if (tl.load(record + STATUS) == AMONG_CANDIDATES) & (start < n):
             at = start + tl.arange(0, COPIES)
             copies = tl.load(candidates + tl.load(row + CANDIDATES) + at, mask=at < n, other=0)
-            among, digit = digits_of(ordered(copies.to(tl.float32, bitcast=True)), at < n, record)
-            count_digits(digits + (i << DIGIT_BITS), digit, among, DIGIT_BITS)
+            among, digit = _digits(ordered(copies.to(tl.float32, bitcast=True)), at < n, record)
+            # Also where few are left: they may be equal, and single additions would queue.
+            counts = tl.histogram(digit, DIGITS, mask=among)
+            tl.atomic_add(digits + i * DIGITS + j, counts, mask=counts > 0, sem="relaxed")
     if tl.load(flags + UNFINISHED) > 0:
         for b in range(first_block + program, first_block + blocks, tl.num_programs(0)):
             other = tl.load(block_slice + b).to(tl.int64)
@@ -288,14 +266,15 @@ def refine(
             if waits(its_record, lengths + b - first_block, status < FOUND, status == AMONG_ALL):
                 start, offsets, inside = block_of(its_row, b, BLOCK, DIVISOR)
                 its_scores = SEEN(its_row, uniforms + other * scalars, start, offsets, inside)
-                in_range, its_digit = digits_of(ordered(its_scores), inside, its_record)
-                count_digits(digits + (other << DIGIT_BITS), its_digit, in_range, DIGIT_BITS)
+                in_range, its_digit = _digits(ordered(its_scores), inside, its_record)
+                found = tl.histogram(its_digit, DIGITS, mask=in_range)
+                tl.atomic_add(digits + other * DIGITS + j, found, mask=found > 0, sem="relaxed")
 
 
 @triton.jit
-def _select_digit(record, flags, counts, DIGIT_BITS: tl.constexpr):
+def _select_digit(record, flags, counts):
     """Into the digit that holds the threshold, by how many keys have each."""
-    j = tl.arange(0, 1 << DIGIT_BITS)
+    j = tl.arange(0, DIGITS)
     rank = tl.load(record + RANK)
     shift = tl.load(record + SHIFT)
     base = tl.load(record + BASE)
@@ -318,11 +297,11 @@ def _select_digit(record, flags, counts, DIGIT_BITS: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=["first_slice"])
-def pick(records, first_slice, digits, flags, DIGIT_BITS: tl.constexpr):
+def pick(records, first_slice, digits, flags):
     """One program a slice: :func:`_select_digit` of what was counted; clear the counts."""
     i = first_slice + tl.program_id(0)
     record = records + i * RECORD
-    mine = digits + (i << DIGIT_BITS) + tl.arange(0, 1 << DIGIT_BITS)
+    mine = digits + i * DIGITS + tl.arange(0, DIGITS)
     if tl.load(record + STATUS) < FOUND:
-        _select_digit(record, flags, tl.load(mine), DIGIT_BITS)
-        tl.store(mine, tl.zeros([1 << DIGIT_BITS], tl.int32))
+        _select_digit(record, flags, tl.load(mine))
+        tl.store(mine, tl.zeros([DIGITS], tl.int32))

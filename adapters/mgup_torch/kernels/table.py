@@ -29,8 +29,9 @@ RECORD = 15
 # The status of a search: the threshold is sought among the copies, or among all scores; once it is
 # found, that and FOUND.
 AMONG_CANDIDATES, AMONG_ALL, FOUND = range(3)
-
-KEY_BITS = 32
+DIGIT_BITS = 8
+WHOLE_RANGE = 32 - DIGIT_BITS
+"""The shift that leaves one digit of a key."""
 
 # Flags of a batch: how many slices must be searched over all scores, and of how many only some ties
 # are selected, and how many slices have blocks that wait for the threshold.

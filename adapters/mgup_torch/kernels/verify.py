@@ -8,25 +8,29 @@ bracket; so the bracket must be beyond doubt before anything is written. What is
     :data:`DOUBT`, 2e-17 a slice and step, whatever the scores are.
 
 *Proof.* n chunks of c neighbouring scores are drawn, independently and each of the slice's d // c
-chunks as likely as any other, by Philox, from a counter of steps and the number of the slice: the
-scores know nothing of it. For a fixed value z let X be the share of a drawn chunk that lies above
-z. The X are independent, in [0, 1], and their mean is the share of the slice above z up to c / d.
-Take z = t, the threshold. By the empirical Bernstein bound (Maurer and Pontil 2009, theorem 11)
-the sample's share of scores above t, p(t), and that of the slice differ by more than
+chunks as likely as any other, by Philox from a count of steps and the number of the slice: the
+scores know nothing of it. Let t be the threshold, the K-th largest score: at least K scores are
+>= t, and fewer than K are > t. Call P(A) the share of the slice in a set A of scores, p(A) that of
+the sample, and V(A) the variance of the latter among chunks. The shares of drawn chunks are
+independent, in [0, 1], and their mean is P(A) up to c / d. So by the empirical Bernstein bound
+(Maurer and Pontil 2009, theorem 11), applied to the two fixed sets {>= t} and {> t}, but for a
+probability of 2 exp(-L) each,
 
-    sqrt(2 L V(t) / n) + 7 L / (3 (n - 1))
+    P(>= t) <= p(>= t) + e(>= t)   and   p(> t) - e(> t) <= P(> t),
+    e(A) = sqrt(2 L V(A) / n) + 7 L / (3 (n - 1)) + c / d.
 
-with probability below 2 exp(-L) on each side, V being the variance among the sample's chunks;
-otherwise p(t) < K/d + that. Suppose so, and t <= z for an edge z. Then
-p(z) = p(t) - q with q >= 0 the sample's share in (t, z], and by the triangle inequality
-sqrt(V(t)) <= sqrt(V(z)) + sqrt(q n / (n - 1)), since the share of a chunk in (t, z] is at most 1.
-What q adds under the root never outweighs q by more than L / (2 (n - 1)), so that
+Suppose both. For an edge z let margin(z) = sqrt(2 L V(> z) / n) + 3 L / (n - 1) + c / d.
 
-    |p(z) - K/d| >= margin(z) = sqrt(2 L V(z) / n) + 3 L / (n - 1) + c / d
+- If p(> z) + margin(z) <= K/d, then t <= z. Otherwise t > z, and p(> z) = p(>= t) + q with q the
+  share in (z, t). A chunk's share there is at most 1, so that its square is no larger, and by the
+  triangle inequality sqrt(V(>= t)) <= sqrt(V(> z)) + sqrt(q n / (n - 1)). Hence K/d <= P(>= t) <=
+  p(> z) - q + sqrt(2 L q / (n - 1)) + sqrt(2 L V(> z) / n) + 7 L / (3 (n - 1)) + c / d, where
+  -q + sqrt(2 L q / (n - 1)) is at most L / (2 (n - 1)), and 7/3 + 1/2 < 3: a contradiction.
+- If p(> z) - margin(z) >= K/d, then t > z: otherwise p(> z) = p(> t) - q with q the share in
+  (t, z], and in the same way P(> t) >= K/d, but fewer than K scores are > t.
 
-cannot hold on the wrong side of the threshold: where p(z) is that much below K/d, t <= z; and where
-it is that much above, t > z. (7/3 + 1/2 < 3.) This holds for all edges at once, however they were
-found. The bracket is the closest pair of edges for which one and the other hold.
+This holds for all edges at once, however they were found. The bracket is the closest pair of edges
+for which the one and the other hold; its upper end is open where the first holds for none.
 
 Since this step's scores decide, neither a scheduler nor a jump of the gradients can mislead it; a
 crowd of equal scores at the threshold makes the bracket too wide for the list, and rows of unlike
@@ -40,6 +44,7 @@ import triton
 import triton.language as tl
 
 from . import table
+from .bracket import enclose_keys
 from .keys import HIGHEST, LOWEST, ordered, score_of
 
 D = tl.constexpr(table.D)
@@ -96,7 +101,7 @@ def _hopeful(row, record):
 def _spread(row, CHUNK: tl.constexpr, GUESSED: tl.constexpr):
     """How much wider the edges lie than the first guess, which spans GUESSED ranks, a share."""
     n = tl.load(row + DRAWS).to(tl.float32)
-    return (tl.sqrt(20.0 / CHUNK / n) + 120.0 / n) * 2.6 / GUESSED + 0.8
+    return (tl.sqrt(20.0 / CHUNK / n) + 120.0 / n) * 2.6 / GUESSED + 1.05
 
 
 @triton.jit
@@ -147,8 +152,7 @@ def count_sample(
 @triton.jit(do_not_specialize=["first_slice"])
 def verify_bracket(
     tables, records, columns, first_slice, sums, flags,
-    CHUNK: tl.constexpr, EDGES: tl.constexpr, GUESSED: tl.constexpr, ENCLOSE: tl.constexpr,
-    DIGIT_BITS: tl.constexpr,
+    CHUNK: tl.constexpr, EDGES: tl.constexpr, GUESSED: tl.constexpr, FILL: tl.constexpr,
 ):  # fmt: skip
     """One program a slice: the closest edges that are beyond doubt, if their list has room."""
     i = first_slice + tl.program_id(0)
@@ -174,10 +178,10 @@ def verify_bracket(
         below = tl.max(tl.where(under, keys, LOWEST), 0)
         beyond = tl.max(tl.where(over, p, 0.0), 0)
         reached = tl.min(tl.where(under, p, 1.0), 0)
-        room = (reached - beyond) * d < 0.95 * capacity.to(tl.float64)
+        room = (reached - beyond) * d < FILL * capacity.to(tl.float64)
         if (below > LOWEST) & room & (tl.load(row + K) > 0):
             verified += 1
-            ENCLOSE(record, below.to(tl.int64), top.to(tl.int64) + 1, DIGIT_BITS)
+            enclose_keys(record, below.to(tl.int64), top.to(tl.int64) + 1)
             # Between the edges next to the threshold's rank the shares are nearly linear.
             before = tl.max(tl.where(finite & (p >= share), edges, float("-inf")), 0)
             after = tl.min(tl.where(finite & (p < share), edges, float("inf")), 0)
