@@ -26,14 +26,17 @@ LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this ma
 SHARED_PARTS = 4  # where each batch costs collectives
 COPIES = 2048  # that a program reads
 READERS = 1024  # programs that read everything after a bad guess, or
-FEW_READERS = 256  # where that is rare, since others run beside them
-ONE_PASS = 1 << 18  # coordinates of the shortest slice that may take its step in one pass, and
-ONE_PASS_TOTAL = 1 << 23  # of all such slices of a plan: less is read again from the cache
+FEW_READERS = 512  # where that is rare, since others run beside them
+# Coordinates of the shortest slice that may take its step in one pass, and of the shortest where a
+# step moves no more than NARROW bytes a coordinate. Of all such slices of a plan, the least, below
+# which scores are read again from the cache, and the least share.
+ONE_PASS, ONE_PASS_NARROW, NARROW = 1 << 18, 1 << 22, 16
+ONE_PASS_TOTAL, ONE_PASS_SHARE = 1 << 23, 0.75
 DRAWN, DRAWERS, EDGES = 8, 64, 64  # neighbours in a chunk, chunks a program, edges to choose from
-RUNS, RUN, WAITERS = 16, 32, 32  # blocks a program, whose lists it reads, or that have waited
+RUNS, RUN, WAITERS = 16, 32, 8  # blocks a program, whose lists it reads, or that have waited
 LIST_ROOM, FILL = 1.25, 0.95  # for entries, beyond the expected share of a verified bracket
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
-# The same in one pass, where a coordinate in the bracket costs more memory, and each batch less time.
+# The same in one pass, where what is in the bracket takes more memory, and a batch less time.
 ONE_PASS_LEAST, ONE_PASS_PARTS, ONE_PASS_LANES = 7 << 20, 20, 3
 
 
@@ -89,8 +92,10 @@ class Plan:
         share = top / np.maximum(totals, 1)
         drawn = np.zeros(n, np.int64)
         if ranks and team is None and functions.both is not None:
-            drawn = verify.draws(sizes, DRAWN, ONE_PASS) * (top > 0)
-            drawn *= sizes[drawn > 0].sum() >= ONE_PASS_TOTAL
+            shortest = ONE_PASS if functions.moved > NARROW else ONE_PASS_NARROW
+            drawn = verify.draws(sizes, DRAWN, shortest) * (top > 0)
+            least = max(ONE_PASS_TOTAL, ONE_PASS_SHARE * sizes.sum())
+            drawn *= sizes[drawn > 0].sum() >= least
         one_pass = bool(drawn.any())
         self.sample, self.deviations = SAMPLE, DEVIATIONS
         if one_pass:
@@ -325,7 +330,8 @@ class Plan:
         if batch.blocks:
             ties.count_ties[(-(-batch.blocks // GROUP),)](
                 *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
-                lane.starts, lane.lengths, lane.candidates, flags, SEEN=seen, GROUP=GROUP, **self.blocked,
+                lane.starts, lane.lengths, lane.candidates, flags,
+                SEEN=seen, GROUP=GROUP, **self.blocked,
             )  # fmt: skip
         ties.sum_ties[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,

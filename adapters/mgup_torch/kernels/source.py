@@ -91,11 +91,13 @@ class Functions(NamedTuple):
     numbers: Numbers
     """What the functions read of the rule's floats."""
     both: Any = None
-    """The score, the parameter damped and amplified, and the state; ``None`` if nothing is ranked."""
+    """The score, the parameter damped and amplified, the state; ``None`` if nothing is ranked."""
     store: Any = None
     """Stores the parameter and the state."""
     dtype: torch.dtype | None = None
     """Of the parameter."""
+    moved: int = 0
+    """Bytes of a coordinate that a step reads and writes."""
 
 
 class _Writer:
@@ -299,4 +301,5 @@ def functions(kind: Kind) -> Functions:
     exec(compile(text, filename, "exec"), scope)
     made = (scope.get(name) for name in ("before", "after", "seen", "update"))
     both, store = scope.get("both"), scope.get("store")
-    return Functions(*made, uniforms, numbers, both, store, kind.dtype)
+    moved = 3 * kind.dtype.itemsize + 2 * sum(dtype.itemsize for dtype in kind.state_dtypes)
+    return Functions(*made, uniforms, numbers, both, store, kind.dtype, moved)

@@ -191,6 +191,12 @@ def verify_bracket(
             middle = ordered(before + (after - before) * part).to(tl.int64)
             middle = tl.minimum(tl.maximum(middle, below), top)
             tl.store(record + MIDDLE, middle)
+        else:  # what is read twice may be doubted, and the closer a bracket, the fewer copies
+            doubt = 4 * tl.sqrt(variance / n) + CHUNK / d
+            top = tl.min(tl.where(finite & (p + doubt <= share), keys, HIGHEST), 0)
+            below = tl.max(tl.where(finite & (p - doubt >= share), keys, LOWEST), 0)
+            if (below > LOWEST) & (below < top):
+                enclose_keys(record, below.to(tl.int64), top.to(tl.int64) + 1)
         zero = tl.zeros([EDGES], tl.int32)
         tl.store(mine, zero)
         tl.store(mine + EDGES, zero)

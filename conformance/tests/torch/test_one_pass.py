@@ -25,8 +25,10 @@ def short(monkeypatch):
     """Slices of a thousand coordinates take one pass, in batches of a few and all lanes."""
     from mgup_torch.kernels import plan
 
-    for name, value in {"ONE_PASS": 1024, "ONE_PASS_TOTAL": 1, "ONE_PASS_LEAST": 1}.items():
-        monkeypatch.setattr(plan, name, value)
+    for name in ("ONE_PASS", "ONE_PASS_NARROW"):
+        monkeypatch.setattr(plan, name, 1024)
+    for name in ("ONE_PASS_TOTAL", "ONE_PASS_LEAST"):
+        monkeypatch.setattr(plan, name, 1)
     return lambda **sizes: [monkeypatch.setattr(plan, name, x) for name, x in sizes.items()]
 
 
@@ -124,6 +126,8 @@ def test_the_limits_of_sizes(monkeypatch, batches):
         (1, ((4095,), (4096,), (4104,), (4097,)), 3),
         (8192, ((4096,), (4096,)), 2),
         (8193, ((4096,), (4096,)), 0),
+        (1, ((4096,), (1365,)), 1),
+        (1, ((4096,), (1366,)), 0),
     ):
         monkeypatch.setattr(plan, "ONE_PASS_TOTAL", total)
         params = parameters(shapes, device="cuda")
@@ -152,7 +156,7 @@ def test_a_verified_bracket_that_is_wrong_is_told(short):
     """If what cannot happen does, the next steps refuse, and nothing changes."""
     params = parameters(((50_000,),), device="cuda")
     optimizer = MGUPAdamW(params, lr=0.02)
-    for step in range(3):
+    for _ in range(3):
         give(params, [torch.randn(50_000, device="cuda")])
         optimizer.step()
     assert verified(optimizer) == 1
