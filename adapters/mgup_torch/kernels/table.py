@@ -20,8 +20,9 @@ POINTERS = 17
 # the threshold is sought, by digits of SHIFT, and then the threshold. COUNTED and TIED are of what
 # lies on this device, the others of the whole slice.
 LOW, HIGH, BASE, TOP, SHIFT, RANK, STATUS, COUNTED, THRESHOLD, QUOTA, TIES, TIED = range(12)
-# Whether the bracket is VERIFIED, so that the slice takes its step in one pass; and how many entries
-# of its list are WRITTEN, fewer than COUNTED where the list was too short. Above MIDDLE, a key in the bracket, a coordinate is amplified until the threshold is known.
+# Whether the bracket is VERIFIED, so that the slice takes its step in one pass; how many entries of
+# its list are WRITTEN, fewer than COUNTED where it was too short; and a key in the bracket, MIDDLE,
+# above which a coordinate is amplified until the threshold is known.
 VERIFIED, WRITTEN, MIDDLE = range(12, 15)
 RECORD = 15
 
