@@ -8,6 +8,8 @@
    scores instead, four more reads; so the guess decides the time, never the result.
 4. :mod:`ties <.ties>` at the threshold go to the lowest indices.
 
+Where :mod:`one_pass <.one_pass>` writes at the first read, only what waits is read again.
+
 A slice of which each device holds a contiguous part is ranked by the same kernels, with the counts
 of all devices added up in between: :func:`bracket.enclose` takes the bracket of all, and
 :func:`begin` the counts.
