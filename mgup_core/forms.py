@@ -9,26 +9,43 @@ floats give, and the program is right for all rules that answer alike: they have
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
+import array_api_compat.numpy as numpy_xp
+import numpy as np
+
+from .backend import NumPyBackend
 from .rules.base import Rule
 from .runtime import Branches, Number
+from .update import contribution, update_array
 
 Made = TypeVar("Made")
 
 _ALIKE = 32  # forms of one class with equal other fields: more only where floats are read
 
+_lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # the thread that holds it is not in the child
+    os.register_at_fork(after_in_child=_new_lock)
+
 
 def runtime_fields(rule: Rule) -> tuple[str, ...]:
     """The fields that are values of a step: those declared as floats, or that hold one."""
     known = {f.name for f in fields(rule)}
-    if set(getattr(rule, "__dict__", ())) - known:  # made of its floats with the rule, which others would not change
-        return ()
+    if set(getattr(rule, "__dict__", ())) - known:
+        return ()  # made with the rule, perhaps of its floats
     return tuple(f.name for f in fields(rule) if _is_float(f.type, getattr(rule, f.name)))
 
 
@@ -38,21 +55,19 @@ def _is_float(declared: Any, value: Any) -> bool:
     return type(value) is int and declared in ("float", "float | None", float)
 
 
-def _opened(rule: Rule, names: tuple[str, ...]) -> tuple[Rule, Branches]:
-    """A copy of a rule with numbers for these fields, and what it will ask of them."""
-    twin, branches = copy.copy(rule), Branches()
+def opened(branches: Branches, names: Iterable[str]) -> Rule:
+    """A copy of the rule of ``branches`` with a number in the place of each of these fields."""
+    twin: Rule = copy.copy(branches.rule)
     for name in names:
-        expression = branches.expression(None, name)
-        value = expression.of(rule)
-        object.__setattr__(twin, name, Number(expression, value, branches))
-    return twin, branches
+        object.__setattr__(twin, name, branches.number(name))
+    return twin
 
 
 class _Failure:
     """In the place of what could not be made, so that it is not tried at every step."""
 
     def __init__(self, error: Exception) -> None:
-        self.error = error.with_traceback(None)
+        self.error = error
 
 
 class Forms(Generic[Made]):
@@ -70,46 +85,88 @@ class Forms(Generic[Made]):
         """How often something was made."""
         self._make, self._maxsize = make, maxsize
         self._kept: OrderedDict[Any, list[tuple[Branches, Made | _Failure]]] = OrderedDict()
-        self._lock = threading.RLock()
         self._found = lru_cache(maxsize)(self._find)
 
     def __call__(self, rule: Rule, *how: Any) -> Made:
-        made = self._found(rule, how)
+        _, made = self._found(rule, how)
         if isinstance(made, _Failure):
-            raise made.error
+            raise made.error.with_traceback(None)
         return made
 
-    def _find(self, rule: Rule, how: tuple[Any, ...]) -> Made | _Failure:
+    def asked(self, rule: Rule, *how: Any) -> frozenset[str]:
+        """The float fields on which more than a value of the result depends."""
+        return self._found(rule, how)[0].asked()
+
+    def _find(self, rule: Rule, how: tuple[Any, ...]) -> tuple[Branches, Made | _Failure]:
         names = runtime_fields(rule)
         others = tuple((f.name, getattr(rule, f.name)) for f in fields(rule) if f.name not in names)
         key = type(rule), names, others, rule if not names else None, how
-        with self._lock:
+        with _lock:
             forms = self._kept.setdefault(key, [])
             self._kept.move_to_end(key)
-            for branches, made in forms:
-                if branches.hold(rule):
-                    return made
-            branches, made = self._new(rule, names, how)
+            for found in forms:
+                if found[0].hold(rule):
+                    return found
+            forms.append(self._new(rule, names, how))
             self.made += 1
-            forms.append((branches, made))
             del forms[:-_ALIKE]
             while len(self._kept) > self._maxsize:
                 self._kept.popitem(last=False)
-            return made
+            return forms[-1]
 
     def _new(
         self, rule: Rule, names: tuple[str, ...], how: tuple[Any, ...]
     ) -> tuple[Branches, Made | _Failure]:
-        twin, branches = _opened(rule, names)
+        branches = Branches(rule)
         try:
-            return branches, self._make(twin, *how)
+            return branches, self._make(opened(branches, names), *how)
         except (TypeError, AttributeError):
             pass
         # Perhaps it wants true floats. Then the result is right for these alone.
         for name in names:
-            field = branches.expression(None, name)
-            branches.answer(field, field.of(rule))
+            branches.answer(branches.number(name).expression)
         try:
             return branches, self._make(rule, *how)
         except (TypeError, AttributeError) as error:
             return branches, _Failure(error)
+
+
+class _Trial(NumPyBackend):
+    """Arithmetic on whatever the floats are now; nobody looks at the result."""
+
+    def scalar(self, value: Any) -> Any:
+        if isinstance(value, Number):
+            value = value.expression.of(value.branches.rule)
+        return super().scalar(value)
+
+    def correction(self, beta: Any, t: Any) -> Any:
+        return self.scalar(0.5)
+
+
+@Forms
+def _tried(rule: Rule) -> bool:
+    """A step of a small array: whether there is a shape that the rule trains."""
+    be = _Trial(numpy_xp, np.float32)
+    for shape in ((4, 4), (4,), ()):
+        if rule.accepts(shape) is None:
+            w, t = np.ones(shape, np.float32), np.asarray(1)
+            state = rule.init(be, w)
+            with np.errstate(all="ignore"):
+                sums = contribution(be, rule, w, w, state, t, weight_decay=0.1)
+                update_array(
+                    be, rule, None, w, w, state, t, lr=0.1, weight_decay=0.1, totals=sums
+                )  # fmt: skip
+            return True
+    return False
+
+
+def free_fields(rule: Rule) -> frozenset[str]:
+    """The fields that may be arrays in a graph, where they can be added and multiplied only (R7).
+
+    A field that the rule compares, or gives to a function, is a constant of the graph.
+    """
+    try:
+        tried = _tried(rule)
+    except (TypeError, AttributeError):
+        tried = False
+    return frozenset(runtime_fields(rule)) - _tried.asked(rule) if tried else frozenset()

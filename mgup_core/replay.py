@@ -6,35 +6,32 @@ a block of a parameter stays in the processor's cache, and nothing is allocated 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .backend import Array
+from .ops import OPERATIONS, REAL, UNIFORM
 from .program import Symbol, needed
 from .rules.base import Rule
 from .scalars import host_correction
 
-_INTO: dict[str, Any] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign, "maximum": np.maximum,
-    "minimum": np.minimum, "floordiv": np.floor_divide, "mod": np.mod,
-}  # fmt: skip
-"""Operations that write their result where they are told to."""
+SPELLED: dict[str, Any] = {**UNIFORM, **{one.name: one.numpy for one in OPERATIONS.values()}}
 
-_OTHERWISE: dict[str, Callable[..., Any]] = {
-    "lt": np.less, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
-    "and": np.logical_and, "or": np.logical_or, "invert": np.logical_not,
-}  # fmt: skip
+_INTO = {
+    one.name: one.numpy
+    for one in OPERATIONS.values()
+    if isinstance(one.numpy, np.ufunc) and one.gives == REAL
+}
+"""Operations that write their result where they are told to."""
 
 
 def _compute(symbol: Symbol, args: list[Any]) -> Any:
     """The value of an operation that is not in a buffer."""
     if symbol.op == "cast":
         return np.asarray(args[0]).astype(symbol.dtype)[()]
-    function = _INTO.get(symbol.op) or _OTHERWISE.get(symbol.op) or getattr(np, symbol.op)
-    return function(*args)
+    return SPELLED[symbol.op](*args)
 
 
 class Scalars:

@@ -25,6 +25,12 @@ class Expression:
     def __init__(self, function: Callable[..., Any] | None, args: tuple[Any, ...]) -> None:
         self.function, self.args = function, args
 
+    def fields(self) -> frozenset[str]:
+        """The fields that it is made of."""
+        if self.function is None:
+            return frozenset(self.args)
+        return frozenset().union(*(a.fields() for a in self.args if isinstance(a, Expression)))
+
     def of(self, rule: Any) -> Any:
         """The value for the floats of a rule."""
         if self.function is None:
@@ -33,9 +39,14 @@ class Expression:
 
 
 class Branches:
-    """What a rule asked of its floats while it was recorded, with the answers it got."""
+    """What a rule asks of its floats while it is recorded, with the answers that it gets.
 
-    def __init__(self) -> None:
+    Args:
+        rule: whose floats answer.
+    """
+
+    def __init__(self, rule: Any) -> None:
+        self.rule = rule
         self._known: dict[Any, Expression] = {}
         self._answers: dict[Expression, Any] = {}
 
@@ -44,14 +55,27 @@ class Branches:
         key = function, *(a if isinstance(a, Expression) else repr(a) for a in args)
         return self._known.setdefault(key, Expression(function, args))
 
-    def answer(self, question: Expression, answer: Any) -> Any:
-        """Note that the program holds only where the question has this answer."""
-        self._answers[question] = answer
-        return answer
+    def number(self, name: str) -> Number:
+        """A field of the rule."""
+        return Number(self.expression(None, name), self)
+
+    def answer(self, question: Expression) -> Any:
+        """The answer, and a note that the program holds only where it is this one."""
+        if question not in self._answers:
+            self._answers[question] = question.of(self.rule)
+        return self._answers[question]
 
     def hold(self, rule: Any) -> bool:
         """Whether a rule of the same class, whose other fields are equal, would answer alike."""
         return all(_same(q.of(rule), answer) for q, answer in self._answers.items())
+
+    def asked(self) -> frozenset[str]:
+        """The fields that decide an answer, or enter more than arithmetic."""
+        others = (e for e in self._known.values() if e.function not in (None, *_ARITHMETIC))
+        return frozenset().union(*(q.fields() for q in (*self._answers, *others)))
+
+
+_ARITHMETIC = tuple(getattr(operator, n) for n in ("neg", "pos", "add", "sub", "mul", "truediv"))
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -66,39 +90,35 @@ class Number:
     made for the next. :func:`on_host` spares that.
     """
 
-    __slots__ = ("_branches", "expression", "value")
+    __slots__ = ("branches", "expression")
     __array_ufunc__ = None
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, expression: Expression, value: Any, branches: Branches) -> None:
-        self.expression, self.value, self._branches = expression, value, branches
+    def __init__(self, expression: Expression, branches: Branches) -> None:
+        self.expression, self.branches = expression, branches
 
     def apply(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)``, where this number is among the arguments."""
         if not all(isinstance(a, (int, float, Number)) for a in args):
             return NotImplemented  # an array's business
-        value = function(*(a.value if isinstance(a, Number) else a for a in args))
         parts = (a.expression if isinstance(a, Number) else a for a in args)
-        return Number(self._branches.expression(function, *parts), value, self._branches)
+        return Number(self.branches.expression(function, *parts), self.branches)
 
     def answer(self, function: Callable[..., Any], *args: Any) -> Any:
         """The value of ``function(*args)``, on which the program depends from here on."""
         number = self.apply(function, *args)
         if number is NotImplemented:
             return number
-        return self._branches.answer(number.expression, number.value)
+        return self.branches.answer(number.expression)
 
     def __float__(self) -> float:
-        return float(self._branches.answer(self.expression, self.value))
+        return float(self.branches.answer(self.expression))
 
     def __int__(self) -> int:
         return int(float(self))
 
     def __bool__(self) -> bool:
         return bool(self.answer(operator.ne, self, 0))
-
-    def __repr__(self) -> str:
-        return repr(float(self))
 
     def __round__(self, digits: int | None = None) -> Any:
         return round(float(self), digits)

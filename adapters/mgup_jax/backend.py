@@ -12,8 +12,11 @@ from jax import lax
 
 from mgup_core import Backend, Policy, Split, counting_mask
 from mgup_core.counting import cumulative_count
+from mgup_core.runtime import Number
+from mgup_core.scalars import host_correction
 
 from . import rounding
+from .numbers import on_host, rounded
 from .selection import BitKeys, flattens, repeat, select
 from .sharding import Axes, Whole, check_length, decide_in_place
 
@@ -44,13 +47,15 @@ class JaxBackend(Backend):
         super().__init__(jnp, jnp.dtype(dtype))
         self.selection = selection
         self.where = where
-        self._corrections: dict[float, tuple[Any, Any]] = {}
+        self._corrections: dict[Any, tuple[Any, Any]] = {}
 
     def scalar(self, value: Any) -> Any:
         # NumPy's scalars are constants in every trace, and an array made in one belongs to it.
         if isinstance(value, (int, float, np.generic)):
             with np.errstate(over="ignore"):
                 return self.host_dtype(value)
+        if isinstance(value, Number):
+            return rounded(value, self.dtype)
         return self.cast(jnp.asarray(value), self.dtype)
 
     def _fence(self, x: Any, of: Any = None) -> Any:
@@ -92,14 +97,21 @@ class JaxBackend(Backend):
         # x / sqrt(y) would become x * rsqrt(y)
         return self._fence(rounding.square_root(x), x)
 
-    def correction(self, beta: float, t: Any) -> Any:
+    def correction(self, beta: Any, t: Any) -> Any:
         """``1 - beta^t``, once for all parameters that share this backend."""
-        known, c = self._corrections.get(beta, (None, None))
+        key = beta.expression if isinstance(beta, Number) else beta
+        known, c = self._corrections.get(key, (None, None))
         if known is not t:
-            # Unsigned, since for signed integers // and % take a dozen operations each.
-            c = super().correction(beta, t.astype(jnp.uint32))
-            self._corrections[beta] = t, c
+            if isinstance(beta, Number):
+                c = on_host(self._host_correction, beta, self.dtype, t)
+            else:
+                # Unsigned, since for signed integers // and % take a dozen operations each.
+                c = super().correction(beta, t.astype(jnp.uint32))
+            self._corrections[key] = t, c
         return c
+
+    def _host_correction(self, beta: float, t: Any) -> Any:
+        return host_correction(self.host_dtype, beta, int(t))
 
     def matmul(self, a: Any, b: Any, dtype: str | None = None) -> Any:
         narrow = jnp.dtype(dtype or self.dtype)

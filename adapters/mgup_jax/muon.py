@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import AdamW, Backend, Direction, Muon
+from mgup_core.forms import runtime_fields
 from mgup_core.modes import EXCEPTIONS, check_words, names_one_of
 
 from .settings import Scheduled, Settings
@@ -137,21 +138,20 @@ def mgup_muon(
         "ns_dtype": ns_dtype,
     }
     adam = {"b1": adam_b1, "b2": adam_b2, "eps": adam_eps}
-    Settings.check_static({**muon, **{f"adam_{name}": value for name, value in adam.items()}})
     settings = Settings(learning_rate=learning_rate, weight_decay=weight_decay, **mgup)
     adam_settings = Settings(
         learning_rate=learning_rate if adam_learning_rate is None else adam_learning_rate,
         weight_decay=weight_decay if adam_weight_decay is None else adam_weight_decay,
         **mgup,
     )
-    plain = {"adam": rule_transformation(AdamW(**adam), adam_settings)}
-    OrientedMuon(**muon)  # wrong values are refused here, not at init
+    plain = {"adam": rule_transformation(settings.rule_of(AdamW, adam), adam_settings)}
+    oriented = settings.rule_of(OrientedMuon, muon)  # wrong values are refused here, not at init
 
     def by_rule(tree: Any) -> optax.GradientTransformationExtraArgs:
         axes = _axes(tree, muon_weight_dimension_numbers, exceptions)
         chosen = {
             _label(one): rule_transformation(
-                OrientedMuon(**muon, reduction=one[0], output=one[1]), settings
+                replace(oriented, reduction=one[0], output=one[1]), settings
             )
             for one in jax.tree.leaves(axes, is_leaf=_is_axes)
             if one != _ADAM
@@ -173,6 +173,11 @@ mgup_muon.static_args = tuple(  # type: ignore[attr-defined]
     name
     for name in inspect.signature(mgup_muon).parameters
     if name.removeprefix("adam_") not in Settings.SCHEDULED
+)
+mgup_muon.structural_args = tuple(  # type: ignore[attr-defined]
+    name
+    for name in mgup_muon.static_args  # type: ignore[attr-defined]
+    if name.removeprefix("adam_") not in {*runtime_fields(Muon()), *runtime_fields(AdamW())}
 )
 
 _ADAM = ((), ())

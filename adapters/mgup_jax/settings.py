@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
-from mgup_core import Policy, modes
+from mgup_core import Policy, Rule, modes
 from mgup_core.checks import check_rate
+from mgup_core.forms import runtime_fields
 
 from .backend import JaxBackend, is_traced
 from .selection import check_selection
@@ -91,6 +92,21 @@ class Settings:
                     "optax.inject_hyperparams, pass static_args=f.static_args, where f is the "
                     "function that it wraps (mgup_adamw, …)."
                 )
+
+    @classmethod
+    def rule_of(cls, rule_class: type[Rule], hyperparameters: dict[str, Any]) -> Rule:
+        """A rule of numbers, and of arrays where its floats are known at each step only (R7)."""
+        floats = runtime_fields(rule_class())
+        values = {n: known(n, v) if n in floats else v for n, v in hyperparameters.items()}
+        cls.check_static({n: v for n, v in values.items() if n not in floats})
+        try:
+            return rule_class(**values)
+        except jax.errors.ConcretizationTypeError as error:
+            traced = ", ".join(name for name in floats if is_traced(values[name]))
+            raise TypeError(
+                f"{rule_class.__name__} asks for the value of one of {traced}, which must be known "
+                "when the program is traced: name it in static_args of optax.inject_hyperparams."
+            ) from error
 
     def at(self, count: Any) -> Step:
         """The values at a step, counted from 0."""

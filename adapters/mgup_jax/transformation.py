@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule, contribution, summed, update_array
+from mgup_core.forms import runtime_fields
 from mgup_core.modes import bind
 
 from .backend import compute_dtype, is_traced
 from .leaves import check_fit, check_leaves, check_slices, flat, per_leaf
 from .manual import placements
+from .numbers import with_numbers
 from .settings import Settings, check_params
 from .sharding import automatic
 from .state import MGUPState, by_leaf, by_name, initial
@@ -25,6 +27,7 @@ from .state import MGUPState, by_leaf, by_name, initial
 
 def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
     """The transformation of one rule with all its settings made."""
+    rule = with_numbers(rule)
 
     def init(params: Any) -> MGUPState:
         check_leaves("params", params)
@@ -116,8 +119,9 @@ def transformation(
         defaults: of arguments, where they are not the rule's.
 
     The function takes ``learning_rate``, the rule's fields, ``weight_decay``, ``mask`` and the
-    MGUP arguments described in the JAX guide. Its attribute ``static_args`` names those that shape
-    the program, for ``optax.inject_hyperparams``.
+    MGUP arguments described in the JAX guide. For ``optax.inject_hyperparams``, its attribute
+    ``static_args`` names all that are no schedules; ``structural_args`` those that shape the
+    program: without the betas, momentum and eps, which may then change at every step (R7).
     """
     title = name or f"mgup_{rule_class.__name__.lower()}"
     own = tuple(f.name for f in fields(rule_class))
@@ -127,16 +131,16 @@ def transformation(
         values = bind(title, signature, *args, **kwargs)
         hyperparameters = {field: values.pop(field) for field in own}
         settings = Settings(**values)
-        settings.check_static(hyperparameters)
-        return rule_transformation(rule_class(**hyperparameters), settings)
+        return rule_transformation(settings.rule_of(rule_class, hyperparameters), settings)
 
     make.__name__ = make.__qualname__ = title
     make.__module__ = "mgup_jax"
     make.__signature__ = signature  # type: ignore[attr-defined]
     make.__doc__ = f"{rule_class.__name__} with MGUP, for JAX.\n\n{rule_class.__doc__ or ''}"
-    make.static_args = tuple(  # type: ignore[attr-defined]
-        n for n in signature.parameters if n not in Settings.SCHEDULED
-    )
+    static = tuple(n for n in signature.parameters if n not in Settings.SCHEDULED)
+    make.static_args = static  # type: ignore[attr-defined]
+    floats = runtime_fields(rule_class())
+    make.structural_args = tuple(n for n in static if n not in floats)  # type: ignore[attr-defined]
     return make
 
 

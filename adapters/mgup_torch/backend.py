@@ -67,9 +67,9 @@ class TorchBackend(Backend):
             return torch.from_numpy(np.asarray(np.sqrt(x.numpy())))
         return torch.sqrt(x)
 
-    def correction(self, beta: float, t: Tensor) -> Tensor:
+    def correction(self, beta: Any, t: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return _correction_op(t, beta, self.dtype)
+            return _correction_op(t, torch.as_tensor(beta, dtype=torch.float64), self.dtype)
         return super().correction(beta, t)
 
     def total(self, x: Tensor, axis: int | None = None) -> Tensor:
@@ -114,16 +114,15 @@ class TorchBackend(Backend):
 
 
 @torch.library.custom_op("mgup::bias_correction", mutates_args=())
-def _correction_op(t: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
+def _correction_op(t: Tensor, beta: Tensor, dtype: torch.dtype) -> Tensor:
     """N3 as one opaque operation: inductor would expand its chain of selections exponentially."""
     wide = dtype == torch.float64
-    return torch.tensor(
-        float(host_correction(np.float64 if wide else np.float32, beta, int(t))), dtype=dtype
-    )
+    kind = np.float64 if wide else np.float32
+    return torch.tensor(float(host_correction(kind, float(beta), int(t))), dtype=dtype)
 
 
 @_correction_op.register_fake
-def _(t: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
+def _(t: Tensor, beta: Tensor, dtype: torch.dtype) -> Tensor:
     return t.new_empty((), dtype=dtype)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgup_core import Rule, State, Statistics, fresh_state
 from mgup_core.crew import uninterrupted
+from mgup_core.program import check_recordable
 
 from .backend import TorchBackend, compute_dtype
 from .contract import RuleGroups
@@ -19,6 +20,7 @@ from .jobs import (
     Job,
     all_damped,
     check_gradient,
+    for_graph,
     move_in_blocks,
     move_whole,
     next_step,
@@ -87,11 +89,11 @@ class RuleOptimizer(RuleGroups):
             with torch.enable_grad():
                 loss = closure()
         if torch.compiler.is_compiling():
-            jobs, rates = self._gather_for_graph()
+            jobs = self._gather_for_graph()
             totals = totals_of(jobs)
-            for job, lr in zip(jobs, rates):  # noqa: B905 (Dynamo has no strict zip)
+            for job in jobs:
                 be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
-                move_whole(job, be, lr, measure=False, totals=totals)
+                move_whole(job, be, job.group["lr"], measure=False, totals=totals)
         else:
             self._step_eager()
         return loss
@@ -208,6 +210,8 @@ class RuleOptimizer(RuleGroups):
     def _gather(self) -> list[Job]:
         """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
         rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
+        for rule, _ in rules:
+            check_recordable(rule)
         jobs = []
         for group, (rule, policy) in zip(self.param_groups, rules, strict=True):
             for i, p in enumerate(group["params"]):
@@ -268,28 +272,27 @@ class RuleOptimizer(RuleGroups):
         return sum(p.numel() * p.element_size() for p in params)
 
     @torch.compiler.disable
-    def _gather_for_graph(self) -> tuple[list[Job], list[Tensor]]:
-        """The jobs with every scalar that changes as a tensor, so that no step recompiles.
+    def _gather_for_graph(self) -> list[Job]:
+        """The jobs with every value that changes as a tensor, so that no step recompiles (R7).
 
         Runs outside the graph, where the count of steps advances, and where parameters that may
         be fused take their step: a graph has nothing to add to that.
         """
-        jobs, rates = [], []
+        jobs: list[Job] = []
         if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
-            return jobs, rates
+            return jobs
         gathered = self._gather()
         found = unscale(self, [local(job.grad) for job in gathered])
         if found is not None and found > 0:
-            return jobs, rates
+            return jobs
         for job in gathered:
             if job.rule.counts_steps:
                 job = job._replace(t=torch.as_tensor(next_step(job.t)))
                 job.state["step"] += 1
             self.state[job.param] = job.state
             jobs.append(job)
-            rates.append(torch.as_tensor(job.group["lr"], dtype=torch.float64))
-        return jobs, rates
+        return for_graph(jobs)
 
     def statistics(self) -> list[Statistics | None]:
         """What the policy did in the last eager step, one entry per parameter in group order.

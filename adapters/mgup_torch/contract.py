@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Rule
+from mgup_core.program import check_recordable
 
 from .backend import DTYPES
 from .checkpoint import Checkpoint, check_checkpoint
@@ -55,6 +56,7 @@ class RuleGroups(torch.optim.Optimizer):
         check_keys(self.rule_class, group, self._known_defaults().keys() | self.defaults.keys())
         check_group(merged)
         rule = self._rule(merged)
+        check_recordable(rule)
         for p in tensors_of(group["params"]):
             if p.dtype not in DTYPES:
                 raise TypeError(

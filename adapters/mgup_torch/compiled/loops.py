@@ -17,7 +17,7 @@ import numpy as np
 
 from mgup_core import MGUP, Policy, Rule, SignMGUP
 from mgup_core.forms import Forms
-from mgup_core.program import LEAVES, Program, Symbol, needed, record
+from mgup_core.program import Program, Symbol, needed, record
 from mgup_core.replay import Scalars
 
 from .machine import INDEX, available, compiled, ir, real, void_function
@@ -88,10 +88,10 @@ def code_for(
 
 @functools.lru_cache(maxsize=256)
 def _without_factors(policy: Policy | None) -> Policy | None:
-    """With factors that code does not depend on, since they may change at every step."""
-    if isinstance(policy, (MGUP, SignMGUP)):
-        return replace(policy, alpha=1.0, gamma=1.0)
-    return policy
+    """With values that code does not depend on, since they may change at every step."""
+    if isinstance(policy, MGUP):
+        return replace(policy, tau=0.5, alpha=1.0, gamma=1.0)
+    return replace(policy, alpha=1.0, gamma=1.0) if isinstance(policy, SignMGUP) else policy
 
 
 @Forms
@@ -100,8 +100,6 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
     wanted = {"update": program.outputs}
     if program.scores is not None:
         wanted["scores"] = {"scores": program.scores}
-    if not {s.op for s in needed(program.outputs.values())} <= _KNOWN:
-        return None
     scalars = {name: Scalars(outputs.values()) for name, outputs in wanted.items()}
     module = ir.Module()
     for name, outputs in wanted.items():
@@ -162,11 +160,16 @@ def _sign(b: Any, x: Any) -> Any:
     return value
 
 
+def _signbit(b: Any, x: Any) -> Any:
+    whole = ir.IntType(64 if isinstance(x.type, ir.DoubleType) else 32)
+    return b.icmp_signed("<", b.bitcast(x, whole), whole(0))
+
+
 def _flush(b: Any, x: Any, bound: Any) -> Any:
     return b.select(b.fcmp_ordered("<", _absolute(b, x), bound), _number(x, 0.0), x)
 
 
-_SPELLED: dict[str, Callable[..., Any]] = {
+SPELLED: dict[str, Callable[..., Any]] = {
     "add": lambda b, x, y: b.fadd(x, y),
     "sub": lambda b, x, y: b.fsub(x, y),
     "mul": lambda b, x, y: b.fmul(x, y),
@@ -180,6 +183,7 @@ _SPELLED: dict[str, Callable[..., Any]] = {
     "minimum": _further("<="),
     "where": lambda b, condition, x, y: b.select(condition, x, y),
     "flush": _flush,
+    "signbit": _signbit,
     "lt": _compare("<"),
     "gt": _compare(">"),
     "ge": _compare(">="),
@@ -188,8 +192,7 @@ _SPELLED: dict[str, Callable[..., Any]] = {
     "or": lambda b, x, y: b.or_(x, y),
     "invert": lambda b, x: b.not_(x),
 }
-_ON_HOST = {*LEAVES, "cast", "correction", "floordiv", "mod"}
-_KNOWN = {*_SPELLED, *_ON_HOST, "selected"}
+"""One entry for each of :data:`mgup_core.ops.OPERATIONS`."""
 
 
 def _write(
@@ -230,7 +233,7 @@ def _write(
             above, equal = (b.fcmp_ordered(sign, args[0], cut) for sign in (">", "=="))
             known[symbol] = b.or_(above, b.and_(equal, ties))
         else:
-            known[symbol] = _SPELLED[symbol.op](b, *args)
+            known[symbol] = SPELLED[symbol.op](b, *args)
     for array, symbol in outputs.items():
         if symbol.op != "input" or symbol.args[0] != array:
             b.store(known[symbol], b.gep(at[array], [place]))

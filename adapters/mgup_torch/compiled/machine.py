@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -33,21 +35,36 @@ def void_function(module: Any, name: str, pointers: list[Any]) -> Any:
     return function
 
 
-@functools.cache
-def _processor() -> Any:
+# LLVM is asked by one thread at a time, and no thread may be in it when the process forks.
+_compiling = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_compiling.acquire,
+        after_in_parent=_compiling.release,
+        after_in_child=_compiling.release,
+    )
+
+
+def compiled(text: str) -> dict[str, Callable[..., None]]:
+    """The functions of a module by name. They take addresses and a length, and hold no lock.
+
+    Threads that ask for one text are given one code: a cache alone would let each compile it, and
+    throw away all but the last while they run.
+    """
+    with _compiling:
+        return _compiled(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(text: str) -> dict[str, Callable[..., None]]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(
+    # One for each engine, which owns it and frees it.
+    machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=3,
     )
-
-
-@functools.lru_cache(maxsize=256)
-def compiled(text: str) -> dict[str, Callable[..., None]]:
-    """The functions of a module by name. They take addresses and a length, and hold no lock."""
-    machine = _processor()
     module = llvm.parse_assembly(text)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)

@@ -53,7 +53,7 @@ def refusal(job: Job) -> str | None:
         return reason
     if not job.rule.elementwise:
         return f"{type(job.rule).__name__} is not elementwise"
-    if reason := _unspelled(job.rule):
+    if reason := _unrecorded(job.rule):
         return reason
     arrays = (p, job.grad, *job.arrays.values())
     if not all(x.dtype in DTYPES for x in arrays):
@@ -65,16 +65,12 @@ def refusal(job: Job) -> str | None:
     return None
 
 
-def _unspelled(rule: Rule) -> str | None:
+def _unrecorded(rule: Rule) -> str | None:
     """Why the kernels cannot say what a rule computes, or ``None``."""
-    from .source import unspelled
-
     try:
-        recorded = program(rule, None, False, False)
+        program(rule, None, False, False)
     except (TypeError, AttributeError) as error:
         return f"{type(rule).__name__} cannot be recorded ({error})"
-    if unknown := unspelled(recorded):
-        return f"{type(rule).__name__} calls {', '.join(unknown)}, which the kernels do not have"
     return None
 
 

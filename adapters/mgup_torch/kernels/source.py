@@ -17,13 +17,13 @@ import triton
 import triton.language as tl
 
 from mgup_core import Policy
-from mgup_core.program import LEAVES, Numbers, Program, Symbol, frontier, needed
+from mgup_core.program import Numbers, Program, Symbol, frontier, needed
 
 from . import table
 from .keys import chosen
 from .step import bias_correction, current_step
 
-_SPELLED = {
+SPELLED = {
     "add": "{} + {}",
     "sub": "{} - {}",
     "mul": "{} * {}",
@@ -33,11 +33,12 @@ _SPELLED = {
     "abs": "tl.abs({})",
     "sign": "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, {0}))",
     "isfinite": "tl.abs({}) < float('inf')",
-    "maximum": "tl.maximum({}, {})",
+    # tl.maximum drops NaN, where NumPy keeps it.
+    "maximum": "tl.where(({0} >= {1}) | ({0} != {0}), {0}, {1})",
+    "minimum": "tl.where(({0} <= {1}) | ({0} != {0}), {0}, {1})",
     "where": "tl.where({}, {}, {})",
     "flush": "tl.where(tl.abs({0}) < {1}, 0.0, {0})",
-    "floordiv": "{} // {}",
-    "mod": "{} % {}",
+    "signbit": "({}).to(tl.int32, bitcast=True) < 0",
     "lt": "{} < {}",
     "gt": "{} > {}",
     "ge": "{} >= {}",
@@ -45,6 +46,12 @@ _SPELLED = {
     "and": "{} & {}",
     "or": "{} | {}",
     "invert": "~{}",
+}
+"""One entry for each of :data:`mgup_core.ops.OPERATIONS`."""
+
+_BESIDES = {
+    "floordiv": "{} // {}",
+    "mod": "{} % {}",
     "selected": "chosen({}, inside, record, earlier)",
 }
 _TYPES = {
@@ -129,7 +136,8 @@ class _Writer:
                 self.name(symbol, f"{self.names[symbol.args[0]]}.to(tl.{symbol.dtype})")
             else:
                 args = (self.names[arg] for arg in symbol.args)
-                self.name(symbol, _SPELLED[symbol.op].format(*args))
+                text = SPELLED.get(symbol.op) or _BESIDES[symbol.op]
+                self.name(symbol, text.format(*args))
 
     def function(self, signature: str, result: str = "") -> str:
         body = [*self.lines, f"return {result}" if result else "pass"]
@@ -275,17 +283,8 @@ def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
     return text + writer.function("store(row, start, offsets, inside, w, states)")
 
 
-def unspelled(program: Program) -> list[str]:
-    """The operations of a program that these functions cannot say."""
-    known = {*LEAVES, "cast", "correction", *_SPELLED}
-    return sorted({s.op for s in needed(program.outputs.values())} - known)
-
-
-@functools.lru_cache(maxsize=64)
-def functions(kind: Kind) -> Functions:
-    """The functions of a kind, made once."""
-    numbers = Numbers(kind.program.outputs.values())
-    text, uniforms = _source(kind, numbers)
+def define(text: str) -> dict[str, Any]:
+    """The functions of a text, by name."""
     # Triton reads the source of what it compiles; linecache is where Python looks for text that
     # is in no file.
     filename = f"<mgup kernel {next(_numbers)}>"
@@ -299,6 +298,15 @@ def functions(kind: Kind) -> Functions:
         "__name__": __name__,
     }
     exec(compile(text, filename, "exec"), scope)
+    return scope
+
+
+@functools.lru_cache(maxsize=64)
+def functions(kind: Kind) -> Functions:
+    """The functions of a kind, made once."""
+    numbers = Numbers(kind.program.outputs.values())
+    text, uniforms = _source(kind, numbers)
+    scope = define(text)
     made = (scope.get(name) for name in ("before", "after", "seen", "update"))
     both, store = scope.get("both"), scope.get("store")
     moved = 3 * kind.dtype.itemsize + 2 * sum(dtype.itemsize for dtype in kind.state_dtypes)

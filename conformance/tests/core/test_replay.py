@@ -11,6 +11,7 @@ from array_api_compat import numpy as array_api
 import mgup_core as core
 from mgup_core.blocks import BlockStep
 from mgup_core.scalars import ema
+from mgup_core.special import tanh
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Bent(core.Rule):
         return {"m": ema(be, state["m"], g, 0.9)}
 
     def direction(self, be, g, w, state, t):
-        bent = be.xp.tanh(state["m"])
-        return core.Direction(be.xp.where(g > 0.0, bent, -be.xp.exp(bent)), a=state["m"])
+        bent = tanh(be, state["m"])
+        return core.Direction(be.xp.where(g > 0.0, bent, -be.xp.floor(bent)), a=state["m"])
 
 
 @pytest.mark.parametrize("rule", [Bent(), core.AdamW(), core.SGD(coupled_decay=True)], ids=str)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from mgup_core import blocks, threshold
 from .support import array, gradients
 
 pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
-from mgup_torch.compiled import loops, scan, step
+from mgup_torch.compiled import loops, machine, scan, step
 
 RULES = {
     "AdamW": core.AdamW(),
@@ -212,24 +214,54 @@ def test_it_compiles_when_that_pays(monkeypatch):
     monkeypatch.setattr(loops, "WORTH", 2000)
     advance()
     assert len(compiled) == 1
-    made = loops.compiled.cache_info().misses
+    made = machine._compiled.cache_info().misses
     (group,) = optimizer.param_groups
     for i in range(3):
         group.update(alpha=1.5 + i, gamma=0.5 / (i + 1), lr=0.1 * i, betas=(0.8, 0.9 + 0.01 * i))
         advance()
     assert len(compiled) == 4
-    assert loops.compiled.cache_info().misses == made
+    assert machine._compiled.cache_info().misses == made
 
 
-def test_what_it_cannot_spell_takes_the_reference_step(compiled):
-    """A rule of anyone's may call any function of the array API."""
+def test_what_no_target_can_spell_is_refused():
+    """Where the optimizer is made, with the remedy; a rule that promises nothing may call it."""
 
+    @dataclass(frozen=True)
     class Bent(core.SGD):
         def direction(self, be, g, w, state, t):
             return core.Direction(be.xp.tanh(state["momentum_buffer"]), a=g)
 
-    both(Bent(), steps=2)
-    assert not compiled
+    @dataclass(frozen=True)
+    class Free(Bent):
+        elementwise: ClassVar[bool] = False
+
+    p = torch.nn.Parameter(torch.ones(5))
+    with pytest.raises(TypeError, match=r"Bent: be\.xp\.tanh .*: write mgup_core\.special\.tanh"):
+        mgup_torch.optimizer(Bent)([p])
+    p.grad = torch.ones(5)
+    mgup_torch.optimizer(Free)([p], lr=0.1, mode="off").step()
+    torch.testing.assert_close(p.detach(), torch.full((5,), 1 - 0.1 * float(np.tanh(1.0))))
+
+
+def test_what_a_group_s_edit_calls_is_refused_before_anything_moves():
+    """A branch that the defaults did not take."""
+
+    @dataclass(frozen=True)
+    class Either(core.SGD):
+        bent: bool = False
+
+        def direction(self, be, g, w, state, t):
+            u = state["momentum_buffer"]
+            return core.Direction(be.xp.exp(u) if self.bent else u, a=g)
+
+    params = [torch.nn.Parameter(torch.ones(5)) for _ in range(2)]
+    optimizer = mgup_torch.optimizer(Either)([{"params": [p]} for p in params])
+    for p in params:
+        p.grad = torch.ones(5)
+    optimizer.param_groups[1]["bent"] = True
+    with pytest.raises(TypeError, match=r"Either: be\.xp\.exp"):
+        optimizer.step()
+    assert all(torch.equal(p, torch.ones(5)) for p in params)
 
 
 def test_a_compiler_that_fails_is_named(compiled, monkeypatch):

@@ -209,24 +209,80 @@ def test_fused_or_the_reason_why_not():
 
 
 @dataclass(frozen=True)
-class Bent(core.Rule):
-    """Calls what the kernels cannot say."""
+class Clipped(core.Rule):
+    """Calls what tl.maximum would lose: a NaN stays one."""
+
+    limit: float = 0.5
 
     def direction(self, be, g, w, state, t):
-        return core.Direction(be.xp.tanh(g), a=g)
+        limit = be.scalar(self.limit)
+        return core.Direction(be.xp.maximum(be.xp.minimum(g, limit), -limit), a=g)
 
     def init(self, be, w):
         return {"m": be.zeros_like(w)}
 
 
-def test_a_rule_that_the_kernels_cannot_say():
-    params = parameters(device="cuda")
-    optimizer = mgup_torch.optimizer(Bent)(params, lr=0.02)
-    advance(optimizer, params, 2)
-    assert fused(optimizer) == 0
-    demanding = mgup_torch.optimizer(Bent)(params, lr=0.02, implementation="fused")
-    with pytest.raises(ValueError, match="Bent calls tanh"):
-        demanding.step()
+def test_a_rule_that_clips_keeps_the_fused_step():
+    """The operations of every rule are those of the kernels."""
+    params, twins = parameters(device="cuda"), parameters(device="cuda")
+    cls = mgup_torch.optimizer(Clipped)
+    optimizer, twin = cls(params, lr=0.02), cls(twins, lr=0.02, implementation="reference")
+    for step in range(3):
+        grads = gradients(params, step)
+        grads[0].view(-1)[0] = torch.nan
+        give(params, grads)
+        give(twins, grads)
+        optimizer.step()
+        twin.step()
+        assert fused(optimizer) == sum(p.numel() > 0 for p in params)
+        for p, q in zip(params, twins, strict=True):
+            np.testing.assert_array_equal(array(p), array(q))
+
+
+def test_every_value_changes_at_every_step():
+    """R7: no kernel is generated, no plan made and no step gathered anew; N1 throughout."""
+    from mgup_torch.kernels import source
+    from mgup_torch.kernels.programs import program
+
+    params, twins = parameters(device="cuda"), parameters(device="cuda")
+    optimizer, twin = MGUPAdamW(params), MGUPAdamW(twins, implementation="reference")
+    made = []
+    for step in range(50):
+        for one in (optimizer, twin):
+            one.param_groups[0].update(
+                lr=0.02 / (step + 1), betas=(0.9 - 0.001 * step, 0.99 - 0.0001 * step),
+                eps=1e-8 * (step + 1), weight_decay=0.1 / (step + 1), alpha=2.0 + 0.01 * step,
+                gamma=0.5 - 0.001 * step,
+            )  # fmt: skip
+        grads = gradients(params, step)
+        give(params, grads)
+        give(twins, grads)
+        optimizer.step()
+        twin.step()
+        assert same(params, twins), f"step {step}"
+        held = optimizer._fusion.step
+        plans = len(held._tables), id(held._last)
+        made.append((program.made, source.functions.cache_info().misses, *plans))
+    assert made[1] == made[-1]
+
+
+def test_one_cycle_by_its_default():
+    """It cycles betas at every step: what was captured serves all of them."""
+    params, twins = parameters(device="cuda"), parameters(device="cuda")
+    optimizer, twin = MGUPAdamW(params), MGUPAdamW(twins, implementation="reference")
+    pair = [torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=40) for o in (optimizer, twin)]
+    for step in range(30):
+        grads = gradients(params, step)
+        give(params, grads)
+        give(twins, grads)
+        optimizer.step()
+        twin.step()
+        for scheduler in pair:
+            scheduler.step()
+        assert same(params, twins), f"step {step}"
+        if step == 1:
+            last = optimizer._fusion.step._last
+    assert optimizer._fusion.step._last is last
 
 
 def test_another_stream():

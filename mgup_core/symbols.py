@@ -1,0 +1,251 @@
+"""Symbols in the place of arrays, which keep what is asked of them (:mod:`mgup_core.program`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .ops import (
+    COMPOSED,
+    CONDITION,
+    INTEGER,
+    MIXED,
+    NAMES,
+    OPERATIONS,
+    ROUNDED,
+    WHOLE,
+    NotElementwise,
+    Unrecordable,
+    refusal,
+)
+from .runtime import Number
+
+LEAVES = ("input", "const", "number")
+"""The operations without symbols that go in."""
+
+
+class Length(int):
+    """The length of a slice, which differs from slice to slice and is no constant."""
+
+
+class _Unknown:
+    """The lengths of an array's axes, for a rule, which must not count coordinates."""
+
+    def _refuse(self, *others: object) -> NoReturn:
+        raise NotElementwise("the shape of an array")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __floordiv__ = _refuse
+    __truediv__ = __rtruediv__ = __pow__ = __float__ = __int__ = __index__ = _refuse
+    __lt__ = __gt__ = __le__ = __ge__ = _refuse
+
+
+class Symbol:
+    """A value of a program: the operation that makes it and the values that go in.
+
+    Args:
+        op: ``"input"``, ``"const"``, ``"number"`` (of the rule, at each step: R7); a name of
+            :data:`mgup_core.ops.OPERATIONS`; of the step and counts ``"floordiv"``, ``"mod"``, and
+            ``"cast"`` to the compute dtype; ``"correction"`` (of a step and a beta, N3); or
+            ``"selected"`` (the rank mask of a score).
+        args: symbols; for an input its name, for a constant its number, for a number its
+            :class:`~mgup_core.runtime.Expression`.
+        dtype: ``"float32"``, ``"float64"``, ``"int64"`` or ``"bool"``; of a beta ``"host"``, a
+            float that is not rounded.
+        uniform: whether it is the same for all coordinates of a slice (0-d).
+    """
+
+    __array_ufunc__ = None
+    shape = (_Unknown(), _Unknown())
+    device = None
+
+    def __init__(self, op: str, args: tuple[Any, ...], dtype: str, uniform: bool) -> None:
+        self.op, self.args, self.dtype, self.uniform = op, args, dtype, uniform
+
+    @property
+    def ndim(self) -> int:
+        return 0 if self.uniform else 2
+
+    def __pow__(self, power: Any) -> Symbol:
+        if power != 2:
+            raise refusal("pow")
+        return node("mul", self, self)
+
+    def __neg__(self) -> Symbol:
+        return node("neg", self)
+
+    def __pos__(self) -> Symbol:
+        return self
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        raise Unrecordable("a rule asked for the value of an array: its step cannot be recorded.")
+
+    def __float__(self) -> float:
+        raise Unrecordable("a rule asked for the value of an array: its step cannot be recorded.")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise NotElementwise("x[…]")
+
+    def __matmul__(self, other: object) -> NoReturn:
+        raise NotElementwise("x @ y")
+
+    __iter__ = None
+    __rmatmul__ = __matmul__
+
+
+def _forward(op: str) -> Callable[..., Symbol]:
+    return lambda self, *others: _call(op, self, *others)
+
+
+def _backward(op: str) -> Callable[..., Symbol]:
+    return lambda self, other: _call(op, other, self)
+
+
+for _name, _op in {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "and": "and", "or": "or",
+    "xor": "logical_xor", "floordiv": "floordiv", "mod": "mod",
+}.items():  # fmt: skip
+    setattr(Symbol, f"__{_name}__", _forward(_op))
+    setattr(Symbol, f"__r{_name}__", _backward(_op))
+for _name, _op in {
+    "abs": "abs", "invert": "invert", "lt": "lt", "gt": "gt", "ge": "ge",
+    "le": "less_equal", "eq": "eq", "ne": "not_equal",
+}.items():  # fmt: skip
+    setattr(Symbol, f"__{_name}__", _forward(_op))
+
+
+def constant(value: Any, dtype: str) -> Symbol:
+    """A number that is known now, or that the rule's floats give at each step."""
+    if isinstance(value, Number):
+        return Symbol("number", (value.expression,), dtype, uniform=True)
+    return Symbol("const", (value,), dtype, uniform=True)
+
+
+def _literal(value: Any, dtype: str) -> Symbol:
+    """A number beside an array, rounded once to the array's dtype (N2)."""
+    if isinstance(value, Number):
+        return constant(value, dtype)
+    if not isinstance(value, (int, float, np.generic)):
+        raise Unrecordable(f"{type(value).__name__} is no array of the backend and no number.")
+    types = {"float32": np.float32, "float64": np.float64, "bool": bool}
+    return constant(types.get(dtype, int)(value), dtype)
+
+
+def _call(op: str, *args: Any) -> Symbol:
+    return COMPOSED[op](node, *args) if op in COMPOSED else node(op, *args)
+
+
+def node(op: str, *args: Any) -> Symbol:
+    """An operation on symbols and numbers, or its result where all are known."""
+    kinds = [x.dtype for x in args if isinstance(x, Symbol)]
+    kind = next((k for k in reversed(kinds) if k != "bool"), "bool")
+    takes = OPERATIONS[op].takes if op in OPERATIONS else INTEGER
+    expected = ("bool", kind, kind) if takes == MIXED else (kind,) * len(args)
+    if takes == CONDITION and kind != "bool":
+        raise Unrecordable(f"{op} takes conditions, not numbers: compare with be.scalar(0.0).")
+    symbols = [
+        x if isinstance(x, Symbol) else _literal(x, k) for x, k in zip(args, expected, strict=True)
+    ]
+    for x, wanted in zip(symbols, expected, strict=True):
+        if x.dtype != wanted:
+            raise Unrecordable(_mixed(op, x.dtype, wanted))
+    if takes == INTEGER and kind != "int64":
+        raise Unrecordable(f"{op} is for the step: write be.xp.floor(be.div(x, y)).")
+    if takes not in (CONDITION, INTEGER) and kind == "bool" and op != "where":
+        raise Unrecordable(f"{op} takes numbers: be.xp.where(condition, x, y) makes them.")
+    gives = "bool" if op in OPERATIONS and OPERATIONS[op].gives == CONDITION else kind
+    if gives == kind != "bool" and op in OPERATIONS and all(x.op == "const" for x in symbols):
+        return constant(OPERATIONS[op].numpy(*(x.args[0] for x in symbols)), kind)
+    return Symbol(op, tuple(symbols), gives, all(x.uniform for x in symbols))
+
+
+def _mixed(op: str, found: str, wanted: str) -> str:
+    if "int64" in (found, wanted):
+        return f"{op} takes the step beside an array: write be.scalar(t)."
+    if "bool" in (found, wanted):
+        return f"{op} takes a condition beside numbers: write be.xp.where(condition, x, y)."
+    return f"{op} takes {found} beside {wanted}: write be.cast(x, be.dtype)."
+
+
+class Namespace:
+    """The functions of the array API that elementwise rules and policies may call, on symbols."""
+
+    float32, float64, int32, int64, bool = "float32", "float64", "int32", "int64", "bool"
+    inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
+    finfo = staticmethod(np.finfo)
+
+    def reshape(self, x: Symbol, shape: Any) -> Symbol:
+        return x
+
+    def astype(self, x: Symbol, dtype: str) -> Symbol:
+        if x.dtype == dtype:
+            return x
+        if x.dtype == "bool":
+            return node("where", x, _literal(1, dtype), _literal(0, dtype))
+        if x.uniform and x.dtype == "int64":
+            return Symbol("cast", (x,), dtype, uniform=True)
+        raise Unrecordable(f"{x.dtype} cast to {dtype}: a step is recorded in one dtype, be.dtype.")
+
+    def asarray(self, value: Any, *, dtype: str | None = None, device: Any = None) -> Symbol:
+        if isinstance(value, Symbol):
+            return value if dtype is None else self.astype(value, dtype)
+        if dtype is None:
+            raise Unrecordable("an array without a dtype: write be.scalar(value).")
+        return _literal(value, dtype)
+
+    def full(self, shape: Any, value: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
+        return self.asarray(value, dtype=dtype)
+
+    def full_like(self, x: Symbol, value: Any, *, dtype: Any = None, device: Any = None) -> Symbol:
+        return self.asarray(value, dtype=dtype or x.dtype)
+
+    def zeros_like(self, x: Symbol, *, dtype: Any = None, device: Any = None) -> Symbol:
+        return self.full_like(x, 0, dtype=dtype)
+
+    def ones_like(self, x: Symbol, *, dtype: Any = None, device: Any = None) -> Symbol:
+        return self.full_like(x, 1, dtype=dtype)
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        if name in NAMES:
+            return lambda *args: node(NAMES[name], *args)
+        if name in COMPOSED:
+            return lambda *args, **named: COMPOSED[name](node, *args, **named)
+        if name in ROUNDED:
+            return lambda x: ROUNDED[name](node, x, WHOLE[x.dtype])
+        raise refusal(name)
+
+
+def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symbol]:
+    """All symbols that these depend on, themselves included, each after what it needs.
+
+    Args:
+        known: symbols that need not be computed.
+    """
+    order: dict[Symbol, None] = {}
+    stack = [(symbol, False) for symbol in reversed(list(symbols))]
+    known = set(known)
+    while stack:
+        symbol, ready = stack.pop()
+        if symbol in order:
+            continue
+        if ready or symbol in known or symbol.op in LEAVES:
+            order[symbol] = None
+            continue
+        stack.append((symbol, True))
+        stack += [(arg, False) for arg in reversed(symbol.args)]
+    return list(order)
+
+
+def frontier(symbols: Iterable[Symbol]) -> list[Symbol]:
+    """The uniform symbols that the arrays among ``symbols`` and their needs are computed from."""
+    found: dict[Symbol, None] = {}
+    for symbol in needed(symbols):
+        if not symbol.uniform and symbol.op not in LEAVES:
+            for arg in symbol.args:
+                if arg.uniform and arg.op != "const":
+                    found[arg] = None
+    return list(found)
