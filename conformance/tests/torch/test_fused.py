@@ -25,7 +25,7 @@ MODES = ("default", "tau", "sign", "sign aligned", "adaptive", "cautious", "off"
 
 def fused(optimizer) -> int:
     """How many parameters took the last fused step."""
-    return sum(len(table.jobs) for table in optimizer._fusion.step._used)
+    return sum(len(table.params) for table in optimizer._fusion.step._used)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
