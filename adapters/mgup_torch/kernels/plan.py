@@ -40,15 +40,15 @@ class Slice(NamedTuple):
     """How many of all are selected, in rank mode."""
 
 
-class Team(Protocol):
+class MeshGroup(Protocol):
     """The devices that hold the other parts of slices, each a run after the last one's."""
 
-    number: int
-    size: int
+    rank: int
+    world_size: int
     traffic: Any
 
-    def total_(self, x: Tensor) -> None: ...
-    def greatest(self, x: Tensor) -> Tensor: ...
+    def all_reduce_sum_(self, x: Tensor) -> None: ...
+    def all_reduce_max(self, x: Tensor) -> Tensor: ...
 
 
 class _Batch(NamedTuple):
@@ -131,7 +131,7 @@ class Plan:
         ranks: bool,
         aligned: bool,
         rules: int,
-        team: Team | None = None,
+        team: MeshGroup | None = None,
     ) -> None:
         self.functions, self.ranks, self.team = functions, ranks, team
         n = len(slices)
@@ -146,7 +146,7 @@ class Plan:
         self.rows[:, table.FIRST_BLOCK] = np.cumsum(blocks) - blocks
         self.rows[:, table.FIRST_CHUNK] = np.cumsum(chunks) - chunks
         # By the whole slices, so that all devices of a team have the same batches.
-        weights = totals if team is None else -(-totals // team.size)
+        weights = totals if team is None else -(-totals // team.world_size)
         parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
         self.batches = _batches(weights, blocks, chunks, parts)
         needed = 0
@@ -173,7 +173,9 @@ class Plan:
         self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
         self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
         # What all guesses span misses only if all of them do.
-        self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
+        self.deviations = (
+            DEVIATIONS if team is None else max(DEVIATIONS / team.world_size**0.5, 1.5)
+        )
         self.shape = self.tables.stride(0), self.uniforms.stride(0)
         self.blocked = {
             "BLOCK": BLOCK,
@@ -241,7 +243,7 @@ class Plan:
                     batch.first_block, SEEN=self.functions.seen, **self.blocked,
                 )  # fmt: skip
         if self.team is not None:
-            self.team.total_(self.positives)
+            self.team.all_reduce_sum_(self.positives)
         self._settle(self.functions.after)
 
     def _guess(self, first_slice: int, slices: int) -> None:
@@ -278,7 +280,7 @@ class Plan:
                     SEEN=seen, COPIES=COPIES, **self.blocked,
                 )  # fmt: skip
             if self.team is not None:
-                self.team.total_(self.digits[mine])
+                self.team.all_reduce_sum_(self.digits[mine])
             rank.pick[(batch.slices,)](
                 self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
             )
@@ -296,31 +298,31 @@ class Plan:
 
     # -- with the other devices of a team, all of which do the same -----------------------------
 
-    def _share_brackets(self, team: Team) -> None:
+    def _share_brackets(self, team: MeshGroup) -> None:
         """The guesses of all devices as one."""
         bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
         n = len(self.rows)
-        bracket.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
+        bracket.enclose[(n,)](self.records, team.all_reduce_max(bounds), n, num_warps=1)
 
-    def _share_counts(self, team: Team, batch: _Batch) -> Tensor:
+    def _share_counts(self, team: MeshGroup, batch: _Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""
         counts = self.records.new_empty(3, batch.slices)
         rank.tell_counts[(batch.slices,)](
             self.tables, self.records, self.shape[0], batch.first_slice, counts, num_warps=1
         )
-        team.total_(counts)
+        team.all_reduce_sum_(counts)
         return counts
 
-    def _share_ties(self, team: Team, batch: _Batch) -> None:
+    def _share_ties(self, team: MeshGroup, batch: _Batch) -> None:
         """Leave to this device the ties that no earlier one takes."""
-        board = self.records.new_empty(team.size, batch.slices)
-        mine = self.records, batch.first_slice, board, team.number
-        ties.tell_ties[(batch.slices,)](*mine, team.size, num_warps=1)
-        team.total_(board)
+        board = self.records.new_empty(team.world_size, batch.slices)
+        mine = self.records, batch.first_slice, board, team.rank
+        ties.tell_ties[(batch.slices,)](*mine, team.world_size, num_warps=1)
+        team.all_reduce_sum_(board)
         ties.leave_ties[(batch.slices,)](*mine, num_warps=1)
 
 
-def _capacity(sizes: Any, totals: Any, top: Any, team: Team | None) -> Any:
+def _capacity(sizes: Any, totals: Any, top: Any, team: MeshGroup | None) -> Any:
     """How many copies to keep room for: what a bracket has on both sides, and some more."""
     share = top / np.maximum(totals, 1)
     width = 2 * DEVIATIONS * np.sqrt(np.maximum(share * (1 - share), 0.01) / SAMPLE)
