@@ -1,4 +1,4 @@
-"""What is refused, in words that help, before anything is computed."""
+"""What is refused, in words that help, before anything is computed (P3, P5, P7, R6, N2)."""
 
 from __future__ import annotations
 

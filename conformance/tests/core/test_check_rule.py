@@ -1,4 +1,7 @@
-"""The linter of rules (issue 17, item 5): what it says of rules that are wrong, and of ours."""
+"""The linter of rules (issue 17, item 5): what it says of rules that are wrong, and of ours.
+
+It checks P1, P11, N1 to N7.
+"""
 
 from __future__ import annotations
 

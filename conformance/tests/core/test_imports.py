@@ -1,4 +1,7 @@
-"""What the core imports, and what it exports."""
+"""What the core imports, and what it exports.
+
+No clause: CONTRIBUTING.md, "How the code is laid out".
+"""
 
 from __future__ import annotations
 

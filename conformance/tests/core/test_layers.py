@@ -1,6 +1,8 @@
 """Imports run downward: no circle of modules, no arrow up, those for type checkers included.
 
 Read from the sources, so that no framework has to be installed.
+
+No clause: CONTRIBUTING.md, "How the code is laid out".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blocks carry out a rule as recorded: the bits of the whole step, whatever the rule calls."""
+"""Blocks carry out a rule as recorded: the bits of the whole step, whatever the rule calls (N1)."""
 
 from __future__ import annotations
 

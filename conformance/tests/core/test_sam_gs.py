@@ -1,4 +1,7 @@
-"""SAM-GS: the official equations, similarity in its known cases, and tasks without gradient."""
+"""SAM-GS: the official equations, similarity in its known cases, and tasks without gradient.
+
+No clause: the paper and the official code decide.
+"""
 
 from __future__ import annotations
 

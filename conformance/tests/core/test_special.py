@@ -1,4 +1,4 @@
-"""Functions of our own making: how far from the exact value, and where they end."""
+"""Functions of our own making: how far from the exact value, and where they end (N1)."""
 
 from __future__ import annotations
 

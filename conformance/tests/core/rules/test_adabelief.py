@@ -1,4 +1,7 @@
-"""AdaBelief: the official equations in both forms, its first step, and rectification."""
+"""AdaBelief: the official equations in both forms, its first step, and rectification.
+
+It checks R0, P11, N3.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""AdamP and SGDP: the official equations, their limits, and steps that stay beside the weights."""
+"""AdamP and SGDP: the official equations, their limits, and steps that stay beside the weights.
+
+It checks P1, R0, P11.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adan: the official equations, what becomes of a constant gradient, Adam as a limit."""
+"""Adan: the official equations, what becomes of a constant gradient, Adam as a limit (R0, P11)."""
 
 from __future__ import annotations
 

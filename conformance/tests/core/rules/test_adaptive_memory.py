@@ -1,4 +1,7 @@
-"""AM-SGD and AM-AdamW: the derived equations, their limits, and sums over all parameters."""
+"""AM-SGD and AM-AdamW: the derived equations, their limits, and sums over all parameters.
+
+It checks R0, R6, P11.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdEMAMix: the official equations with and without warm-up, and AdamW as a limit."""
+"""AdEMAMix: the official equations with and without warm-up, and AdamW as a limit (R0, P11, N3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local step of FedAvg-M: its equation, its limits, and a round of it."""
+"""The local step of FedAvg-M: its equation, its limits, and a round of it (R0, P11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AuON: both published forms, their limits, and the series that stands for cosh."""
+"""AuON: both published forms, their limits, and the series that stands for cosh (P1, R0, P11)."""
 
 from __future__ import annotations
 

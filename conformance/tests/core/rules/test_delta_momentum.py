@@ -1,4 +1,7 @@
-"""Delta Momentum: equation 48 as printed, the normalised form, and why it is normalised."""
+"""Delta Momentum: equation 48 as printed, the normalised form, and why it is normalised.
+
+It checks R0, R4, P11.
+"""
 
 from __future__ import annotations
 

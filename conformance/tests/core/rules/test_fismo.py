@@ -1,4 +1,7 @@
-"""FISMO: the equations with eigendecompositions, and the iteration that stands for them."""
+"""FISMO: the equations with eigendecompositions, and the iteration that stands for them.
+
+It checks P1, R0, R4, R6, P11.
+"""
 
 from __future__ import annotations
 

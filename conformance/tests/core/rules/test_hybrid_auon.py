@@ -1,4 +1,7 @@
-"""Hybrid-AuON: the official equations, and what it shares with AuON and Muon."""
+"""Hybrid-AuON: the official equations, and what it shares with AuON and Muon.
+
+It checks P1, R0, R4, P11, N7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lion-K and Signum: their equations, and Lion between them."""
+"""Lion-K and Signum: their equations, and Lion between them (R0, R2, P11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M3: Algorithm 1, its limits, and the one example that is published."""
+"""M3: Algorithm 1, its limits, and the one example that is published (P1, R0, P11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""NAMO and NAMO-D: the official equations with their float32 statistics, and their limits."""
+"""NAMO and NAMO-D: the official equations with their float32 statistics, and their limits.
+
+It checks R0, R4, P11.
+"""
 
 from __future__ import annotations
 

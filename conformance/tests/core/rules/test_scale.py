@@ -1,4 +1,7 @@
-"""SCALE: the official equations, unit rows, no trace of the gradient's scale, roles and axes."""
+"""SCALE: the official equations, unit rows, no trace of the gradient's scale, roles and axes.
+
+It checks P1, R0, P11.
+"""
 
 from __future__ import annotations
 

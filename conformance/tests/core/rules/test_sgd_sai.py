@@ -1,4 +1,7 @@
-"""SGD-SaI: the official equations, a ratio that is kept, and tensors that have none."""
+"""SGD-SaI: the official equations, a ratio that is kept, and tensors that have none.
+
+It checks P5, R0, R6, P11.
+"""
 
 from __future__ import annotations
 

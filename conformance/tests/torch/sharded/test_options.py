@@ -1,4 +1,7 @@
-"""Every option of the optimizers on DTensors, bit for bit; what a step sends (issue 6)."""
+"""Every option of the optimizers on DTensors, bit for bit; what a step sends (issue 6).
+
+It checks P4, P5, R4.
+"""
 
 from __future__ import annotations
 
