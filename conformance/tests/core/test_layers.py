@@ -42,7 +42,7 @@ LAYERS = {
         | cells fit | runtime | base | factory | muon
     """,
 }
-"""Lowest first; a module may import what stands before it, and its own package's parts."""
+"""The layers, lowest first: a module imports from earlier layers and from its own folder only."""
 
 Graph = dict[str, set[str]]
 
