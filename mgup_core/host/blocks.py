@@ -28,7 +28,7 @@ from ..trace.interpreter import Replay
 from ..trace.tracer import record_proposal
 from .threads import each
 
-_MASK_BYTES = 2  # a cell needs in masks: two of them, as long as a block
+_MASK_BYTES = 2  # a cell needs two masks
 LEAST_BLOCK, _LARGEST = 1 << 15, 1 << 17
 
 
@@ -174,7 +174,8 @@ class BlockStep:
         self.block = block = self.spans[0].stop if self.spans else 1
         arrays_kept = 2 if exact_state else 2 + len(state)
         room = max(spare - each_cell * threads * block, 0)
-        self.cache_size = room // (arrays_kept * itemsize * block)  # in blocks, the first ones
+        # The first pass keeps the proposals of so many blocks for the second.
+        self.cache_size = room // (arrays_kept * itemsize * block)
         if len(self.spans) == 1:
             self.cache_size = 1
         self.cached_proposals: dict[int, _Proposal] = {}
@@ -273,9 +274,7 @@ class BlockStep:
             np.multiply(self.rate, proposal.u, out=delta)
         else:
             high, low = self.rate * high, self.rate * low
-            if np.any(
-                high > 1.0
-            ):  # only then can a finite u give a product that is not finite (P7)
+            if np.any(high > 1.0):  # only then can a finite u give an infinite product (P7)
                 mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
             if np.all(np.isfinite(high)):
                 # Choose by arithmetic, since high >= low >= 0: a branch on a mask is ten times as

@@ -44,7 +44,7 @@ def traced_correction(be: Arithmetic, beta: float, t: Array) -> Array:
     one = be.scalar(1.0)
     c = be.scalar(0.0)
     for k, complement in enumerate(complements(beta)):
-        if be.host_dtype(complement) == 1:  # then c + (1 - c) is 1, and stays
+        if be.host_dtype(complement) == 1:  # from here on, c + (1 - c) is 1
             return be.xp.where(t >= 2**k, one, c)
         c = _with_bit(be, c, be.scalar(complement), t, k)
     return c

@@ -16,7 +16,7 @@ import numpy as np
 from .._typing import Array
 from .sampling import sample_stride
 
-_ONE_IN, _FEWEST, _MOST = 1 << 7, 1 << 12, 3 << 14  # a strided read costs as much as hundreds
+_ONE_IN, _FEWEST, _MOST = 1 << 7, 1 << 12, 3 << 14  # one strided read costs as hundreds in order
 _DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
 
 

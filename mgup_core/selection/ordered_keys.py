@@ -18,9 +18,7 @@ class Keys:
         self.int_dtype = xp.int64 if wide else xp.int32
         self.mantissa_bits = 52 if wide else 23
         bias, top = (1023, 2047) if wide else (127, 255)
-        self.subnormals = (
-            1 << self.mantissa_bits
-        ) - 1  # they have no keys: key 1 is the smallest normal number
+        self.subnormals = (1 << self.mantissa_bits) - 1  # have no keys: key 1 is the least normal
         self.infinity = (top << self.mantissa_bits) - self.subnormals
         self.steps = 1 + (2 * self.infinity + 2).bit_length()
         powers = np.zeros(top + 1)

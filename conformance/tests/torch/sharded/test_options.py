@@ -63,7 +63,7 @@ def test_statistics(four, options):
 
 
 def test_mixed(four):
-    """Plain and DTensor parameters, on teams of different ranks, in groups of their own."""
+    """Plain and DTensor parameters, on mesh groups of different ranks, in groups of their own."""
     four.run("placed.mixed")
 
 
