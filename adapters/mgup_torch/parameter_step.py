@@ -16,7 +16,7 @@ from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
 from .backend import DTYPES, TorchBackend, cells, compute_dtype, host_backend
-from .distributed import Team, is_dtensor, local
+from .distributed import MeshGroup, is_dtensor, local
 from .groups import Group
 from .llvm import CompiledStep, code_for
 from .notices import warn
@@ -43,7 +43,7 @@ class Job(NamedTuple):
     group: Group
     whole: Job | None = None
     """The step of the DTensors of whose parts on this rank this is the step."""
-    team: Team | None = None
+    team: MeshGroup | None = None
     """Who holds the rest of its slices, where these are parts."""
     total: int | None = None
     """The length of its slices as wholes, if these are parts."""

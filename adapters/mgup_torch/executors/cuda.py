@@ -68,8 +68,8 @@ class Fusion:
                 reason = reason or "its gradient is partial, and summed anew at every step"
             if job.whole is not None and job.group["scope"] == "global":
                 part = part_of(job.whole.param, job.group["stacked_dims"])
-                job = job._replace(team=part.rankers, total=part.length)
-                if part.rankers is not None and not part.consecutive:
+                job = job._replace(team=part.slice_group, total=part.length)
+                if part.slice_group is not None and not part.consecutive:
                     reason = reason or "its shards are no runs of consecutive coordinates"
             reason = reason or refusal(job)
             if how == "fused" and reason is not None:

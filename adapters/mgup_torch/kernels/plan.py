@@ -51,15 +51,15 @@ class Slice(NamedTuple):
     """How many of all are selected, in rank mode."""
 
 
-class Team(Protocol):
+class MeshGroup(Protocol):
     """The devices that hold the other parts of slices, each a run after the last one's."""
 
-    number: int
-    size: int
+    rank: int
+    world_size: int
     traffic: Any
 
-    def total_(self, x: Tensor) -> None: ...
-    def greatest(self, x: Tensor) -> Tensor: ...
+    def all_reduce_sum_(self, x: Tensor) -> None: ...
+    def all_reduce_max(self, x: Tensor) -> Tensor: ...
 
 
 class Plan:
@@ -84,7 +84,7 @@ class Plan:
         ranks: bool,
         aligned: bool,
         rules: int,
-        team: Team | None = None,
+        team: MeshGroup | None = None,
     ) -> None:
         self.functions, self.ranks, self.team = functions, ranks, team
         n = len(slices)
@@ -101,7 +101,7 @@ class Plan:
         if one_pass:
             self.sample, self.deviations = ONE_PASS_SAMPLE, min(DEVIATIONS, ONE_PASS_DEVIATIONS)
         elif team is not None:  # what all guesses span misses only if all of them do
-            self.deviations = max(DEVIATIONS / team.size**0.5, 1.5)
+            self.deviations = max(DEVIATIONS / team.world_size**0.5, 1.5)
         wide = DEVIATIONS if team is not None else self.deviations
         spread = 2 * wide * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
         # Parts of a small slice guess apart from each other: room for all of them.
@@ -122,7 +122,7 @@ class Plan:
         self.rows[:, table.DRAWS] = drawn
         self.rows[:, table.FIRST_DRAW] = np.cumsum(draws) - draws
         # By the whole slices, so that all devices of a team have the same batches.
-        weights = totals if team is None else -(-totals // team.size)
+        weights = totals if team is None else -(-totals // team.world_size)
         parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
         least = ONE_PASS_LEAST if one_pass else LEAST
         parts = ONE_PASS_PARTS if one_pass else parts
@@ -257,7 +257,7 @@ class Plan:
                     batch.first_block, SEEN=self.functions.seen, **self.blocked,
                 )  # fmt: skip
         if self.team is not None:
-            self.team.total_(self.positives)
+            self.team.all_reduce_sum_(self.positives)
         self._settle(self.functions.after)
 
     def _guess(self, first_slice: int, slices: int) -> None:
@@ -323,7 +323,7 @@ class Plan:
                     SEEN=seen, COPIES=COPIES, **self.blocked,
                 )  # fmt: skip
             if self.team is not None:
-                self.team.total_(self.digits[mine])
+                self.team.all_reduce_sum_(self.digits[mine])
             rank.pick[(batch.slices,)](
                 self.records, batch.first_slice, self.digits, flags, num_warps=2
             )
@@ -372,25 +372,25 @@ class Plan:
 
     # -- with the other devices of a team, all of which do the same -----------------------------
 
-    def _share_brackets(self, team: Team) -> None:
+    def _share_brackets(self, team: MeshGroup) -> None:
         """The guesses of all devices as one."""
         bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
         n = len(self.rows)
-        bracket.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
+        bracket.enclose[(n,)](self.records, team.all_reduce_max(bounds), n, num_warps=1)
 
-    def _share_counts(self, team: Team, batch: Batch) -> Tensor:
+    def _share_counts(self, team: MeshGroup, batch: Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""
         counts = self.records.new_empty(3, batch.slices)
         rank.tell_counts[(batch.slices,)](
             self.tables, self.records, self.shape[0], batch.first_slice, counts, num_warps=1
         )
-        team.total_(counts)
+        team.all_reduce_sum_(counts)
         return counts
 
-    def _share_ties(self, team: Team, batch: Batch) -> None:
+    def _share_ties(self, team: MeshGroup, batch: Batch) -> None:
         """Leave to this device the ties that no earlier one takes."""
-        board = self.records.new_empty(team.size, batch.slices)
-        mine = self.records, batch.first_slice, board, team.number
-        ties.tell_ties[(batch.slices,)](*mine, team.size, num_warps=1)
-        team.total_(board)
+        board = self.records.new_empty(team.world_size, batch.slices)
+        mine = self.records, batch.first_slice, board, team.rank
+        ties.tell_ties[(batch.slices,)](*mine, team.world_size, num_warps=1)
+        team.all_reduce_sum_(board)
         ties.leave_ties[(batch.slices,)](*mine, num_warps=1)

@@ -222,7 +222,7 @@ def _scalars(writer: _Writer, layout: dict[Symbol, int], wanted: list[Symbol]) -
 def _source(kind: Kind, numbers: Numbers) -> tuple[str, int]:
     program = kind.program
     outputs = list(program.outputs.values())
-    seen = [] if program.seen is None else [program.seen]
+    seen = [] if program.slice_statistic is None else [program.slice_statistic]
     layout = {symbol: i for i, symbol in enumerate(frontier([*seen, *outputs]))}
     late = [
         symbol
