@@ -7,6 +7,7 @@ Algorithms 1 and 2, eq. (3), Remark 3.1.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -81,6 +82,15 @@ class Policy:
     """Whether the factors depend on how many scores are positive."""
     selects_zero: ClassVar[bool] = False
 
+    @property
+    def static(self) -> Policy:
+        """What decides a program: the policy without the numbers that each step gives it (R7).
+
+        >>> MGUP(0.25, alpha=1.5).static == MGUP(0.5).static
+        True
+        """
+        return self
+
     def top(self, d: int) -> int:
         """K for a slice of d coordinates, when the policy ranks."""
         raise NotImplementedError
@@ -123,6 +133,12 @@ class Policy:
         return be.xp.reshape(phi, a.shape)
 
 
+@functools.cache
+def _bare(kind: type[Policy], **static: Any) -> Policy:
+    """A policy of default numbers."""
+    return kind(**static)
+
+
 @dataclass(frozen=True)
 class MGUP(Policy):
     """Rank mode: the top fraction ``tau`` of each slice steps ``alpha``, the rest ``gamma`` (P6).
@@ -161,6 +177,10 @@ class MGUP(Policy):
             object.__setattr__(self, "gamma", self.tau)
         _check_factors(self.alpha, self.gamma)
 
+    @property
+    def static(self) -> Policy:
+        return _bare(type(self))
+
     def top(self, d: int) -> int:
         return top_count(self.tau, d)
 
@@ -186,6 +206,10 @@ class SignMGUP(Policy):
         _check_factors(self.alpha, self.gamma)
         if self.ties not in get_args(Ties):
             raise ValueError(f"ties={self.ties!r} is neither 'damped' (paper) nor 'aligned'.")
+
+    @property
+    def static(self) -> Policy:
+        return _bare(type(self), ties=self.ties)
 
     @property
     def selects_zero(self) -> bool:  # type: ignore[override]

@@ -75,7 +75,7 @@ class PartBackend(TorchBackend):
         super().__init__(dtype, device)
         self._scalars = {} if scalars is None else scalars
         self.part = part
-        self.rankers = None if alone else part.rankers
+        self.slice_group = None if alone else part.slice_group
         self.questions: list[Question] = []
         self.seen: tuple[Tensor, Split] | None = None
         """The last decision, if watched: canonical scores (n, m), and how they were split."""
@@ -85,9 +85,11 @@ class PartBackend(TorchBackend):
     def asks(self, rule: Rule | None, policy: Policy | None, *, measure: bool) -> bool:
         """Whether a step needs the other ranks at all."""
         whole = rule is not None and not rule.elementwise
-        if self.part.holders is not None and (whole or (policy is not None and measure)):
+        if self.part.tensor_group is not None and (whole or (policy is not None and measure)):
             return True
-        return self.rankers is not None and policy is not None and (policy.ranks or policy.counts)
+        return (
+            self.slice_group is not None and policy is not None and (policy.ranks or policy.counts)
+        )
 
     def again(self, *, watch: bool = False) -> PartBackend:
         """Itself, to give the answers from now on, in the order of the questions."""
@@ -108,10 +110,10 @@ class PartBackend(TorchBackend):
         return meanwhile
 
     def length(self, rows: Tensor) -> int:
-        return int(rows.shape[-1]) if self.rankers is None else self.part.length
+        return int(rows.shape[-1]) if self.slice_group is None else self.part.length
 
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
-        if self.rankers is None:
+        if self.slice_group is None:
             return super().rank_mask(scores, k)
         return self._ask(
             lambda: Selection(self.part, keys=order_keys(scores), k=k),
@@ -119,13 +121,13 @@ class PartBackend(TorchBackend):
         )
 
     def count(self, mask: Tensor) -> Tensor:
-        if self.rankers is None:
+        if self.slice_group is None:
             return super().count(mask)
         here = mask.sum(-1, keepdim=True)  # int64, whatever the length of a part
         return self._ask(lambda: Count(self.part, here=here), here)
 
     def whole(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if self.part.holders is None:
+        if self.part.tensor_group is None:
             return function(x)
         return self._ask(lambda: Whole(self.part, function=function, x=x), x)
 
@@ -151,7 +153,7 @@ def _by_team(kind: type[Question], asked: list[Question]) -> list[tuple[Team, li
     teams: dict[tuple[str, ...], tuple[Team, list[Any]]] = {}
     for q in asked:
         if type(q) is kind:
-            team = q.part.holders if kind is Whole else q.part.rankers
+            team = q.part.tensor_group if kind is Whole else q.part.slice_group
             assert team is not None
             teams.setdefault(team.key, (team, []))[1].append(q)
     return list(teams.values())

@@ -11,9 +11,13 @@ from torch import Tensor
 
 from .mesh_group import Team, Traffic
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
 
 def is_dtensor(x: Any) -> bool:
     """Whether this is a DTensor, without importing what only makes them."""
+    if type(x) in _PLAIN:  # nearly always, and asked many times of each tensor
+        return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(x, module.DTensor)
 
@@ -92,6 +96,8 @@ def placed_gradient(name: str, p: Tensor) -> Tensor:
         ValueError: for any other that lies elsewhere.
     """
     g = p.grad
+    if not (is_dtensor(p) or is_dtensor(g)):
+        return g
     if is_dtensor(p) and is_dtensor(g) and p.device_mesh == g.device_mesh:
         pairs = list(zip(g.placements, p.placements, strict=True))
         if is_partial(g) and all(have == want or have.is_partial() for have, want in pairs):
@@ -139,9 +145,9 @@ class Part:
                 f"{torch.distributed.get_rank()}, where {here} belongs: the shards do not cover it."
             )
         ranked = tuple(dim for dim, axis in split.items() if axis >= stacked_dims)
-        self.holders = Team(self.mesh, tuple(split), traffic) if split else None
+        self.tensor_group = Team(self.mesh, tuple(split), traffic) if split else None
         """Those who hold the rest of the tensor, if it is split."""
-        self.rankers = Team(self.mesh, ranked, traffic) if ranked else None
+        self.slice_group = Team(self.mesh, ranked, traffic) if ranked else None
         """Those who hold the rest of the slices that lie here, if these are split."""
         self.consecutive = [split[dim] for dim in ranked] == [stacked_dims] and all(
             getattr(placement, "split_factor", 1) == 1 for placement in self.placements

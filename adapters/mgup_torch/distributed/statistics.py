@@ -29,9 +29,9 @@ def measure(decisions: Sequence[Decision]) -> list[Statistics]:
             torch.stack([x.sum(dtype=torch.float64) for x in (selected, ties, positive, phi)])
         )
     ends = [(least.min() if least.numel() else least.sum() + math.inf) for least in lowest]
-    sums = _shared([d[0].holders for d in decisions], tallies, Team.total)
+    sums = _shared([d[0].tensor_group for d in decisions], tallies, Team.total)
     ends = _shared(
-        [d[0].holders for d in decisions], [-e.double()[None] for e in ends], Team.greatest
+        [d[0].tensor_group for d in decisions], [-e.double()[None] for e in ends], Team.greatest
     )
     return [
         _statistics(part, scores.dtype, tally, -end[0])
