@@ -19,7 +19,7 @@ from .base import Executor, Step, advance
 from .stacked import kind, stack_of, stacks, unstack
 
 _MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
-_SMALL = 1 << 12
+SMALL = 1 << 12
 """Parameters of no more coordinates are stepped in stacks: to begin a step takes longer."""
 _STACK = 1 << 18
 """Bytes of a stack of parameters. It is copied, so this counts as what a step may use besides."""
@@ -39,8 +39,10 @@ class NumPyBlocks(_Host):
     name = "numpy"
 
     def batches(self, tasks: Sequence[Task]) -> Iterable[list[Task]]:
-        small = [task for task in tasks if _is_small(task)]
-        return [*([task] for task in tasks if not _is_small(task)), *stacks(small, kind, _STACK)]
+        small, large = [], []
+        for task in tasks:
+            (small if _is_small(task) else large).append(task)
+        return [*([task] for task in large), *stacks(small, kind, _STACK)]
 
     def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
         task = batch[0] if len(batch) == 1 else stack_of(batch)
@@ -68,12 +70,12 @@ class LLVM(_Host):
     name = "llvm"
 
     def refuses(self, task: Task) -> str | None:
+        if _is_small(task) and task.rule.elementwise:
+            return "it is small, and stepped in a stack"
         if reason := super().refuses(task):
             return reason
         if task.group["implementation"] == "reference":
             return "implementation='reference'"
-        if _is_small(task):
-            return "it is small, and stepped in a stack"
         if _together(task):
             return "its slices are short, and ranked together"
         return refusal(*_kind(task), coordinates=task.param.numel())
@@ -90,7 +92,7 @@ class LLVM(_Host):
 
 def _is_small(task: Task) -> bool:
     """Whether it is stepped in a stack of its kind."""
-    return 0 < task.param.numel() <= _SMALL and not task.measure
+    return 0 < task.param.numel() <= SMALL and not task.measure
 
 
 def _rows(task: Task) -> int:

@@ -20,6 +20,7 @@ from mgup_core.selection import bracket as threshold
 from .support import array, gradients
 
 pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+from mgup_torch.executors import host
 from mgup_torch.llvm import codegen as loops
 from mgup_torch.llvm import jit as machine
 from mgup_torch.llvm import scan, step
@@ -63,6 +64,7 @@ def compiled(monkeypatch) -> list[step.CompiledStep]:
     taken = []
     run = step.CompiledStep.run
     monkeypatch.setattr(loops, "WORTH", 0)
+    monkeypatch.setattr(host, "SMALL", 0)
     monkeypatch.setattr(blocks, "LEAST_BLOCK", 1 << 10)
     monkeypatch.setattr(blocks, "_LARGEST", 1 << 10)
     monkeypatch.setattr(step.CompiledStep, "run", lambda self: (taken.append(self), run(self))[1])

@@ -17,6 +17,7 @@ import torch
 import mgup_core as core
 import mgup_torch
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
+from mgup_torch.executors import NumPyBlocks
 
 from .support import advance, array, frozen, give, gradients, parameters, same
 
@@ -262,15 +263,15 @@ def test_a_failing_move_says_which(monkeypatch):
     advance(optimizer, params, 1)
     give(params, gradients(params, 1))
     before = [array(p) for p in params]
-    copy, calls = mgup_torch.base.optimizer.move_in_blocks, []
+    run, calls = NumPyBlocks.run, []
 
-    def failing(job, **options):
-        calls.append(job)
+    def failing(executor, batch, step):
+        calls.append(batch)
         if len(calls) == 3:
             raise ArithmeticError
-        return copy(job, **options)
+        return run(executor, batch, step)
 
-    monkeypatch.setattr(mgup_torch.base.optimizer, "move_in_blocks", failing)
+    monkeypatch.setattr(NumPyBlocks, "run", failing)
     with pytest.raises(RuntimeError, match=r"1\.weight.*2 parameters"):
         optimizer.step()
     moved = [array(p).tobytes() != b.tobytes() for p, b in zip(params, before, strict=True)]
