@@ -123,16 +123,17 @@ def send(*numbers):
     return now
 
 
-SHAPES = ((6, 5),) * 5
+SHAPES = tuple((6, 5 + i) for i in range(5))
+"""Each is stepped alone: small tensors of one shape would be stepped together."""
 
 
-def signalled(when, *numbers):
+def signalled(when, *numbers, shapes=SHAPES):
     """(optimizer about to be signalled, what it holds, what it would hold after the step)."""
     cls = mgup_torch.optimizer(_Signalled)
     _Signalled.when = 0
-    expected, finished = started(cls, SHAPES)
+    expected, finished = started(cls, shapes)
     finished.step()
-    params, optimizer = started(cls, SHAPES)
+    params, optimizer = started(cls, shapes)
     _Signalled.calls, _Signalled.when, _Signalled.send = 0, when, staticmethod(send(*numbers))
     return params, optimizer, by_parameter(optimizer), by_parameter(finished), expected
 
@@ -166,6 +167,18 @@ def test_ctrl_c_in_the_middle(when, times):
         p.grad = None
     optimizer.step()
     assert same(params, expected)
+
+
+def test_ctrl_c_in_a_stack():
+    """Small tensors of one shape take their steps together, or wait together."""
+    _, optimizer, before, after, _ = signalled(2, signal.SIGINT, shapes=[(5,)] * 3 + [(2, 3)] * 4)
+    with pytest.raises(KeyboardInterrupt, match="^7 parameters have taken this step"):
+        optimizer.step()
+    assert all(check_before_or_after(optimizer, before, after))
+    _, optimizer, before, after, _ = signalled(1, signal.SIGINT, shapes=[(5,)] * 3 + [(2, 3)] * 4)
+    with pytest.raises(KeyboardInterrupt, match="^3 parameters have taken this step"):
+        optimizer.step()
+    assert check_before_or_after(optimizer, before, after) == [True] * 3 + [False] * 4
 
 
 def exits(*_):
