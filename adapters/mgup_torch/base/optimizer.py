@@ -31,7 +31,7 @@ from ..executors import (
     explain,
 )
 from ..fitting import check_state, has_state
-from ..groups import Group, check_numbers, parameter_name, same_shapes
+from ..groups import Group, check_numbers, every, parameter_name, same_shapes
 from ..notices import note
 from ..parameter_step import (
     Task,
@@ -236,16 +236,7 @@ class RuleOptimizer(RuleGroups):
         parameter  executor  reason
         w          numpy     it is small, and stepped in a stack
         """
-        names = [
-            (str(name), p)
-            for n, group in enumerate(self.param_groups)
-            for name, p in zip(
-                group.get("param_names") or [f"{n}.{i}" for i in range(len(group["params"]))],
-                group["params"],
-                strict=True,
-            )
-        ]
-        return explain(self._executors, names, self._gather())
+        return explain(self._executors, every(self.param_groups), self._gather())
 
     def communication(self) -> Traffic:
         """What this rank sent to others in the last step, for the sake of DTensor parameters."""

@@ -14,6 +14,7 @@ Each parameter goes to the first that serves tensors where it lies and does not 
 order; a step inside a compiled graph is always ``graph``. ``optimizer.explain()`` shows the choice.
 """
 
+from .assignment import NO_GRADIENT as NO_GRADIENT
 from .assignment import Explained as Explained
 from .assignment import Explanation as Explanation
 from .assignment import assign as assign

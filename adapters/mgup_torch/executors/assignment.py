@@ -48,6 +48,9 @@ def assign(executors: Sequence[Executor], tasks: Iterable[Task]) -> dict[Executo
     return taken
 
 
+NO_GRADIENT = "it has no gradient"
+
+
 class Explained(NamedTuple):
     """How one parameter will take the next step."""
 
@@ -78,7 +81,7 @@ def explain(
 
     def row(name: str, p: Tensor) -> Explained:
         if id(p) not in known:
-            return Explained(name, None, "it has no gradient")
+            return Explained(name, None, NO_GRADIENT)
         executor, refusals = choose(executors, known[id(p)])
         return Explained(name, executor.name, "; ".join(refusals) or None)
 

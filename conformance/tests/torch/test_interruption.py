@@ -172,11 +172,11 @@ def test_ctrl_c_in_the_middle(when, times):
 def test_ctrl_c_in_a_stack():
     """Small tensors of one shape take their steps together, or wait together."""
     _, optimizer, before, after, _ = signalled(2, signal.SIGINT, shapes=[(5,)] * 3 + [(2, 3)] * 4)
-    with pytest.raises(KeyboardInterrupt, match="^7 parameters have taken this step"):
+    with pytest.raises(KeyboardInterrupt, match=r"^7 parameters have taken this step"):
         optimizer.step()
     assert all(check_before_or_after(optimizer, before, after))
     _, optimizer, before, after, _ = signalled(1, signal.SIGINT, shapes=[(5,)] * 3 + [(2, 3)] * 4)
-    with pytest.raises(KeyboardInterrupt, match="^3 parameters have taken this step"):
+    with pytest.raises(KeyboardInterrupt, match=r"^3 parameters have taken this step"):
         optimizer.step()
     assert check_before_or_after(optimizer, before, after) == [True] * 3 + [False] * 4
 
