@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -134,7 +135,7 @@ class Policy:
 
 
 @functools.cache
-def _bare(kind: type[Policy], **static: Any) -> Policy:
+def _bare(kind: Callable[..., Policy], **static: Any) -> Policy:
     """A policy of default numbers."""
     return kind(**static)
 
