@@ -7,7 +7,9 @@ Algorithms 1 and 2, eq. (3), Remark 3.1.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -82,6 +84,15 @@ class Policy:
     selects_zero: ClassVar[bool] = False
     """Whether a policy that does not rank selects scores of exactly 0 as well (P8)."""
 
+    @property
+    def static(self) -> Policy:
+        """What decides a program: the policy without the numbers that each step gives it (R7).
+
+        >>> MGUP(0.25, alpha=1.5).static == MGUP(0.5).static
+        True
+        """
+        return self
+
     def top(self, d: int) -> int:
         """K for a slice of d coordinates, if the policy ranks (P3)."""
         raise NotImplementedError
@@ -129,6 +140,12 @@ class Policy:
         return be.xp.reshape(phi, a.shape)
 
 
+@functools.cache
+def _bare(kind: Callable[..., Policy], **static: Any) -> Policy:
+    """A policy of default numbers."""
+    return kind(**static)
+
+
 @dataclass(frozen=True)
 class MGUP(Policy):
     """Rank mode: the top fraction ``tau`` of each slice steps ``alpha``, the rest ``gamma`` (P6).
@@ -167,6 +184,10 @@ class MGUP(Policy):
             object.__setattr__(self, "gamma", self.tau)
         _check_factors(self.alpha, self.gamma)
 
+    @property
+    def static(self) -> Policy:
+        return _bare(type(self))
+
     def top(self, d: int) -> int:
         return top_count(self.tau, d)
 
@@ -193,6 +214,10 @@ class SignMGUP(Policy):
         _check_factors(self.alpha, self.gamma)
         if self.ties not in get_args(Ties):
             raise ValueError(f"ties={self.ties!r} is neither 'damped' (paper) nor 'aligned'.")
+
+    @property
+    def static(self) -> Policy:
+        return _bare(type(self), ties=self.ties)
 
     @property
     def selects_zero(self) -> bool:  # type: ignore[override]

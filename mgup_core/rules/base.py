@@ -47,6 +47,11 @@ class Rule:
     """Whether every backend must give the same bits: all but matrix products (N7)."""
     bounded_state: ClassVar[tuple[str, ...]] = ()
     """State that holds matrix products, and agrees between backends by norm only."""
+    matrices: ClassVar[bool] = False
+    """Whether it trains matrices, so that those of one shape are worth stepping as one stack."""
+    gathers: ClassVar[bool] = False
+    """Whether its step is elementwise but for functions that it gives to
+    :meth:`Backend.whole`, so that ranks that hold a part each can take it together."""
     experimental: ClassVar[bool] = False
     """Whether the equations are confirmed by no official source."""
     counts_steps: ClassVar[bool] = True

@@ -20,6 +20,7 @@ class MatrixRule(Rule):
 
     elementwise: ClassVar[bool] = False
     identical: ClassVar[bool] = False
+    matrices: ClassVar[bool] = True
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         if len(shape) >= 2:

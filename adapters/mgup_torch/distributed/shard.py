@@ -11,9 +11,13 @@ from torch import Tensor
 
 from .mesh_group import MeshGroup, Traffic
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
 
 def is_dtensor(x: Any) -> bool:
     """Whether ``x`` is a DTensor; it does not import ``torch.distributed.tensor``."""
+    if type(x) in _PLAIN:  # nearly always, and asked many times of each tensor
+        return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(x, module.DTensor)
 
@@ -92,6 +96,8 @@ def placed_gradient(name: str, p: Tensor) -> Tensor:
         ValueError: for any other gradient with other placements.
     """
     g = p.grad
+    if not (is_dtensor(p) or is_dtensor(g)):
+        return g
     if is_dtensor(p) and is_dtensor(g) and p.device_mesh == g.device_mesh:
         pairs = list(zip(g.placements, p.placements, strict=True))
         if is_partial(g) and all(have == want or have.is_partial() for have, want in pairs):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mgup_core import Muon, Policy, Rule, Statistics
+from mgup_core import Policy, Rule, Statistics
 
 from ..backend import compute_dtype
 from ..groups import Group
@@ -28,7 +28,7 @@ def check_rule(name: str, p: Tensor, rule: Rule) -> None:
     Raises:
         ValueError: with the remedy.
     """
-    if is_dtensor(p) and not (rule.elementwise or isinstance(rule, Muon)):
+    if is_dtensor(p) and not (rule.elementwise or rule.gathers):
         raise ValueError(
             f"parameter {name} is a DTensor, but {type(rule).__name__} is not elementwise: it "
             "needs the whole tensor. Keep this parameter out of fully_shard (ignored_params), or "
@@ -141,6 +141,21 @@ class Sharding:
             self._agreement.check(mesh_group, inputs)
         self._agreed.append((mesh_group, inputs))
 
+    def asks(
+        self, p: Any, group: Group, rule: Rule | None, policy: Policy | None, *, statistics: bool
+    ) -> bool:
+        """Whether the step of a parameter needs the other ranks at all."""
+        if not is_dtensor(p):
+            return False
+        be = self._backend(p, group, {})
+        return be.asks(rule, policy, measure=statistics)
+
+    def _backend(self, p: Any, group: Group, scalars: dict[Any, Any]) -> PartBackend:
+        part = self.part(p, self._of(group, "stacked_dims"))
+        kind = compute_dtype(p.dtype), local(p).device
+        alone = self._of(group, "scope") == "local"
+        return PartBackend(part, *kind, alone=alone, scalars=scalars.setdefault(kind, {}))
+
     def settle(
         self, proposals: Iterable[Proposal], *, statistics: bool
     ) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
@@ -158,11 +173,7 @@ class Sharding:
         scalars: dict[Any, dict[float, Tensor]] = {}
         for given in proposals:
             if is_dtensor(given.param):
-                part = self.part(given.param, self._of(given.group, "stacked_dims"))
-                alone = self._of(given.group, "scope") == "local"
-                here = local(given.param)
-                kind = compute_dtype(here.dtype), here.device
-                be = PartBackend(part, *kind, alone=alone, scalars=scalars.setdefault(kind, {}))
+                be = self._backend(given.param, given.group, scalars)
                 if be.asks(given.rule, given.policy, measure=statistics):
                     asking.append((given, be))
         with nothing_moved([given.name for given, _ in asking]):

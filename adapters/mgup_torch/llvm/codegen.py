@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgup_core import MGUP, Policy, Rule, SignMGUP
+from mgup_core import Policy, Rule
 from mgup_core.trace.forms import Forms
 from mgup_core.trace.interpreter import Scalars
 from mgup_core.trace.tracer import Program, Symbol, needed, record
@@ -67,10 +66,10 @@ class Code(NamedTuple):
     selects scores, and whether it selects scores equal to the threshold, too (1), or not (0)."""
 
 
-def code_for(
+def refusal(
     rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int
-) -> Code | None:
-    """The code of a rule, or ``None`` where there is none or it does not pay yet.
+) -> str | None:
+    """Why there is no code of a rule, or it does not pay yet; ``None`` where there is.
 
     Args:
         decays: whether there is weight decay at all.
@@ -78,23 +77,26 @@ def code_for(
         coordinates: how many are about to be stepped.
     """
     if not available:
-        return None
-    kind = type(rule), type(policy), decays, dtype
-    _stepped[kind] += coordinates
-    if _stepped[kind] < WORTH:
-        return None
+        return "llvmlite is not installed (the extra cpu)"
+    stepped = _stepped[type(rule), type(policy), decays, dtype] + coordinates
+    if stepped < WORTH:
+        return f"compiling pays from {WORTH} coordinates on, of which {stepped} are stepped"
+    if code_for(rule, policy, decays, dtype) is None:
+        return f"{type(rule).__name__} cannot be compiled"
+    return None
+
+
+def count(rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int) -> None:
+    """Note that so many were stepped without code; see :func:`refusal`."""
+    _stepped[type(rule), type(policy), decays, dtype] += coordinates
+
+
+def code_for(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code | None:
+    """The code of a rule, or ``None`` if it cannot be compiled."""
     try:
-        return _code(rule, _without_factors(policy), decays, dtype)
+        return _code(rule, None if policy is None else policy.static, decays, dtype)
     except (TypeError, AttributeError):  # the reference step will say why
         return None
-
-
-@functools.lru_cache(maxsize=256)
-def _without_factors(policy: Policy | None) -> Policy | None:
-    """With values that code does not depend on, since they may change at every step."""
-    if isinstance(policy, MGUP):
-        return replace(policy, tau=0.5, alpha=1.0, gamma=1.0)
-    return replace(policy, alpha=1.0, gamma=1.0) if isinstance(policy, SignMGUP) else policy
 
 
 @Forms
