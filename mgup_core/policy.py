@@ -186,7 +186,7 @@ class MGUP(Policy):
 
     @property
     def static(self) -> Policy:
-        return _bare(type(self))
+        return _bare(type(self))  # type: ignore[arg-type]
 
     def top(self, d: int) -> int:
         return top_count(self.tau, d)
@@ -217,7 +217,7 @@ class SignMGUP(Policy):
 
     @property
     def static(self) -> Policy:
-        return _bare(type(self), ties=self.ties)
+        return _bare(type(self), ties=self.ties)  # type: ignore[arg-type]
 
     @property
     def selects_zero(self) -> bool:  # type: ignore[override]
