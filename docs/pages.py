@@ -1,11 +1,13 @@
-"""mkdocs hook: anchors of the specification's clauses, titles, and what search should find first."""
+"""mkdocs hook: anchors of clauses, titles, pages of the root, and what search finds first."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 _CLAUSE = re.compile(r"^- \*\*([PRN]\d*p?(?=[ ,.*])[^*]*)\*\*", re.MULTILINE)
+BORROWED = ("changelog.md", "contributing.md")
 _FIRST = ("guides/", "getting-started")
 """Pages that a search should name before those that only mention a word."""
 
@@ -25,9 +27,18 @@ def anchors(markdown: str) -> str:
     return _CLAUSE.sub(anchor, markdown)
 
 
+def borrowed(uri: str) -> str:
+    """A file of the repository's root as a page: links into docs/ lead there, others are words."""
+    text = (Path(__file__).parents[1] / f"{uri[:-3].upper()}.md").read_text(encoding="utf-8")
+    text = text.replace("](docs/", "](")
+    return re.sub(r"\[([^]]+)\]\((?!https?:|#)(?!\S+\.md[#)])[^)]*\)", r"\1", text)
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """MkDocs calls this with the source of each page."""
     uri = page.file.src_uri
+    if uri in BORROWED:
+        return borrowed(uri)
     if uri.startswith(_FIRST):
         page.meta.setdefault("search", {"boost": 3})
     return anchors(markdown) if uri == "spec.md" else markdown

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import re
 import sys
+import textwrap
 import types
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)  # in tabs, too
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 
 if not (ROOT / "docs").is_dir():
@@ -39,8 +40,9 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     # Classes look up their module: dataclasses for annotations, pickle for the class itself.
     monkeypatch.setitem(sys.modules, "page", module)
     for block in BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * line + block[1], name(page), "exec"), vars(module))
+        line = text.count("\n", 0, block.start(2))
+        code = "\n" * line + textwrap.dedent(block[2])
+        exec(compile(code, name(page), "exec"), vars(module))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
