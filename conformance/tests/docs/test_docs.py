@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ROOTS = [ROOT / f"{stem}.md" for stem in ("README", "CONTRIBUTING", "CHANGELOG")]
+PAGES = [*ROOTS, ROOT / "llms.txt", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)  # in tabs, too
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 
