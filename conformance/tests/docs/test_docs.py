@@ -104,7 +104,7 @@ def test_every_clause_can_be_linked_to():
     spec = read(ROOT / "docs" / "spec.md")
     text = script("docs/pages.py").anchors(spec)
     found = re.findall(r'<a class="clause" id="([^"]*)"', text)
-    assert len(found) == len(set(found)) == len(re.findall(r"^- \*\*[PRN]", spec, re.MULTILINE))
+    assert len(found) == len(set(found)) == len(re.findall(r"^- \*\*[PRNV]", spec, re.MULTILINE))
     assert {f"P{n}" for n in range(1, 13)} <= set(found)
 
 
