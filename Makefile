@@ -70,6 +70,10 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(DOCS_READY)  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
+.PHONY: pictures
+pictures: docs  ## Take a picture of every page of site/, wide and narrow, light and dark
+	$(BIN)/python docs/screenshots.py
+
 .PHONY: clean
 clean:  ## Remove everything that is not source, .venv included
 	rm -rf $(VENV) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

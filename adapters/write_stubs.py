@@ -118,6 +118,7 @@ def stub(adapter: Adapter) -> str:
         "from typing import Literal",
         adapter.imports,
         *(f"from {where[n]} import {n} as {n}" for n, text in stubs.items() if text is None),
+        "__version__: str",
         f"__all__ = {package.__all__!r}",
         *(text for text in stubs.values() if text is not None),
     ]

@@ -13,6 +13,9 @@ _MARKED = re.compile(
     r'<(?P<tag>div|span) class="arithmatex">\\[\[(](?P<tex>.*?)\\[\])]</(?P=tag)>', re.DOTALL
 )
 
+# Norms and absolute values, which MathML would else draw as tall as what stands beside them.
+_BAR = re.compile(r"<mo((?! stretchy)[^>]*)>(&#x02016;|&#x0007C;|‖|\|)</mo>")
+
 
 def on_page_content(html: str, **context: Any) -> str:
     """MkDocs calls this with the HTML of each page."""
@@ -21,6 +24,9 @@ def on_page_content(html: str, **context: Any) -> str:
         display = "block" if found["tag"] == "div" else "inline"
         tex = unescape(found["tex"]).strip()
         tex = tex.replace("{aligned}", "{split}")  # the name that latex2mathml knows
-        return convert(tex, display=display)
+        # It would keep the backslash.
+        tex = re.sub(r"\\texttt\{[^}]*\}", lambda name: name[0].replace(r"\_", "_"), tex)
+        made = _BAR.sub(r'<mo stretchy="false"\1>\2</mo>', convert(tex, display=display))
+        return f'<div class="equation">{made}</div>' if display == "block" else made
 
     return _MARKED.sub(mathml, html)

@@ -1,4 +1,9 @@
-"""mkdocs hook: the table of all rules, from the rules themselves and the times of a benchmark."""
+"""Write the table of docs/optimizers/index.md, from the rules and the times of a benchmark.
+
+    python docs/rules_table.py
+
+The table is in the page itself, so that it is there wherever the page is read; a test compares.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,8 @@ import numpy as np
 
 from mgup_core import Backend, Rule, rules
 
-MARK = "<!-- table -->"
-SPECIFIED = ("AdamW", "Lion", "SGD", "Muon")
+PAGE = Path(__file__).parent / "optimizers" / "index.md"
+START, END = "<!-- docs/rules_table.py writes from here -->\n\n", "\n\n<!-- to here -->"
 PAGES = {
     "AMAdamW": "adaptive_memory", "AMSGD": "adaptive_memory", "AdaBelief": "adabelief",
     "AdamP": "adamp", "Adan": "adan", "AdEMAMix": "ademamix", "AnchoredSGD": "anchored_sgd",
@@ -19,11 +24,19 @@ PAGES = {
     "HybridAuON": "hybrid_auon", "LionK": "lion_k", "M3": "m3", "NAMO": "namo", "NAMOD": "namo",
     "SCALE": "scale", "SGDP": "adamp", "SGDSaI": "sgd_sai", "Signum": "signum",
 }  # fmt: skip
+CLAUSES = {"AdamW": "R1", "Lion": "R2", "SGD": "R3", "Muon": "R4"}
+"""Those of the specification itself have no page of their own."""
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the table where a page asks for it."""
-    return markdown.replace(MARK, table()) if MARK in markdown else markdown
+def page(text: str) -> str:
+    """The page with the table as it is to be."""
+    before, _, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(
+            f"{PAGE.name} has no place for the table: {START.strip()} ... {END.strip()}"
+        )
+    return before + START + table() + END + after
 
 
 def table() -> str:
@@ -42,7 +55,9 @@ def table() -> str:
 
 def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
     name = kind.__name__
-    title = f"[{name}]({PAGES[name]}.md)" if name in PAGES else f"[{name}](../spec.md)"
+    title = (
+        f"[{name}]({PAGES[name]}.md)" if name in PAGES else f"[{name}](../spec.md#{CLAUSES[name]})"
+    )
     cells = (
         title,
         _kind(kind),
@@ -78,3 +93,7 @@ def _note(speed: dict[str, Any]) -> str:
         "(`python conformance/benchmarks/rules_cpu.py`). Rules of single coordinates go block by "
         "block through the cache; the others work on whole tensors, operation by operation."
     )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

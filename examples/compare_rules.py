@@ -34,7 +34,7 @@ from lm.data import Corpus, fixed_batches, load_corpus, random_batches, standard
 from lm.recipes import schedule
 from lm.torch_trainer import GPT
 from lm.trainer import initial_weights
-from train_lm import make_parser, make_settings
+from train_lm import make_parser, make_settings, positive
 
 LOWEST = {
     "AdamW": 5e-4, "Adan": 2e-3, "AdaBelief": 2e-3, "AdEMAMix": 5e-4, "AdamP": 5e-4,
@@ -86,9 +86,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rules", default=",".join(LOWEST), help="comma-separated")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated (default 1,2,3)")
-    parser.add_argument("--steps", type=int, default=400, help="of each run (default 400)")
+    parser.add_argument("--steps", type=positive, default=400, help="of each run (default 400)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time (default 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="FOLDER")
     args = parser.parse_args(arguments)
     args.rules = args.rules.split(",")

@@ -102,7 +102,12 @@ def arrived(x: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    try:
+        check(args)
+    except ValueError as error:
+        parser.error(str(error))
     console = Console()
     # With both factors 1 the multiplier is off, and what is left is Adam.
     adam, cautious = SignMGUP(alpha=1.0, gamma=1.0), Cautious()
@@ -134,6 +139,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("trajectories.png", "map.png", "map.csv"):
         console.print(f"wrote {out / name}", soft_wrap=True)
     return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what would end in a traceback, or in a picture of nothing."""
+    for flag in ("steps", "seeds", "n", "workers"):
+        if (value := getattr(args, flag)) < 1:
+            raise ValueError(f"--{flag} {value}: at least 1")
+    if args.seed < 0:
+        raise ValueError(f"--seed {args.seed}: at least 0")
+    if not 0 <= args.beta1 < 1:
+        raise ValueError(f"--beta1 {args.beta1:g}: at least 0 and below 1, as Adam's")
+    SignMGUP(args.alpha, args.gamma)
 
 
 def simulate_all(problems: list[Problem], workers: int, console: Console) -> list[np.ndarray]:

@@ -109,4 +109,7 @@ def main(steps: int = 300) -> dict[str, float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=300, help="of each of the two phases")
-    main(parser.parse_args().steps)
+    asked = parser.parse_args()
+    if asked.steps < 1:
+        parser.error(f"--steps {asked.steps}: at least 1")
+    main(asked.steps)

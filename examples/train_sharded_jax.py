@@ -11,32 +11,21 @@ tensors, however they are sharded; the last table says what that sends.
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
-import jax
-import numpy as np
-import optax
-from flax import nnx
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lm.data import Batch, fixed_batches, load_corpus, random_batches
-from lm.jax_trainer import GPT, JaxTrainer, make_transformation
-from lm.recipes import Recipe
+from lm.data import fixed_batches, load_corpus, random_batches
 from lm.report import Curve
-from lm.trainer import Settings, initial_weights
 from train_lm import (
     HELD_OUT_BATCHES,
     INTERRUPTED,
@@ -47,62 +36,12 @@ from train_lm import (
     train,
 )
 
+if TYPE_CHECKING:
+    from lm.jax_sharded import ShardedTrainer
+
 SIZES = {"data": 4, "model": 2}
 OPTIMIZERS = ("adamw", "mgup-adamw")
 STEPS, LAYERS, WIDTH = 60, 1, 128  # each tensor takes XLA seconds to compile, whatever its size
-
-
-def place(mesh: Mesh, x: jax.Array) -> NamedSharding:
-    """Matrices are divided along both axes; vectors are everywhere."""
-    divides = x.ndim == 2 and all(
-        n % mesh.shape[name] == 0 for n, name in zip(x.shape, SIZES, strict=True)
-    )
-    return NamedSharding(mesh, PartitionSpec(*SIZES) if divides else PartitionSpec())
-
-
-class ShardedTrainer(JaxTrainer):
-    """One optimizer of the comparison, on its own copy of the model, divided over a mesh."""
-
-    def __init__(self, recipe: Recipe, settings: Settings, mesh: Mesh) -> None:
-        self.model = GPT(settings, nnx.Rngs(settings.seed))
-        self.model.load(initial_weights(settings))
-        self.rows = NamedSharding(mesh, PartitionSpec("data"))
-        params = nnx.state(self.model, nnx.Param)
-        params = jax.device_put(params, jax.tree.map(partial(place, mesh), params))
-        nnx.update(self.model, params)
-        optimizer = make_transformation(recipe, settings)
-
-        def step(params: Any, state: Any, gradients: Any) -> tuple[Any, Any]:
-            updates, state = optimizer.update(gradients, state, params)
-            return optax.apply_updates(params, updates), state
-
-        self.state = optimizer.init(params)
-        step = jax.jit(step, donate_argnums=(0, 1))
-        self.compiled = step.lower(params, self.state, params).compile()
-
-    def differentiate(self, batch: Batch) -> tuple[float, Any]:
-        loss, gradients = super().differentiate(self._divided(batch))
-        params = nnx.state(self.model, nnx.Param)
-        return loss, jax.tree.map(lambda g, w: jax.device_put(g, w.sharding), gradients, params)
-
-    def update(self, gradients: Any) -> None:
-        params = nnx.state(self.model, nnx.Param)
-        params, self.state = jax.block_until_ready(self.compiled(params, self.state, gradients))
-        nnx.update(self.model, params)
-
-    def evaluate(self, batches: Sequence[Batch]) -> float:
-        return super().evaluate([self._divided(batch) for batch in batches])
-
-    def _divided(self, batch: Batch) -> Any:
-        return tuple(jax.device_put(np.asarray(part, np.int32), self.rows) for part in batch)
-
-    def sent(self) -> tuple[int, int]:
-        """(collectives in the program of a step, elements of the largest array in one)."""
-        pattern = r"= (.*?) (?:all-\w+|collective-\w+|reduce-scatter)(?:-start)?\("
-        results = re.findall(pattern, self.compiled.as_text())
-        arrays = [dims for result in results for dims in re.findall(r"\w+\[([\d,]*)\]", result)]
-        sizes = [math.prod(int(n) for n in dims.split(",") if n) for dims in arrays]
-        return len(results), max(sizes, default=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,10 +66,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(f"--backend {args.backend}: this example is of JAX")
     if args.batch % SIZES["data"]:
         raise ValueError(f"--batch {args.batch} does not divide among {SIZES['data']} devices")
+    import jax  # not for --help, which needs none of it
+
+    from lm.jax_sharded import ShardedTrainer
+
     settings = make_settings(args)
     args.out.mkdir(parents=True, exist_ok=True)
     mesh = jax.make_mesh(
-        tuple(SIZES.values()), tuple(SIZES), axis_types=(AxisType.Auto,) * len(SIZES)
+        tuple(SIZES.values()), tuple(SIZES), axis_types=(jax.sharding.AxisType.Auto,) * len(SIZES)
     )
     corpus = load_corpus(args.data, args.context)
     batches = random_batches(corpus.train, args.batch, args.context, args.seed)
@@ -160,10 +103,9 @@ def traffic_table(runs: Sequence[tuple[Curve, ShardedTrainer]]) -> Table:
     for heading in headings:
         result.add_column(heading, justify="right")
     for curve, trainer in runs:
-        tensors = jax.tree.leaves(nnx.state(trainer.model, nnx.Param))
-        divided = sum(not x.sharding.is_fully_replicated for x in tensors)
-        numbers = (*trainer.sent(), max(x.size for x in tensors))
-        result.add_row(curve.recipe.label, *map(str, numbers), f"{divided} of {len(tensors)}")
+        largest, divided, tensors = trainer.held()
+        numbers = (*trainer.sent(), largest)
+        result.add_row(curve.recipe.label, *map(str, numbers), f"{divided} of {tensors}")
     return result
 
 

@@ -77,4 +77,4 @@ from .step import update_array as update_array
 from .transforms import SAMGS as SAMGS
 from .transforms import SAMGSState as SAMGSState
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

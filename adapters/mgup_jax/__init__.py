@@ -46,6 +46,7 @@ from mgup_core import (
     SGDSaI,
     Signum,
 )
+from mgup_core import __version__ as __version__
 
 from .muon import MuonDimensionNumbers as MuonDimensionNumbers
 from .muon import mgup_muon as mgup_muon

@@ -44,6 +44,7 @@ from mgup_core import (
     SGDSaI,
     Signum,
 )
+from mgup_core import __version__ as __version__
 
 from .numpy2 import warm_up
 

@@ -19,6 +19,8 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_torch needs PyTorch: pip install 'mgup[torch]'") from error
 
+from mgup_core import __version__ as __version__
+
 from .base.optimizer import RuleOptimizer
 from .contrib.mkor import MKOR
 from .factory import optimizer

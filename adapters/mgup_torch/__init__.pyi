@@ -14,6 +14,7 @@ from .optimizers import create_optimizer as create_optimizer
 from .optimizers import list_optimizers as list_optimizers
 from .wrapper import MGUP as MGUP
 
+__version__: str
 __all__ = [
     "MGUP",
     "MKOR",

@@ -22,6 +22,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mgup_core import __version__ as __version__
+
     from .cases import Case as Case
     from .catalogue import all_cases as all_cases
     from .clauses import CLAUSES as CLAUSES
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from .runner import run_case as run_case
     from .runner import run_suite as run_suite
 
-__version__ = "1"
+SUITE = "1"
+"""The version of the cases and of what a report says; that of the package is ``__version__``."""
 
 _MODULES = {
     "Case": "cases",
@@ -50,10 +53,12 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("mgup_core").__version__
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *_MODULES, "__version__"})

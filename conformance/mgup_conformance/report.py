@@ -188,11 +188,11 @@ def clause_verdicts(results: Sequence[Result]) -> dict[str, Plain]:
 
 def provenance() -> Plain:
     """What says exactly which suite and specification a report is about."""
-    from . import __version__
+    from . import SUITE
 
     root = Path(__file__).parents[2]
     spec = root / "docs" / "spec.md"
-    found: Plain = {"version": __version__, "mgup": mgup_core.__version__}
+    found: Plain = {"version": SUITE, "mgup": mgup_core.__version__}
     if spec.exists():
         found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
     if (root / ".git").exists():

@@ -1,4 +1,4 @@
-"""Steps in host memory as machine code, where llvmlite is installed (the extra ``cpu``)."""
+"""Steps in host memory as machine code, where llvmlite is installed (the extra ``compiled``)."""
 
 from .codegen import code_for as code_for
 from .codegen import count as count

@@ -12,7 +12,7 @@ from typing import Any
 try:
     import llvmlite.binding as llvm
     from llvmlite import ir as ir
-except ImportError:  # the extra "cpu" was not installed
+except ImportError:  # the extra "compiled" was not installed
     llvm = ir = None
 
 available = llvm is not None

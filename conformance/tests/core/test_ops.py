@@ -38,7 +38,7 @@ def by_blocks(symbol: Symbol, dtype: str) -> Any:
 
 def by_llvm(symbol: Symbol, dtype: str) -> Any:
     """A symbol's value, computed by compiled loops."""
-    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+    pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
     loops = pytest.importorskip("mgup_torch.llvm.codegen")
     machine = pytest.importorskip("mgup_torch.llvm.jit")
     kind = DTYPES[dtype][0]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import re
 import sys
+import textwrap
 import types
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ROOTS = [ROOT / f"{stem}.md" for stem in ("README", "CONTRIBUTING", "CHANGELOG")]
+PAGES = [*ROOTS, ROOT / "llms.txt", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)  # in tabs, too
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
 
 if not (ROOT / "docs").is_dir():
@@ -37,8 +41,9 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     # Classes look up their module: dataclasses for annotations, pickle for the class itself.
     monkeypatch.setitem(sys.modules, "page", module)
     for block in BLOCK.finditer(text):
-        line = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * line + block[1], name(page), "exec"), vars(module))
+        line = text.count("\n", 0, block.start(2))
+        code = "\n" * line + textwrap.dedent(block[2])
+        exec(compile(code, name(page), "exec"), vars(module))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -53,3 +58,64 @@ def test_the_support_matrix_is_made_from_its_report():
 
     plain = report.load(ROOT / "docs" / "conformance.json")
     assert read(ROOT / "docs" / "conformance.md") == matrix.markdown(plain)
+
+
+def prose(page: Path) -> list[str]:
+    """The lines of a page, those of code blocks empty."""
+    lines, code = [], False
+    for line in read(page).splitlines():
+        fence = line.lstrip().startswith(("```", "~~~"))
+        lines.append("" if code or fence else line)
+        code ^= fence
+    return lines
+
+
+ITEM = re.compile(r"([-*+]|\d+\.) ")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_blank_line_stands_before_a_list(page):
+    """Without it Python-Markdown takes all items for one paragraph."""
+    lines = prose(page)
+    run_on = [
+        f"{name(page)}:{i + 2}"
+        for i, (before, line) in enumerate(itertools.pairwise(lines))
+        if ITEM.match(line) and before.strip() and not ITEM.match(before.lstrip())
+        and not before.startswith(" ")
+    ]  # fmt: skip
+    assert run_on == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_rows_of_a_table_have_the_columns_of_its_head(page):
+    """What is over is dropped without a word."""
+    lines, width = prose(page), 0
+    for i, line in enumerate(lines, 1):
+        if not line.startswith("|"):
+            width = 0
+            continue
+        cells = len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line)))
+        width = width or cells
+        assert cells == width, f"{name(page)}:{i}"
+
+
+def test_every_clause_can_be_linked_to():
+    """Each number of the specification is an anchor of its page, and no anchor stands twice."""
+    spec = read(ROOT / "docs" / "spec.md")
+    text = script("docs/pages.py").anchors(spec)
+    found = re.findall(r'<a class="clause" id="([^"]*)"', text)
+    assert len(found) == len(set(found)) == len(re.findall(r"^- \*\*[PRNV]", spec, re.MULTILINE))
+    assert {f"P{n}" for n in range(1, 13)} <= set(found)
+
+
+def test_the_table_of_rules_is_made_from_the_rules():
+    """``python docs/rules_table.py``."""
+    made = script("docs/rules_table.py")
+    assert read(made.PAGE) == made.page(read(made.PAGE))
+
+
+def script(path: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

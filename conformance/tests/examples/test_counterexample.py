@@ -38,3 +38,21 @@ def test_the_gradient_leads_to_the_optimum():
     assert shown.gradient(np.array([[0.0]]), n, np.array([0.1])) == 5.0
     assert shown.gradient(np.array([[0.0]]), n, np.array([0.9])) == -1.0
     assert shown.gradient(np.array([[-1.5]]), n, np.array([0.9])) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--n 0", "--n 0"), ("--n -3", "--n -3"), ("--steps 0", "--steps 0"),
+        ("--seeds 0", "--seeds 0"), ("--seed -1", "--seed -1"), ("--workers 0", "--workers 0"),
+        ("--beta1 2", "--beta1 2"), ("--beta1 1", "--beta1 1"), ("--beta1 nan", "--beta1 nan"),
+        ("--beta1 -0.1", "--beta1 -0.1"), ("--gamma 0", "gamma=0.0"), ("--alpha 0.5", "alpha=0.5"),
+    ],
+)  # fmt: skip
+def test_what_has_no_run_is_refused(flags, named, capsys, tmp_path):
+    """Before anything is written, with the argument's name and value."""
+    with pytest.raises(SystemExit) as ended:
+        shown.main([*flags.replace(" -", "=-").split(), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

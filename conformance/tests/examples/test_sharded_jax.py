@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -41,3 +42,15 @@ def test_eight_devices(tmp_path):
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "curves.png", "curves.csv", "summary.json",
     }  # fmt: skip
+
+
+def test_help_needs_no_jax(tmp_path):
+    """Whatever imports it fails here."""
+    (tmp_path / "jax.py").write_text("raise ImportError('JAX was imported')")
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "--help"], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "examples:" in done.stdout

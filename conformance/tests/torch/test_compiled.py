@@ -19,7 +19,7 @@ from mgup_core.selection import bracket as threshold
 
 from .support import array, gradients
 
-pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
 from mgup_torch.executors import host
 from mgup_torch.llvm import codegen as loops
 from mgup_torch.llvm import jit as machine

@@ -240,7 +240,7 @@ def test_the_state_may_come_in_any_order():
 
 
 def test_compiled_code_takes_the_state_by_name():
-    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+    pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
     p, q = (torch.nn.Parameter(torch.ones(1 << 22)) for _ in range(2))
     optimizers = [MGUPAdamW([p]), MGUPAdamW([q])]
     for x, optimizer in zip((p, q), optimizers, strict=True):

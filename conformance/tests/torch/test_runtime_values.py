@@ -21,7 +21,7 @@ SHAPES = ((6, 5), (4, 3, 2))
 
 def compiled_code():
     """The modules that compile steps in host memory."""
-    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+    pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
     from mgup_torch.llvm import codegen as loops
     from mgup_torch.llvm import jit as machine
 

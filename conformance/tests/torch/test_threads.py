@@ -79,7 +79,7 @@ def test_six_threads_that_each_start_an_optimizer():
 
 def test_a_code_is_compiled_once(monkeypatch):
     """Threads that ask for one module at the same time are given one code."""
-    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+    pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
     from concurrent.futures import ThreadPoolExecutor
 
     from mgup_torch.llvm import jit as machine
