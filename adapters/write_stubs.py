@@ -46,7 +46,8 @@ def torch_adapter() -> Adapter:
         "mgup_torch",
         NUMBER,
         TORCH_ARGUMENTS,
-        "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT",
+        "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT\n"
+        "from mgup_core.rules.matrix import NSDtype\nfrom mgup_core.rules.muon import Scale",
         {},
         params="ParamsT",
     )
@@ -67,6 +68,8 @@ def argument(adapter: Adapter, rule: type[Rule], parameter: inspect.Parameter) -
     name, hints = parameter.name, typing.get_type_hints(rule)
     if name == "params":
         return f"{name}: {adapter.params}"
+    if parameter.annotation is not parameter.empty:
+        return f"{name}: {parameter.annotation} = {parameter.default!r}"
     own = adapter.renamed.get(name, name)
     if name == "betas":
         kind = f"tuple[{', '.join(['float'] * len(parameter.default))}]"
@@ -126,10 +129,11 @@ def stub(adapter: Adapter) -> str:
 
 def formatted(source: str) -> str:
     """As ruff writes it."""
+    named = ["--stdin-filename", "adapters/__init__.pyi", "-"]  # as it is in the repository
     for command in (["check", "--select", "I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", "__init__.pyi", "-"],
-            input=source, capture_output=True, text=True, check=True, cwd=HERE,
+            [sys.executable, "-m", "ruff", *command, *named],
+            input=source, capture_output=True, text=True, check=True, cwd=HERE.parent,
         )  # fmt: skip
         source = done.stdout
     return source

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.muon import Scale
+
 from .base.optimizer import RuleOptimizer as RuleOptimizer
 from .contrib.mkor import MKOR as MKOR
 from .factory import optimizer as optimizer
-from .muon import MGUPMuon as MGUPMuon
 from .optimizers import create_optimizer as create_optimizer
 from .optimizers import list_optimizers as list_optimizers
 from .wrapper import MGUP as MGUP
@@ -45,6 +47,50 @@ __all__ = [
     "MGUPSGDSaI",
     "MGUPSignum",
 ]
+
+class MGUPMuon(RuleOptimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        weight_decay: float | Tensor = 0.1,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        eps: float = 1e-07,
+        ns_steps: int = 5,
+        adjust_lr_fn: Scale | None = "match_rms_adamw",
+        *,
+        ns_dtype: NSDtype = "bfloat16",
+        exceptions: tuple[str, ...] = (
+            "embed",
+            "embedding",
+            "embeddings",
+            "emb",
+            "wte",
+            "wpe",
+            "head",
+        ),
+        adamw_lr: float | Tensor | None = None,
+        adamw_betas: tuple[float, float] = (0.95, 0.95),
+        adamw_eps: float = 1e-08,
+        statistics: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+    ) -> None: ...
 
 class MGUPAMAdamW(RuleOptimizer):
     def __init__(

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from mgup_core.frontend.arguments import ARGUMENTS, Argument
+from typing import Literal
+
+from mgup_core.frontend.arguments import ARGUMENTS, Argument, literal
+
+Scope = Literal["global", "local"]
+"""Whether a DTensor's slices are ranked as wholes, or each rank's part by itself."""
+Implementation = Literal["auto", "fused", "reference"]
 
 NUMBER = "float | Tensor"
 """How stubs write a number that may be a tensor."""
@@ -13,11 +19,11 @@ TORCH_ARGUMENTS: dict[str, Argument] = {
         "torch.dtype | None", "dtype of the moments; None is the parameter's (R5)."
     ),
     "scope": Argument(
-        "Literal['global', 'local']",
+        literal(Scope),
         'what is ranked of a DTensor: "global" the whole, "local" each rank\'s part alone (P4).',
     ),
     "implementation": Argument(
-        "Literal['auto', 'fused', 'reference']",
+        literal(Implementation),
         'what computes the step, never what comes out: "fused" kernels, the "reference", or the '
         "fastest there is.",
     ),

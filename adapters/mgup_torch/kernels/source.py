@@ -265,5 +265,5 @@ def functions(kind: Kind) -> Functions:
     numbers = Numbers(kind.program.outputs.values())
     text, uniforms = _source(kind, numbers)
     scope = define(text)
-    made = (scope.get(name) for name in ("before", "after", "seen", "update"))
-    return Functions(*made, uniforms, numbers)
+    before, after, seen, update = map(scope.get, ("before", "after", "seen", "update"))
+    return Functions(before, after, seen, update, uniforms, numbers)
