@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from mgup_core._checks import check_range
 
-FORMS = ("official", "exact")
+Form = Literal["official", "exact"]
+FORMS: tuple[str, ...] = get_args(Form)
 FACTOR_DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
@@ -104,7 +105,7 @@ class MKOR:
         inv_freq: int = 10,
         clip: float = 100.0,
         decay: float = 0.95,
-        form: str = "official",
+        form: Form = "official",
         factor_dtype: torch.dtype = torch.float32,
         loss_scale: float = 1.0,
     ) -> None:
