@@ -10,6 +10,7 @@ import argparse
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -24,6 +25,9 @@ from mgup_core.frontend.arguments import Argument, literal
 HERE = Path(__file__).parent
 
 
+_OF_MUON = "from mgup_core.rules.matrix import NSDtype\nfrom mgup_core.rules.muon import Scale"
+
+
 class Adapter(NamedTuple):
     """What a package's stub needs besides its signatures."""
 
@@ -32,11 +36,13 @@ class Adapter(NamedTuple):
     """The type of a number that may be scheduled."""
     arguments: Mapping[str, Argument]
     imports: str
-    renamed: Mapping[str, str]
-    """The rule's field that gives the type of an argument of another name."""
     params: str = ""
     result: str = ""
     """What a function returns; empty where the optimizers are classes."""
+
+    def renamed(self, name: str) -> str:
+        """The rule's field that gives the type of an argument."""
+        return re.sub(r"^beta(\d)$", r"b\1", name)
 
 
 def torch_adapter() -> Adapter:
@@ -47,13 +53,44 @@ def torch_adapter() -> Adapter:
         NUMBER,
         TORCH_ARGUMENTS,
         "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT\n"
-        "from mgup_core.rules.matrix import NSDtype\nfrom mgup_core.rules.muon import Scale",
-        {},
+        + _OF_MUON,
         params="ParamsT",
     )
 
 
-ADAPTERS = {"mgup_torch": torch_adapter}
+def jax_adapter() -> Adapter:
+    from mgup_jax.arguments import JAX_ARGUMENTS
+
+    return Adapter(
+        "mgup_jax",
+        "Scheduled",
+        JAX_ARGUMENTS,
+        "from typing import Any\nimport optax\nfrom jax.typing import DTypeLike\n"
+        "from mgup_core.frontend.modes import Mode\nfrom mgup_core.policy import Ties\n"
+        f"from .arguments import Scheduled, Selection, UpdateDtype\n{_OF_MUON}",
+        result="optax.GradientTransformationExtraArgs",
+    )
+
+
+def mindspore_adapter() -> Adapter:
+    from mgup_mindspore.arguments import MINDSPORE_ARGUMENTS, NUMBER
+
+    return Adapter(
+        "mgup_mindspore",
+        NUMBER,
+        MINDSPORE_ARGUMENTS,
+        "from collections.abc import Iterable\nfrom typing import Any\nimport mindspore\n"
+        "from mindspore import Tensor\nfrom mindspore.nn import Cell\n"
+        f"from mindspore.nn.learning_rate_schedule import LearningRateSchedule\n{_OF_MUON}",
+        params="Iterable[Any]",
+    )
+
+
+ADAPTERS = {
+    "mgup_torch": torch_adapter,
+    "mgup_jax": jax_adapter,
+    "mgup_mindspore": mindspore_adapter,
+}
 
 
 def spelled(kind: Any) -> str:
@@ -70,7 +107,7 @@ def argument(adapter: Adapter, rule: type[Rule], parameter: inspect.Parameter) -
         return f"{name}: {adapter.params}"
     if parameter.annotation is not parameter.empty:
         return f"{name}: {parameter.annotation} = {parameter.default!r}"
-    own = adapter.renamed.get(name, name)
+    own = adapter.renamed(name)
     if name == "betas":
         kind = f"tuple[{', '.join(['float'] * len(parameter.default))}]"
     elif own in {field.name for field in fields(rule)}:
@@ -95,13 +132,15 @@ def spelled_arguments(adapter: Adapter, rule: type[Rule], signature: inspect.Sig
 def made(adapter: Adapter, name: str, value: Any) -> str | None:
     """The stub of one optimizer that was made from a rule, or ``None`` if it was not."""
     rule = getattr(value, "rule_class", None)
-    function = value if adapter.result else vars(value).get("__init__") if rule else None
-    signature = getattr(function, "__signature__", None)
-    if rule is None or signature is None:
+    if rule is None or name == "RuleOptimizer":
         return None
-    arguments = spelled_arguments(adapter, rule, signature)
-    if adapter.result:
-        return f"def {name}({arguments}) -> {adapter.result}: ..."
+    function = value if adapter.result else value.__init__
+    arguments = spelled_arguments(adapter, rule, inspect.signature(function))
+    if adapter.result:  # a class, since the function has attributes
+        kind = f"_{value.__name__}"
+        call = f"    def __call__(self, {arguments}) -> {adapter.result}: ...\n"
+        made = f"class {kind}(Transformation):\n{call}" if value.__name__ == name else ""
+        return f"{made}{name}: {kind}"
     return f"class {name}(RuleOptimizer):\n    def __init__(self, {arguments}) -> None: ..."
 
 

@@ -11,13 +11,16 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Split, score
+from mgup_core.frontend.modes import Mode
+from mgup_core.policy import Ties
 from mgup_core.step import apply_split
 
+from .arguments import Scheduled, Selection, UpdateDtype
 from .backend import compute_dtype, is_traced
 from .mesh_axes import automatic
 from .parameter_step import decide_all, unmoved
 from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import NO_PARAMS, Scheduled, Settings
+from .settings import NO_PARAMS, Settings
 from .shard_map import placements
 from .state import BEGIN_AGAIN, MGUPState
 
@@ -36,18 +39,18 @@ def mgup(
     inner: optax.GradientTransformation,
     *,
     weight_decay: Scheduled = 0.0,
-    learning_rate: Scheduled = None,
+    learning_rate: Scheduled | None = None,
     mask: Any = None,
     tau: float = 0.5,
-    alpha: Scheduled = None,
-    gamma: Scheduled = None,
-    mode: str = "rank",
-    ties: str = "damped",
+    alpha: Scheduled | None = None,
+    gamma: Scheduled | None = None,
+    mode: Mode = "rank",
+    ties: Ties = "damped",
     tau_min: float = 0.01,
     stacked_dims: Any = 0,
-    selection: str = "auto",
+    selection: Selection = "auto",
     param_specs: Any = None,
-    update_dtype: str = "parameter",
+    update_dtype: UpdateDtype = "parameter",
 ) -> optax.GradientTransformationExtraArgs:
     """Rescale the updates of an optimizer that knows nothing of MGUP.
 
@@ -60,7 +63,9 @@ def mgup(
         inner: a complete optimizer, learning rate included, without weight decay.
         weight_decay, learning_rate, mask: decoupled decay, ``learning_rate * weight_decay * w``,
             added outside the multiplier (R0). Give ``inner``'s learning rate.
-        tau, alpha, gamma, mode, …: as for every function of this package.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, as for every function of
+            this package.
+        selection, param_specs, update_dtype: as for every function of this package.
 
     Raises:
         ValueError: from ``init``, if ``inner`` decays weights itself (``optax.adamw`` and

@@ -32,12 +32,13 @@ LAYERS = {
         | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
-        rounding numbers mesh_axes selection | backend | pytrees settings | shard_map state parameter_step
-        | transformation wrapper | muon
+        arguments | rounding numbers mesh_axes selection | backend | pytrees settings
+        | shard_map state parameter_step
+        | transformation wrapper | muon | optimizers
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit | runtime | base | factory | muon
+        arguments numpy2 operations | emitter selection | backend | arrays groups training | host
+        | cells fit | runtime | base | factory | muon | optimizers
     """,
 }
 """Lowest first; a module may import what stands before it, and its own package's parts."""

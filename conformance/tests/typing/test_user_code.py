@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mgup_core
 import pytest
+
+import mgup_core
 
 HERE = Path(__file__).parent
 ROOT = Path(mgup_core.__file__).parents[1]

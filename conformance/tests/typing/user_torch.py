@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import mgup_torch
 import torch
+
+import mgup_torch
 from mgup_core import AdamW
-from mgup_torch import MGUP, MKOR, MGUPAdamW, MGUPMuon, MGUPSGD, RuleOptimizer, create_optimizer
+from mgup_torch import MGUP, MGUPSGD, MKOR, MGUPAdamW, MGUPMuon, RuleOptimizer, create_optimizer
 
 # README.md
 model = torch.nn.Linear(8, 4)
