@@ -65,7 +65,7 @@ def jax_adapter() -> Adapter:
         "mgup_jax",
         "Scheduled",
         JAX_ARGUMENTS,
-        "from typing import Any\nimport optax\nfrom jax.typing import DTypeLike\n"
+        "from typing import Any, Protocol\nimport optax\nfrom jax.typing import DTypeLike\n"
         "from mgup_core.frontend.modes import Mode\nfrom mgup_core.policy import Ties\n"
         f"from .arguments import Scheduled, Selection, UpdateDtype\n{_OF_MUON}",
         result="optax.GradientTransformationExtraArgs",
@@ -139,7 +139,7 @@ def made(adapter: Adapter, name: str, value: Any) -> str | None:
     if adapter.result:  # a class, since the function has attributes
         kind = f"_{value.__name__}"
         call = f"    def __call__(self, {arguments}) -> {adapter.result}: ...\n"
-        made = f"class {kind}(Transformation):\n{call}" if value.__name__ == name else ""
+        made = f"class {kind}(Transformation, Protocol):\n{call}" if value.__name__ == name else ""
         return f"{made}{name}: {kind}"
     return f"class {name}(RuleOptimizer):\n    def __init__(self, {arguments}) -> None: ..."
 

@@ -1,6 +1,6 @@
 """Written by adapters/write_stubs.py; do not edit."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import optax
 from jax.typing import DTypeLike
@@ -62,7 +62,7 @@ __all__ = [
     "mgup_signum",
 ]
 
-class _mgup_adabelief(Transformation):
+class _mgup_adabelief(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -91,7 +91,7 @@ class _mgup_adabelief(Transformation):
 
 mgup_adabelief: _mgup_adabelief
 
-class _mgup_adamp(Transformation):
+class _mgup_adamp(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -121,7 +121,7 @@ class _mgup_adamp(Transformation):
 
 mgup_adamp: _mgup_adamp
 
-class _mgup_adamw(Transformation):
+class _mgup_adamw(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -148,7 +148,7 @@ class _mgup_adamw(Transformation):
 
 mgup_adamw: _mgup_adamw
 
-class _mgup_adan(Transformation):
+class _mgup_adan(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -176,7 +176,7 @@ class _mgup_adan(Transformation):
 
 mgup_adan: _mgup_adan
 
-class _mgup_ademamix(Transformation):
+class _mgup_ademamix(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -208,7 +208,7 @@ mgup_ademamix: _mgup_ademamix
 mgup_am_adamw: _mgup_amadamw
 mgup_am_sgd: _mgup_amsgd
 
-class _mgup_amadamw(Transformation):
+class _mgup_amadamw(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -236,7 +236,7 @@ class _mgup_amadamw(Transformation):
 
 mgup_amadamw: _mgup_amadamw
 
-class _mgup_amsgd(Transformation):
+class _mgup_amsgd(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -265,7 +265,7 @@ class _mgup_amsgd(Transformation):
 mgup_amsgd: _mgup_amsgd
 mgup_anchored_sgd: _mgup_anchoredsgd
 
-class _mgup_anchoredsgd(Transformation):
+class _mgup_anchoredsgd(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -289,7 +289,7 @@ class _mgup_anchoredsgd(Transformation):
 
 mgup_anchoredsgd: _mgup_anchoredsgd
 
-class _mgup_auon(Transformation):
+class _mgup_auon(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.24,
@@ -316,7 +316,7 @@ class _mgup_auon(Transformation):
 mgup_auon: _mgup_auon
 mgup_delta_momentum: _mgup_deltamomentum
 
-class _mgup_deltamomentum(Transformation):
+class _mgup_deltamomentum(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -343,7 +343,7 @@ class _mgup_deltamomentum(Transformation):
 
 mgup_deltamomentum: _mgup_deltamomentum
 
-class _mgup_fismo(Transformation):
+class _mgup_fismo(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -374,7 +374,7 @@ class _mgup_fismo(Transformation):
 mgup_fismo: _mgup_fismo
 mgup_hybrid_auon: _mgup_hybridauon
 
-class _mgup_hybridauon(Transformation):
+class _mgup_hybridauon(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.24,
@@ -402,7 +402,7 @@ class _mgup_hybridauon(Transformation):
 
 mgup_hybridauon: _mgup_hybridauon
 
-class _mgup_lion(Transformation):
+class _mgup_lion(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.0001,
@@ -428,7 +428,7 @@ class _mgup_lion(Transformation):
 mgup_lion: _mgup_lion
 mgup_lion_k: _mgup_lionk
 
-class _mgup_lionk(Transformation):
+class _mgup_lionk(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.0001,
@@ -455,7 +455,7 @@ class _mgup_lionk(Transformation):
 
 mgup_lionk: _mgup_lionk
 
-class _mgup_m3(Transformation):
+class _mgup_m3(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -487,7 +487,7 @@ class _mgup_m3(Transformation):
 
 mgup_m3: _mgup_m3
 
-class _mgup_muon(Transformation):
+class _mgup_muon(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -532,7 +532,7 @@ class _mgup_muon(Transformation):
 
 mgup_muon: _mgup_muon
 
-class _mgup_namo(Transformation):
+class _mgup_namo(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.01,
@@ -563,7 +563,7 @@ class _mgup_namo(Transformation):
 mgup_namo: _mgup_namo
 mgup_namo_d: _mgup_namod
 
-class _mgup_namod(Transformation):
+class _mgup_namod(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.01,
@@ -595,7 +595,7 @@ class _mgup_namod(Transformation):
 
 mgup_namod: _mgup_namod
 
-class _mgup_scale(Transformation):
+class _mgup_scale(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.0001,
@@ -622,7 +622,7 @@ class _mgup_scale(Transformation):
 
 mgup_scale: _mgup_scale
 
-class _mgup_sgd(Transformation):
+class _mgup_sgd(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -650,7 +650,7 @@ class _mgup_sgd(Transformation):
 mgup_sgd: _mgup_sgd
 mgup_sgd_sai: _mgup_sgdsai
 
-class _mgup_sgdp(Transformation):
+class _mgup_sgdp(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.001,
@@ -680,7 +680,7 @@ class _mgup_sgdp(Transformation):
 
 mgup_sgdp: _mgup_sgdp
 
-class _mgup_sgdsai(Transformation):
+class _mgup_sgdsai(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.01,
@@ -705,7 +705,7 @@ class _mgup_sgdsai(Transformation):
 
 mgup_sgdsai: _mgup_sgdsai
 
-class _mgup_signum(Transformation):
+class _mgup_signum(Transformation, Protocol):
     def __call__(
         self,
         learning_rate: Scheduled = 0.0001,

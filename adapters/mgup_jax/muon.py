@@ -194,7 +194,8 @@ def mgup_muon(
                 f"{', '.join(sorted(rules))}: it may be that of another optimizer or of other "
                 f"parameters. {BEGIN_AGAIN}"
             )
-        return transform.update(updates, state, params, **extra)
+        done: tuple[Any, Any] = transform.update(updates, state, params, **extra)
+        return done
 
     return optax.GradientTransformationExtraArgs(init, update)
 

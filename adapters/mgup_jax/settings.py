@@ -89,7 +89,7 @@ class Settings:
         constant = {n: None if callable(v) else known(n, v) for n, v in constant.items()}
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, constant[name])
-        for mode in (self.mode, *modes.MODES):  # whatever the mode is now
+        for mode in (self.mode, *get_args(modes.Mode)):  # whatever the mode is now
             self.policy_of(mode, constant["alpha"], constant["gamma"])
 
     @staticmethod
@@ -144,10 +144,11 @@ class Settings:
         policy = self.policy_of(self.mode, values["alpha"], values["gamma"])
         return Step(values["learning_rate"], values["weight_decay"], policy)
 
-    def policy_of(self, mode: str, alpha: Any, gamma: Any) -> Policy | None:
+    def policy_of(self, mode: modes.Mode, alpha: Any, gamma: Any) -> Policy | None:
         """The policy of a mode with these factors; raises ValueError if they make none."""
-        given = {"tau": self.tau, "ties": self.ties, "tau_min": self.tau_min}
-        return modes.policy_of(mode, alpha=alpha, gamma=gamma, **given)
+        return modes.policy_of(
+            mode, tau=self.tau, alpha=alpha, gamma=gamma, ties=self.ties, tau_min=self.tau_min
+        )
 
     def backend(
         self, dtype: Any, where: tuple[Axes, ...] = (), known: Known | None = None

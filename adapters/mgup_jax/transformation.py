@@ -47,7 +47,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
     ) -> tuple[Any, MGUPState]:
         del extra
         check_state(rule, state)
-        treedef = jax.tree.structure(next(iter(state.moments.values()), updates))
+        treedef: Any = jax.tree.structure(next(iter(state.moments.values()), updates))
         grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
         check_fit(updates, grads, weights, moments, rule)

@@ -118,9 +118,11 @@ def mgup(
         updates: Any, state: MGUPWrapperState, params: Any = None, **extra: Any
     ) -> tuple[Any, MGUPWrapperState]:
         like = updates if params is None else params
-        treedef = jax.tree.structure(like)
+        treedef: Any = jax.tree.structure(like)
         grads = flat("updates", updates, treedef)
-        weights = [None] * len(grads) if params is None else flat("params", params, treedef)
+        weights: list[Any] = (
+            [None] * len(grads) if params is None else flat("params", params, treedef)
+        )
         check_fit(updates, grads, weights, [{}] * len(grads))
         if not isinstance(state, MGUPWrapperState):
             raise ValueError(
@@ -201,7 +203,8 @@ def made_by(init: Callable[[Any], Any], treedef: Any, shapes: Any) -> Any:
 
 def fits(made: Any, inner_state: Any) -> bool:
     """Whether a state has the structure that was made; refuses other shapes in it."""
-    if jax.tree.structure(made) != jax.tree.structure(inner_state):
+    wanted_structure: Any = jax.tree.structure(made)
+    if wanted_structure != jax.tree.structure(inner_state):
         return False
     paths = jax.tree_util.tree_leaves_with_path(inner_state)
     for (path, x), wanted in zip(paths, jax.tree.leaves(made), strict=True):

@@ -55,7 +55,8 @@ class FromRule(RuleOptimizer):
                 )
             given = bind(title, signature, self, *args, **kwargs)
             settings = {key: given[key] for key in given if key not in ("self", *OF_OPTIMIZER)}
-            RuleOptimizer.__init__(self, *(given[key] for key in OF_OPTIMIZER), settings)
+            params, rate, decay, scale = (given[key] for key in OF_OPTIMIZER)
+            RuleOptimizer.__init__(self, params, rate, decay, scale, settings)
 
         __init__.__signature__ = signature  # type: ignore[attr-defined]
         cls.__init__ = __init__  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ _LENGTHS = struct.Struct("<QQ")
 _ARRAY = "__array__"
 
 
-def send(stream: BinaryIO, message: Any) -> None:
+def send(stream: IO[bytes], message: Any) -> None:
     """Write a message: what JSON can hold, and arrays of the protocol's dtypes."""
     bodies: list[bytes] = []
 
@@ -34,7 +34,7 @@ def send(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any:
+def receive(stream: IO[bytes]) -> Any:
     """Read what :func:`send` wrote.
 
     Raises:

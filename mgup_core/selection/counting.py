@@ -239,7 +239,7 @@ def _bound_by_counts(
 def counting_mask(
     xp: Any,
     scores: Array,
-    k: int,
+    k: int | Array,
     *,
     all_reduce: Reduce | None = None,
     index: Array | None = None,
@@ -255,7 +255,7 @@ def counting_mask(
 
     Args:
         scores: (n, d), or this device's part of the rows.
-        k: how many to select in each whole row.
+        k: how many to select in each whole row; an array (n, 1) where rows differ.
         all_reduce: sums integer counts of shape (n, 1) over all devices; ``None`` for one device.
         index: with ``all_reduce``, the flat index in the whole row of each local coordinate,
             integers (d,).

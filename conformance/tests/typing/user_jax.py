@@ -52,6 +52,6 @@ mgup_muon(0.02, scale="rms")  # slip
 mgup_muon(0.02, tua=0.5)  # slip
 mgup(optax.sgd(0.1), selection="host")  # slip
 mgup(optax.sgd(0.1), tua=0.5)  # slip
-mgup_adamw.static_arguments  # slip
+print(mgup_adamw.static_arguments)  # slip
 mgup_jax.mgup_adamv(1e-3)  # slip
 mgup_jax.transformation("AdamW")  # slip

@@ -1,20 +1,21 @@
 """What users of mgup_mindspore write, and slips that a checker must tell them (``# slip``)."""
 
 import mindspore
+from mindspore import nn
 
 import mgup_mindspore
 from mgup_core import AdamW
 from mgup_mindspore import MGUPSGD, MGUPAdamW, MGUPMuon, RuleOptimizer, create_optimizer
 
 # README.md
-network = mindspore.nn.Dense(8, 4)
+network = nn.Dense(8, 4)
 optimizer = MGUPAdamW(network.trainable_params(), learning_rate=1e-3, weight_decay=0.01, tau=0.5)
 
 # Positions of the twins, schedules, groups, names.
 MGUPAdamW(network.trainable_params(), 1e-3, 0.9, 0.95, 1e-8, 0.1)
 MGUPSGD([{"params": [network.weight], "tau": 0.2}, {"params": [network.bias]}], 0.1, 0.9)
 MGUPSGD(network.trainable_params(), [0.1, 0.05, 0.01], mode="adaptive", loss_scale=1024.0)
-MGUPSGD(network.trainable_params(), mindspore.nn.ExponentialDecayLR(0.1, 0.9, 4))
+MGUPSGD(network.trainable_params(), nn.ExponentialDecayLR(0.1, 0.9, 4))
 MGUPMuon(
     network.trainable_params(), scale="original", adamw_beta1=0.9, state_dtype=mindspore.float32
 )
