@@ -24,7 +24,6 @@ from mgup_core.frontend.arguments import Argument, literal
 
 HERE = Path(__file__).parent
 
-
 _OF_MUON = "from mgup_core.rules.matrix import NSDtype\nfrom mgup_core.rules.muon import Scale"
 
 
@@ -36,7 +35,6 @@ class Adapter(NamedTuple):
     """The type of a number that may be scheduled."""
     arguments: Mapping[str, Argument]
     imports: str
-    params: str = ""
     result: str = ""
     """What a function returns; empty where the optimizers are classes."""
 
@@ -54,7 +52,6 @@ def torch_adapter() -> Adapter:
         TORCH_ARGUMENTS,
         "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT\n"
         + _OF_MUON,
-        params="ParamsT",
     )
 
 
@@ -82,7 +79,6 @@ def mindspore_adapter() -> Adapter:
         "from collections.abc import Iterable\nfrom typing import Any\nimport mindspore\n"
         "from mindspore import Tensor\nfrom mindspore.nn import Cell\n"
         f"from mindspore.nn.learning_rate_schedule import LearningRateSchedule\n{_OF_MUON}",
-        params="Iterable[Any]",
     )
 
 
@@ -103,10 +99,9 @@ def spelled(kind: Any) -> str:
 def argument(adapter: Adapter, rule: type[Rule], parameter: inspect.Parameter) -> str:
     """One argument with its type and default."""
     name, hints = parameter.name, typing.get_type_hints(rule)
-    if name == "params":
-        return f"{name}: {adapter.params}"
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
     if parameter.annotation is not parameter.empty:
-        return f"{name}: {parameter.annotation} = {parameter.default!r}"
+        return f"{name}: {parameter.annotation}{default}"
     own = adapter.renamed(name)
     if name == "betas":
         kind = f"tuple[{', '.join(['float'] * len(parameter.default))}]"
@@ -114,7 +109,7 @@ def argument(adapter: Adapter, rule: type[Rule], parameter: inspect.Parameter) -
         kind = spelled(hints[own])
     else:
         kind = adapter.arguments[name].type.format(number=adapter.number)
-    return f"{name}: {kind} = {parameter.default!r}"
+    return f"{name}: {kind}{default}"
 
 
 def spelled_arguments(adapter: Adapter, rule: type[Rule], signature: inspect.Signature) -> str:
@@ -145,7 +140,7 @@ def made(adapter: Adapter, name: str, value: Any) -> str | None:
 
 
 def stub(adapter: Adapter) -> str:
-    """The source of a package's stub."""
+    """The source of a package's stub, before it is formatted."""
     package = importlib.import_module(adapter.name)
     source = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
     where = {
@@ -163,7 +158,7 @@ def stub(adapter: Adapter) -> str:
         f"__all__ = {package.__all__!r}",
         *(text for text in stubs.values() if text is not None),
     ]
-    return formatted("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def formatted(source: str) -> str:
@@ -185,7 +180,7 @@ def main() -> int:
     asked = parser.parse_args()
     stale = 0
     for name in asked.packages:
-        path, text = HERE / name / "__init__.pyi", stub(ADAPTERS[name]())
+        path, text = HERE / name / "__init__.pyi", formatted(stub(ADAPTERS[name]()))
         if asked.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             print(f"{path.relative_to(HERE)} is stale: run `make stubs`.", file=sys.stderr)
             stale = 1

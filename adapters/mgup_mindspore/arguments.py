@@ -9,6 +9,7 @@ NUMBER = "float | Tensor | Iterable[float] | LearningRateSchedule"
 
 MINDSPORE_ARGUMENTS: dict[str, Argument] = {
     **ARGUMENTS,
+    "params": Argument("Iterable[Any]", "parameters, or groups of them."),
     "learning_rate": Argument("{number}", "as in nn.Optimizer: a number >= 0, or a schedule."),
     "weight_decay": Argument(
         "float | Cell",

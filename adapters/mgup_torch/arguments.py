@@ -15,6 +15,10 @@ NUMBER = "float | Tensor"
 
 TORCH_ARGUMENTS: dict[str, Argument] = {
     **ARGUMENTS,
+    "params": Argument(
+        "ParamsT",
+        "tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.",
+    ),
     "state_dtype": Argument(
         "torch.dtype | None", "dtype of the moments; None is the parameter's (R5)."
     ),

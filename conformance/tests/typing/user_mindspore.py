@@ -7,8 +7,14 @@ import mgup_mindspore
 from mgup_core import AdamW
 from mgup_mindspore import MGUPSGD, MGUPAdamW, MGUPMuon, RuleOptimizer, create_optimizer
 
+
+def network_of(size: int) -> nn.Cell:
+    """Pyright takes MindSpore 2.10's nn.Dense for None."""
+    raise NotImplementedError(size)
+
+
 # README.md
-network = nn.Dense(8, 4)
+network = network_of(8)
 optimizer = MGUPAdamW(network.trainable_params(), learning_rate=1e-3, weight_decay=0.01, tau=0.5)
 
 # Positions of the twins, schedules, groups, names.
