@@ -13,6 +13,7 @@ import inspect
 import re
 import subprocess
 import sys
+import textwrap
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
@@ -133,10 +134,19 @@ def made(adapter: Adapter, name: str, value: Any) -> str | None:
     arguments = spelled_arguments(adapter, rule, inspect.signature(function))
     if adapter.result:  # a class, since the function has attributes
         kind = f"_{value.__name__}"
-        call = f"    def __call__(self, {arguments}) -> {adapter.result}: ...\n"
+        call = f"    def __call__(self, {arguments}) -> {adapter.result}:\n{documented(value, 8)}"
         made = f"class {kind}(Transformation, Protocol):\n{call}" if value.__name__ == name else ""
         return f"{made}{name}: {kind}"
-    return f"class {name}(RuleOptimizer):\n    def __init__(self, {arguments}) -> None: ..."
+    return (
+        f"class {name}(RuleOptimizer):\n{documented(value, 4)}"
+        f"    def __init__(self, {arguments}) -> None: ..."
+    )
+
+
+def documented(value: Any, depth: int) -> str:
+    """The docstring of a class or function, so that editors and the documentation show it."""
+    doc = inspect.cleandoc(value.__doc__).replace("\\", "\\\\")
+    return textwrap.indent(f'"""{doc}\n"""', " " * depth) + "\n"
 
 
 def stub(adapter: Adapter) -> str:

@@ -1,11 +1,11 @@
-"""Griffe extension: what docstrings borrow from reStructuredText, put into Markdown."""
+"""Griffe extension: docstrings in Markdown, and the optimizers as their packages' stubs have them."""
 
 import re
 from typing import Any
 
 import griffe
 
-_ROLE = re.compile(r":(?:class|func|meth|mod|attr):`~?([^`]+)`")
+_ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([^`]+)`")
 _LITERAL = re.compile(r"^::\n", re.MULTILINE)
 _DOCTEST = re.compile(r"^>>> .*\n(?:.+\n?)*", re.MULTILINE)
 
@@ -19,6 +19,40 @@ class Docstrings(griffe.Extension):
             text = _ROLE.sub(r"`\1`", obj.docstring.value)
             text = _LITERAL.sub("", text)
             obj.docstring.value = _DOCTEST.sub(_fenced, text)
+
+
+class Stubs(griffe.Extension):
+    """What is made from rules has its arguments in the stub, and nowhere else in the source."""
+
+    def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
+        """Put the classes and functions of a stub in the places of those that the package makes."""
+        path = getattr(pkg.filepath, "parent", None)
+        if path is None or not (stub := path / "__init__.pyi").exists():
+            return
+        source = stub.read_text(encoding="utf-8")
+        written = griffe.visit(pkg.name, stub, source, extensions=loader.extensions)
+        for name, member in list(written.members.items()):
+            if member.is_alias:
+                continue
+            if member.is_class and not name.startswith("_"):
+                pkg.set_member(name, member)
+            elif member.is_attribute and str(member.annotation).startswith("_"):
+                pkg.set_member(name, _function(name, written[f"{member.annotation}.__call__"]))
+
+
+def _function(name: str, call: griffe.Function) -> griffe.Function:
+    """A function that takes and does what the ``__call__`` of a class does."""
+    given = (one for one in call.parameters if one.name != "self")
+    made = griffe.Function(
+        name,
+        parameters=griffe.Parameters(*given),
+        returns=call.returns,
+        lineno=call.lineno,
+        endlineno=call.endlineno,
+    )
+    if call.docstring is not None:
+        made.docstring = griffe.Docstring(call.docstring.value, parent=made)
+    return made
 
 
 def _fenced(example: re.Match[str]) -> str:

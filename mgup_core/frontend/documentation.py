@@ -46,7 +46,7 @@ def docstring(
         renamed: the rule's field for each argument that has another name.
     """
     doc = inspect.cleandoc(rule_class.__doc__ or "") + "\n"
-    equations = _SECTION.sub("", doc).strip()
+    equations = re.sub(r"\n{3,}", "\n\n", _SECTION.sub("", doc)).strip()
     texts = argument_texts(rule_class)
     lines = []
     for name, parameter in signature.parameters.items():

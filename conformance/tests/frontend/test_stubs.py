@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,16 @@ def script():
 
 
 def parts(source: str) -> tuple[set[str], list[str]]:
-    """Imported names, and all else: the formatter sorts imports and drops those not needed."""
+    """Imported names, and all else.
+
+    The formatter sorts imports, drops those not needed, and indents docstrings.
+    """
     imported, rest = set(), []
-    for node in ast.parse(source).body:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = inspect.cleandoc(node.value).strip()
+    for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             module = f"{'.' * getattr(node, 'level', 0)}{getattr(node, 'module', '')}"
             imported |= {f"{module} {alias.name} {alias.asname}" for alias in node.names}
