@@ -33,8 +33,7 @@ LAYERS = {
     """,
     "mgup_jax": """
         arguments | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step
-        | transformation wrapper | muon | optimizers
+        | shard_map state parameter_step | transformation wrapper | muon | optimizers
     """,
     "mgup_mindspore": """
         arguments numpy2 operations | emitter selection | backend | arrays groups training | host
