@@ -1,4 +1,4 @@
-"""Griffe extension: docstrings in Markdown, and the optimizers as their packages' stubs have them."""
+"""Griffe extension: docstrings in Markdown, and the optimizers as the stubs have them."""
 
 import re
 from typing import Any
