@@ -10,8 +10,10 @@ import argparse
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
+import textwrap
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
@@ -23,6 +25,8 @@ from mgup_core.frontend.arguments import Argument, literal
 
 HERE = Path(__file__).parent
 
+_OF_MUON = "from mgup_core.rules.matrix import NSDtype\nfrom mgup_core.rules.muon import Scale"
+
 
 class Adapter(NamedTuple):
     """What a package's stub needs besides its signatures."""
@@ -32,11 +36,12 @@ class Adapter(NamedTuple):
     """The type of a number that may be scheduled."""
     arguments: Mapping[str, Argument]
     imports: str
-    renamed: Mapping[str, str]
-    """The rule's field that gives the type of an argument of another name."""
-    params: str = ""
     result: str = ""
     """What a function returns; empty where the optimizers are classes."""
+
+    def renamed(self, name: str) -> str:
+        """The rule's field that gives the type of an argument."""
+        return re.sub(r"^beta(\d)$", r"b\1", name)
 
 
 def torch_adapter() -> Adapter:
@@ -46,13 +51,43 @@ def torch_adapter() -> Adapter:
         "mgup_torch",
         NUMBER,
         TORCH_ARGUMENTS,
-        "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT",
-        {},
-        params="ParamsT",
+        "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT\n"
+        + _OF_MUON,
     )
 
 
-ADAPTERS = {"mgup_torch": torch_adapter}
+def jax_adapter() -> Adapter:
+    from mgup_jax.arguments import JAX_ARGUMENTS
+
+    return Adapter(
+        "mgup_jax",
+        "Scheduled",
+        JAX_ARGUMENTS,
+        "from typing import Any, Protocol\nimport optax\nfrom jax.typing import DTypeLike\n"
+        "from mgup_core.frontend.modes import Mode\nfrom mgup_core.policy import Ties\n"
+        f"from .arguments import Scheduled, Selection, UpdateDtype\n{_OF_MUON}",
+        result="optax.GradientTransformationExtraArgs",
+    )
+
+
+def mindspore_adapter() -> Adapter:
+    from mgup_mindspore.arguments import MINDSPORE_ARGUMENTS, NUMBER
+
+    return Adapter(
+        "mgup_mindspore",
+        NUMBER,
+        MINDSPORE_ARGUMENTS,
+        "from collections.abc import Iterable\nfrom typing import Any\nimport mindspore\n"
+        "from mindspore import Tensor\nfrom mindspore.nn import Cell\n"
+        f"from mindspore.nn.learning_rate_schedule import LearningRateSchedule\n{_OF_MUON}",
+    )
+
+
+ADAPTERS = {
+    "mgup_torch": torch_adapter,
+    "mgup_jax": jax_adapter,
+    "mgup_mindspore": mindspore_adapter,
+}
 
 
 def spelled(kind: Any) -> str:
@@ -65,16 +100,17 @@ def spelled(kind: Any) -> str:
 def argument(adapter: Adapter, rule: type[Rule], parameter: inspect.Parameter) -> str:
     """One argument with its type and default."""
     name, hints = parameter.name, typing.get_type_hints(rule)
-    if name == "params":
-        return f"{name}: {adapter.params}"
-    own = adapter.renamed.get(name, name)
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    if parameter.annotation is not parameter.empty:
+        return f"{name}: {parameter.annotation}{default}"
+    own = adapter.renamed(name)
     if name == "betas":
         kind = f"tuple[{', '.join(['float'] * len(parameter.default))}]"
     elif own in {field.name for field in fields(rule)}:
         kind = spelled(hints[own])
     else:
         kind = adapter.arguments[name].type.format(number=adapter.number)
-    return f"{name}: {kind} = {parameter.default!r}"
+    return f"{name}: {kind}{default}"
 
 
 def spelled_arguments(adapter: Adapter, rule: type[Rule], signature: inspect.Signature) -> str:
@@ -92,18 +128,29 @@ def spelled_arguments(adapter: Adapter, rule: type[Rule], signature: inspect.Sig
 def made(adapter: Adapter, name: str, value: Any) -> str | None:
     """The stub of one optimizer that was made from a rule, or ``None`` if it was not."""
     rule = getattr(value, "rule_class", None)
-    function = value if adapter.result else vars(value).get("__init__") if rule else None
-    signature = getattr(function, "__signature__", None)
-    if rule is None or signature is None:
+    if rule is None or name == "RuleOptimizer":
         return None
-    arguments = spelled_arguments(adapter, rule, signature)
-    if adapter.result:
-        return f"def {name}({arguments}) -> {adapter.result}: ..."
-    return f"class {name}(RuleOptimizer):\n    def __init__(self, {arguments}) -> None: ..."
+    function = value if adapter.result else value.__init__
+    arguments = spelled_arguments(adapter, rule, inspect.signature(function))
+    if adapter.result:  # a class, since the function has attributes
+        kind = f"_{value.__name__}"
+        call = f"    def __call__(self, {arguments}) -> {adapter.result}:\n{documented(value, 8)}"
+        made = f"class {kind}(Transformation, Protocol):\n{call}" if value.__name__ == name else ""
+        return f"{made}{name}: {kind}"
+    return (
+        f"class {name}(RuleOptimizer):\n{documented(value, 4)}"
+        f"    def __init__(self, {arguments}) -> None: ..."
+    )
+
+
+def documented(value: Any, depth: int) -> str:
+    """The docstring of a class or function, so that editors and the documentation show it."""
+    doc = inspect.cleandoc(value.__doc__).replace("\\", "\\\\")
+    return textwrap.indent(f'"""{doc}\n"""', " " * depth) + "\n"
 
 
 def stub(adapter: Adapter) -> str:
-    """The source of a package's stub."""
+    """The source of a package's stub, before it is formatted."""
     package = importlib.import_module(adapter.name)
     source = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
     where = {
@@ -122,15 +169,16 @@ def stub(adapter: Adapter) -> str:
         f"__all__ = {package.__all__!r}",
         *(text for text in stubs.values() if text is not None),
     ]
-    return formatted("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def formatted(source: str) -> str:
     """As ruff writes it."""
+    named = ["--stdin-filename", "adapters/__init__.pyi", "-"]  # as it is in the repository
     for command in (["check", "--select", "I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", "__init__.pyi", "-"],
-            input=source, capture_output=True, text=True, check=True, cwd=HERE,
+            [sys.executable, "-m", "ruff", *command, *named],
+            input=source, capture_output=True, text=True, check=True, cwd=HERE.parent,
         )  # fmt: skip
         source = done.stdout
     return source
@@ -143,7 +191,7 @@ def main() -> int:
     asked = parser.parse_args()
     stale = 0
     for name in asked.packages:
-        path, text = HERE / name / "__init__.pyi", stub(ADAPTERS[name]())
+        path, text = HERE / name / "__init__.pyi", formatted(stub(ADAPTERS[name]()))
         if asked.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             print(f"{path.relative_to(HERE)} is stale: run `make stubs`.", file=sys.stderr)
             stale = 1

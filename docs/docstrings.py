@@ -1,11 +1,11 @@
-"""Griffe extension: what docstrings borrow from reStructuredText, put into Markdown."""
+"""Griffe extension: docstrings in Markdown, and the optimizers as the stubs have them."""
 
 import re
 from typing import Any
 
 import griffe
 
-_ROLE = re.compile(r":(?:class|func|meth|mod|attr):`~?([^`]+)`")
+_ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([^`]+)`")
 _LITERAL = re.compile(r"^::\n", re.MULTILINE)
 _SECTION = re.compile(r"^(?:Args|Attributes):\n(?:(?: {4}.*)?(?:\n|\Z))+", re.MULTILINE)
 _SHARED = re.compile(r"^ {4}(\w+(?:, \w+)+):((?:.*\n)(?: {8,}.*\n)*)", re.MULTILINE)
@@ -29,6 +29,40 @@ class Docstrings(griffe.Extension):
 
 def _apart(shared: re.Match[str]) -> str:
     return "".join(f"    {name}:{shared[2]}" for name in shared[1].split(", "))
+
+
+class Stubs(griffe.Extension):
+    """What is made from rules has its arguments in the stub, and nowhere else in the source."""
+
+    def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
+        """Put the classes and functions of a stub in the places of those that the package makes."""
+        path = getattr(pkg.filepath, "parent", None)
+        if path is None or not (stub := path / "__init__.pyi").exists():
+            return
+        source = stub.read_text(encoding="utf-8")
+        written = griffe.visit(pkg.name, stub, source, extensions=loader.extensions)
+        for name, member in list(written.members.items()):
+            if member.is_alias:
+                continue
+            if member.is_class and not name.startswith("_"):
+                pkg.set_member(name, member)
+            elif member.is_attribute and str(member.annotation).startswith("_"):
+                pkg.set_member(name, _function(name, written[f"{member.annotation}.__call__"]))
+
+
+def _function(name: str, call: griffe.Function) -> griffe.Function:
+    """A function that takes and does what the ``__call__`` of a class does."""
+    given = (one for one in call.parameters if one.name != "self")
+    made = griffe.Function(
+        name,
+        parameters=griffe.Parameters(*given),
+        returns=call.returns,
+        lineno=call.lineno,
+        endlineno=call.endlineno,
+    )
+    if call.docstring is not None:
+        made.docstring = griffe.Docstring(call.docstring.value, parent=made)
+    return made
 
 
 def _fenced(example: re.Match[str]) -> str:

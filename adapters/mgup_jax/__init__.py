@@ -22,62 +22,86 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_jax needs JAX and optax: pip install 'mgup[jax]'") from error
 
-from mgup_core import (
-    AMSGD,
-    FISMO,
-    M3,
-    NAMO,
-    NAMOD,
-    SCALE,
-    SGD,
-    SGDP,
-    AdaBelief,
-    AdamP,
-    AdamW,
-    Adan,
-    AdEMAMix,
-    AMAdamW,
-    AnchoredSGD,
-    AuON,
-    DeltaMomentum,
-    HybridAuON,
-    Lion,
-    LionK,
-    SGDSaI,
-    Signum,
-)
 from mgup_core import __version__ as __version__
 
-from .muon import MuonDimensionNumbers as MuonDimensionNumbers
-from .muon import mgup_muon as mgup_muon
-from .state import MGUPState as MGUPState
-from .transformation import transformation as transformation
-from .wrapper import MGUPWrapperState as MGUPWrapperState
-from .wrapper import mgup as mgup
+from .muon import MuonDimensionNumbers
+from .optimizers import (
+    create_optimizer,
+    list_optimizers,
+    mgup_adabelief,
+    mgup_adamp,
+    mgup_adamw,
+    mgup_adan,
+    mgup_ademamix,
+    mgup_am_adamw,
+    mgup_am_sgd,
+    mgup_amadamw,
+    mgup_amsgd,
+    mgup_anchored_sgd,
+    mgup_anchoredsgd,
+    mgup_auon,
+    mgup_delta_momentum,
+    mgup_deltamomentum,
+    mgup_fismo,
+    mgup_hybrid_auon,
+    mgup_hybridauon,
+    mgup_lion,
+    mgup_lion_k,
+    mgup_lionk,
+    mgup_m3,
+    mgup_muon,
+    mgup_namo,
+    mgup_namo_d,
+    mgup_namod,
+    mgup_scale,
+    mgup_sgd,
+    mgup_sgd_sai,
+    mgup_sgdp,
+    mgup_sgdsai,
+    mgup_signum,
+)
+from .state import MGUPState
+from .transformation import Transformation, transformation
+from .wrapper import MGUPWrapperState, mgup
 
-mgup_adabelief = transformation(AdaBelief, positional=("learning_rate", "b1", "b2", "eps"))
-mgup_adamp = transformation(
-    AdamP, positional=("learning_rate", "b1", "b2", "eps"), defaults={"out_axis": -1}
-)
-mgup_adamw = transformation(AdamW, positional=("learning_rate", "b1", "b2", "eps"))
-mgup_adan = transformation(Adan, positional=("learning_rate", "b1", "b2", "b3", "eps"))
-mgup_ademamix = transformation(AdEMAMix, positional=("learning_rate", "b1", "b2", "b3"))
-mgup_amadamw = transformation(AMAdamW, positional=("learning_rate", "b1", "b2", "eps"))
-mgup_amsgd = transformation(AMSGD)
-mgup_anchoredsgd = transformation(AnchoredSGD)
-mgup_auon = transformation(AuON, positional=("learning_rate", "momentum"))
-mgup_deltamomentum = transformation(DeltaMomentum, defaults={"out_axis": -1})
-mgup_fismo = transformation(FISMO)
-mgup_hybridauon = transformation(HybridAuON, positional=("learning_rate", "momentum"))
-mgup_lion = transformation(Lion, positional=("learning_rate", "b1", "b2"))
-mgup_lionk = transformation(LionK, positional=("learning_rate", "b1", "b2"))
-mgup_m3 = transformation(M3)
-mgup_namo = transformation(NAMO)
-mgup_namod = transformation(NAMOD, defaults={"out_axis": -1})
-mgup_scale = transformation(SCALE, defaults={"out_axis": -1})
-mgup_sgd = transformation(SGD, positional=("learning_rate", "momentum", "nesterov"))
-mgup_sgdp = transformation(
-    SGDP, positional=("learning_rate", "momentum"), defaults={"out_axis": -1}
-)
-mgup_sgdsai = transformation(SGDSaI)
-mgup_signum = transformation(Signum, positional=("learning_rate", "momentum"))
+__all__ = [
+    "MGUPState",
+    "MGUPWrapperState",
+    "MuonDimensionNumbers",
+    "Transformation",
+    "create_optimizer",
+    "list_optimizers",
+    "mgup",
+    "transformation",
+    "mgup_adabelief",
+    "mgup_adamp",
+    "mgup_adamw",
+    "mgup_adan",
+    "mgup_ademamix",
+    "mgup_am_adamw",
+    "mgup_am_sgd",
+    "mgup_amadamw",
+    "mgup_amsgd",
+    "mgup_anchored_sgd",
+    "mgup_anchoredsgd",
+    "mgup_auon",
+    "mgup_delta_momentum",
+    "mgup_deltamomentum",
+    "mgup_fismo",
+    "mgup_hybrid_auon",
+    "mgup_hybridauon",
+    "mgup_lion",
+    "mgup_lion_k",
+    "mgup_lionk",
+    "mgup_m3",
+    "mgup_muon",
+    "mgup_namo",
+    "mgup_namo_d",
+    "mgup_namod",
+    "mgup_scale",
+    "mgup_sgd",
+    "mgup_sgd_sai",
+    "mgup_sgdp",
+    "mgup_sgdsai",
+    "mgup_signum",
+]

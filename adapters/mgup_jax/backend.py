@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from mgup_core import Backend, Policy, Split, counting_mask, register
+from mgup_core._typing import Decider
 from mgup_core.numerics.runtime import Number
 from mgup_core.numerics.scalars import host_correction
 from mgup_core.selection.counting import cumulative_count
@@ -113,7 +114,7 @@ class JaxBackend(Backend):
     def _quotient(self, a: Any, b: Any) -> Any:
         if isinstance(a, np.generic) and isinstance(b, np.generic):
             with np.errstate(all="ignore"):
-                return a / b
+                return np.divide(a, b)
         shape = np.broadcast_shapes(np.shape(a), np.shape(b))
         if shape == () or np.shape(b) != shape:
             # XLA divides by one number for all by multiplying with its reciprocal. It does not
@@ -159,9 +160,10 @@ class JaxBackend(Backend):
         )
         return self.cast(product, self.dtype)
 
-    def decide(self, policy: Policy, scores: Any, stacked_dims: int = 0) -> Split:
+    def decide(self, policy: Decider, scores: Any, stacked_dims: int = 0) -> Split:
         if scores.ndim and not (policy.ranks or policy.counts):
-            return policy.decide(self, scores)  # each coordinate by itself
+            alone: Split = policy.decide(self, scores)  # each coordinate by itself
+            return alone
         if scores.size and (not flattens(self.selection) or any(self.where)):
             return decide_in_place(self, policy, scores, stacked_dims, self.where)
         split = super().decide(policy, scores, stacked_dims)
@@ -221,23 +223,23 @@ register("jax", backend_of)
 class _Coordinate(JaxBackend):
     def __init__(self, dtype: Any, whole: Whole) -> None:
         super().__init__(dtype)
-        self.whole = whole
+        self.slice = whole
 
     def length(self, rows: Any) -> int:
-        return self.whole.length
+        return self.slice.length
 
     def count(self, mask: Any) -> Any:
-        return self.whole.add(cumulative_count(jnp, mask, self.whole.length))
+        return self.slice.add(cumulative_count(jnp, mask, self.slice.length))
 
     def rank_mask(self, scores: Any, k: int) -> Any:
         return counting_mask(
             jnp,
             scores,
             k,
-            all_reduce=self.whole.add,
-            index=self.whole.index,
-            total=self.whole.length,
-            sample=self.whole.sample,
-            while_loop=self.whole.while_loop,
+            all_reduce=self.slice.add,
+            index=self.slice.index,
+            total=self.slice.length,
+            sample=self.slice.sample,
+            while_loop=self.slice.while_loop,
             keys=BitKeys,
         )

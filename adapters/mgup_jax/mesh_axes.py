@@ -19,14 +19,17 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mgup_core import Backend, Policy, Split
+from mgup_core import Backend, Split
+from mgup_core._typing import Decider
 from mgup_core.selection.counting import SAMPLE
 from mgup_core.selection.sampling import sample_stride
 
 try:
     from jax.sharding import auto_axes
 except ImportError:  # JAX 0.6
-    from jax.experimental.shard import auto_axes
+    from jax.experimental.shard import (  # type: ignore[import-not-found, no-redef]
+        auto_axes,
+    )
 
 _FEWEST = 64  # a smaller sample guesses no better than the counts
 
@@ -55,7 +58,7 @@ class CoordinateLender(Protocol):
 
 def decide_in_place(
     lender: CoordinateLender,
-    policy: Policy,
+    policy: Decider,
     scores: Any,
     stacked_dims: int,
     where: tuple[Axes, ...],
@@ -124,7 +127,7 @@ def _while_loop(names: frozenset[str], condition: Any, body: Any, carry: Any) ->
         if not new:
             return x
         # The one replaced the other in JAX 0.9.
-        return lax.pcast(x, new, to="varying") if hasattr(lax, "pcast") else lax.pvary(x, new)
+        return lax.pcast(x, new, to="varying") if hasattr(lax, "pcast") else lax.pvary(x, new)  # type: ignore[attr-defined]
 
     return lax.while_loop(condition, body, jax.tree.map(differs, carry))
 
@@ -139,7 +142,7 @@ def varying(x: Any) -> frozenset[str]:
 
 def check_length(d: int) -> None:
     """Refuse slices that are longer than JAX can count to."""
-    if d >= 2**31 - 2 and not jax.config.jax_enable_x64:
+    if d >= 2**31 - 2 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ValueError(
             f"a slice has {d} coordinates, more than int32 can count: rank parts of it with "
             "stacked_dims, or set jax_enable_x64."
@@ -202,7 +205,8 @@ def automatic(update: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any
         def inside(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
             return update(updates, state, params, **extra)
 
-        return auto_axes(inside, out_sharding=kept)(updates, state, params)
+        done: tuple[Any, Any] = auto_axes(inside, out_sharding=kept)(updates, state, params)
+        return done
 
     return wrapped
 

@@ -11,13 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 
 from mgup_core import AdamW, Backend, Direction, Muon
+from mgup_core.frontend.modes import Mode
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
+from mgup_core.policy import Ties
+from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.muon import Scale
 from mgup_core.trace.forms import runtime_fields
 
+from .arguments import Scheduled, Selection, UpdateDtype
 from .pytrees import check_leaves, made_for
-from .settings import Scheduled, Settings
+from .settings import Settings
 from .state import BEGIN_AGAIN
 from .transformation import rule_transformation
 
@@ -78,32 +84,32 @@ def mgup_muon(
     momentum: float = Muon.momentum,
     *,
     nesterov: bool = Muon.nesterov,
-    scale: str = Muon.scale,
+    scale: Scale = Muon.scale,
     ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
     ns_steps: int = Muon.ns_steps,
     eps: float = Muon.eps,
-    ns_dtype: str = Muon.ns_dtype,
+    ns_dtype: NSDtype = Muon.ns_dtype,
     weight_decay: Scheduled = Muon.weight_decay,
     muon_weight_dimension_numbers: Any = None,
     exceptions: tuple[str, ...] = EXCEPTIONS,
-    adam_learning_rate: Scheduled = None,
+    adam_learning_rate: Scheduled | None = None,
     adam_b1: float = 0.95,
     adam_b2: float = 0.95,
     adam_eps: float = 1e-8,
-    adam_weight_decay: Scheduled = None,
+    adam_weight_decay: Scheduled | None = None,
     mask: Any = None,
-    mu_dtype: Any = None,
-    state_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    state_dtype: DTypeLike | None = None,
     tau: float = 0.5,
-    alpha: Scheduled = None,
-    gamma: Scheduled = None,
-    mode: str = "rank",
-    ties: str = "damped",
+    alpha: Scheduled | None = None,
+    gamma: Scheduled | None = None,
+    mode: Mode = "rank",
+    ties: Ties = "damped",
     tau_min: float = 0.01,
     stacked_dims: Any = 0,
-    selection: str = "auto",
+    selection: Selection = "auto",
     param_specs: Any = None,
-    update_dtype: str = "parameter",
+    update_dtype: UpdateDtype = "parameter",
 ) -> optax.GradientTransformationExtraArgs:
     """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -123,7 +129,9 @@ def mgup_muon(
         exceptions: words in paths.
         adam_learning_rate, adam_weight_decay: of AdamW; by default those of Muon.
         adam_b1, adam_b2, adam_eps: of AdamW.
-        mask, mu_dtype, tau, alpha, gamma, mode, …: as for every function of this package, for both.
+        mask, mu_dtype, state_dtype: as for every function of this package.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
+        selection, param_specs, update_dtype: as for every function of this package.
 
     Raises:
         ValueError, TypeError: naming the argument.
@@ -186,15 +194,19 @@ def mgup_muon(
                 f"{', '.join(sorted(rules))}: it may be that of another optimizer or of other "
                 f"parameters. {BEGIN_AGAIN}"
             )
-        return transform.update(updates, state, params, **extra)
+        done: tuple[Any, Any] = transform.update(updates, state, params, **extra)
+        return done
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-mgup_muon.static_args = tuple(  # type: ignore[attr-defined]
-    name
-    for name in inspect.signature(mgup_muon).parameters
-    if name.removeprefix("adam_") not in Settings.SCHEDULED
+vars(mgup_muon).update(
+    rule_class=Muon,
+    static_args=tuple(
+        name
+        for name in inspect.signature(mgup_muon).parameters
+        if name.removeprefix("adam_") not in Settings.SCHEDULED
+    ),
 )
 mgup_muon.structural_args = tuple(  # type: ignore[attr-defined]
     name

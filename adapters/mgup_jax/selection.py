@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,9 @@ from mgup_core.selection.counting import index_dtype
 from mgup_core.selection.ordered_keys import Keys
 from mgup_core.selection.partition import partition_mask
 
-SELECTIONS = ("auto", "callback", "graph")
+from .arguments import Selection
+
+SELECTIONS: tuple[str, ...] = get_args(Selection)
 _BLOCK = 1 << 16
 _PARTITIONED = 1 << 18  # a row that the cache holds
 _LONG = 1 << 20  # where a step's milliseconds are worth a second of compilation

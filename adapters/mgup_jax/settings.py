@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
+from jax.typing import DTypeLike
 
 from mgup_core import Policy, Rule
 from mgup_core._checks import check_fits, check_rate
 from mgup_core.frontend import modes
+from mgup_core.policy import Ties
 from mgup_core.trace.forms import runtime_fields
 
+from .arguments import Scheduled, Selection, UpdateDtype
 from .backend import JaxBackend, Known, compute_dtype, is_traced
 from .mesh_axes import Axes
 from .selection import check_selection
 
-UPDATE_DTYPES = ("parameter", "compute")
-
-Scheduled = Any
-"""A number, a 0-d array, or a function of the step count, from 0, that gives either."""
+UPDATE_DTYPES: tuple[str, ...] = get_args(UpdateDtype)
 
 
 class Step(NamedTuple):
@@ -48,18 +48,18 @@ class Settings:
     learning_rate: Scheduled
     weight_decay: Scheduled = 0.0
     mask: Any = None
-    mu_dtype: Any = None
-    state_dtype: Any = None
+    mu_dtype: DTypeLike | None = None
+    state_dtype: DTypeLike | None = None
     tau: float = 0.5
-    alpha: Scheduled = None
-    gamma: Scheduled = None
-    mode: str = "rank"
-    ties: str = "damped"
+    alpha: Scheduled | None = None
+    gamma: Scheduled | None = None
+    mode: modes.Mode = "rank"
+    ties: Ties = "damped"
     tau_min: float = 0.01
     stacked_dims: Any = 0
-    selection: str = "auto"
+    selection: Selection = "auto"
     param_specs: Any = None
-    update_dtype: str = "parameter"
+    update_dtype: UpdateDtype = "parameter"
 
     @property
     def decays(self) -> bool:
@@ -89,7 +89,7 @@ class Settings:
         constant = {n: None if callable(v) else known(n, v) for n, v in constant.items()}
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, constant[name])
-        for mode in (self.mode, *modes.MODES):  # whatever the mode is now
+        for mode in (self.mode, *get_args(modes.Mode)):  # whatever the mode is now
             self.policy_of(mode, constant["alpha"], constant["gamma"])
 
     @staticmethod
@@ -144,10 +144,11 @@ class Settings:
         policy = self.policy_of(self.mode, values["alpha"], values["gamma"])
         return Step(values["learning_rate"], values["weight_decay"], policy)
 
-    def policy_of(self, mode: str, alpha: Any, gamma: Any) -> Policy | None:
+    def policy_of(self, mode: modes.Mode, alpha: Any, gamma: Any) -> Policy | None:
         """The policy of a mode with these factors; raises ValueError if they make none."""
-        given = {"tau": self.tau, "ties": self.ties, "tau_min": self.tau_min}
-        return modes.policy_of(mode, alpha=alpha, gamma=gamma, **given)
+        return modes.policy_of(
+            mode, tau=self.tau, alpha=alpha, gamma=gamma, ties=self.ties, tau_min=self.tau_min
+        )
 
     def backend(
         self, dtype: Any, where: tuple[Axes, ...] = (), known: Known | None = None

@@ -36,6 +36,7 @@ def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPSta
         mu_dtype: of the first moment; state_dtype: of the others, and of the first without a
             ``mu_dtype``; ``None`` is the parameter's (R5).
     """
+    treedef: Any
     leaves, treedef = jax.tree.flatten(params)
     fresh = [rule.init(JaxBackend(compute_dtype(w.dtype)), w) for w in leaves]
     moments = {}

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule
+from mgup_core.frontend.documentation import docstring
 from mgup_core.frontend.reserved import check_names
 from mgup_core.frontend.signatures import bind
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.forms import runtime_fields
 
+from .arguments import JAX_ARGUMENTS
 from .backend import JaxBackend, Known, compute_dtype, is_traced
 from .mesh_axes import automatic
 from .numbers import with_numbers
@@ -45,7 +47,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
     ) -> tuple[Any, MGUPState]:
         del extra
         check_state(rule, state)
-        treedef = jax.tree.structure(next(iter(state.moments.values()), updates))
+        treedef: Any = jax.tree.structure(next(iter(state.moments.values()), updates))
         grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
         check_fit(updates, grads, weights, moments, rule)
@@ -81,13 +83,26 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
     return optax.GradientTransformationExtraArgs(init, automatic(update))
 
 
+class Transformation(Protocol):
+    """A function that :func:`transformation` made of a rule."""
+
+    __name__: str
+    rule_class: type[Rule]
+    static_args: tuple[str, ...]
+    """The arguments that are no schedules, for ``optax.inject_hyperparams``."""
+    structural_args: tuple[str, ...]
+    """Those that shape the program (R7)."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs: ...
+
+
 def transformation(
     rule_class: type[Rule],
     *,
     name: str | None = None,
     positional: tuple[str, ...] = ("learning_rate",),
     defaults: dict[str, Any] | None = None,
-) -> Callable[..., optax.GradientTransformationExtraArgs]:
+) -> Transformation:
     """A function that makes ``optax.GradientTransformation`` objects of a rule.
 
     Args:
@@ -100,6 +115,7 @@ def transformation(
     MGUP arguments described in the JAX guide. For ``optax.inject_hyperparams``, its attribute
     ``static_args`` names all that are no schedules; ``structural_args`` those that shape the
     program: without the betas, momentum and eps, which may then change at every step (R7).
+    It can be pickled where its name leads to it: assign it to ``name`` in a module.
 
     Raises:
         ValueError: for a field with a reserved name, and a step that is not elementwise though the
@@ -118,14 +134,17 @@ def transformation(
         return rule_transformation(settings.rule_of(rule_class, hyperparameters), settings)
 
     make.__name__ = make.__qualname__ = title
-    make.__module__ = "mgup_jax"
-    make.__signature__ = signature  # type: ignore[attr-defined]
-    make.__doc__ = f"{rule_class.__name__} with MGUP, for JAX.\n\n{rule_class.__doc__ or ''}"
+    make.__module__ = sys._getframe(1).f_globals.get("__name__", __name__)
+    make.__doc__ = docstring(rule_class, "JAX", signature, JAX_ARGUMENTS, {})
     static = tuple(n for n in signature.parameters if n not in Settings.SCHEDULED)
-    make.static_args = static  # type: ignore[attr-defined]
     floats = runtime_fields(rule_class())
-    make.structural_args = tuple(n for n in static if n not in floats)  # type: ignore[attr-defined]
-    return make
+    vars(make).update(
+        __signature__=signature,
+        rule_class=rule_class,
+        static_args=static,
+        structural_args=tuple(n for n in static if n not in floats),
+    )
+    return cast("Transformation", make)
 
 
 def _signature(

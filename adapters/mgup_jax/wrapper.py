@@ -11,13 +11,16 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Split, score
+from mgup_core.frontend.modes import Mode
+from mgup_core.policy import Ties
 from mgup_core.step import apply_split
 
+from .arguments import Scheduled, Selection, UpdateDtype
 from .backend import compute_dtype, is_traced
 from .mesh_axes import automatic
 from .parameter_step import decide_all, unmoved
 from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import NO_PARAMS, Scheduled, Settings
+from .settings import NO_PARAMS, Settings
 from .shard_map import placements
 from .state import BEGIN_AGAIN, MGUPState
 
@@ -36,18 +39,18 @@ def mgup(
     inner: optax.GradientTransformation,
     *,
     weight_decay: Scheduled = 0.0,
-    learning_rate: Scheduled = None,
+    learning_rate: Scheduled | None = None,
     mask: Any = None,
     tau: float = 0.5,
-    alpha: Scheduled = None,
-    gamma: Scheduled = None,
-    mode: str = "rank",
-    ties: str = "damped",
+    alpha: Scheduled | None = None,
+    gamma: Scheduled | None = None,
+    mode: Mode = "rank",
+    ties: Ties = "damped",
     tau_min: float = 0.01,
     stacked_dims: Any = 0,
-    selection: str = "auto",
+    selection: Selection = "auto",
     param_specs: Any = None,
-    update_dtype: str = "parameter",
+    update_dtype: UpdateDtype = "parameter",
 ) -> optax.GradientTransformationExtraArgs:
     """Rescale the updates of an optimizer that knows nothing of MGUP.
 
@@ -60,7 +63,9 @@ def mgup(
         inner: a complete optimizer, learning rate included, without weight decay.
         weight_decay, learning_rate, mask: decoupled decay, ``learning_rate * weight_decay * w``,
             added outside the multiplier (R0). Give ``inner``'s learning rate.
-        tau, alpha, gamma, mode, …: as for every function of this package.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, as for every function of
+            this package.
+        selection, param_specs, update_dtype: as for every function of this package.
 
     Raises:
         ValueError: from ``init``, if ``inner`` decays weights itself (``optax.adamw`` and
@@ -113,9 +118,11 @@ def mgup(
         updates: Any, state: MGUPWrapperState, params: Any = None, **extra: Any
     ) -> tuple[Any, MGUPWrapperState]:
         like = updates if params is None else params
-        treedef = jax.tree.structure(like)
+        treedef: Any = jax.tree.structure(like)
         grads = flat("updates", updates, treedef)
-        weights = [None] * len(grads) if params is None else flat("params", params, treedef)
+        weights: list[Any] = (
+            [None] * len(grads) if params is None else flat("params", params, treedef)
+        )
         check_fit(updates, grads, weights, [{}] * len(grads))
         if not isinstance(state, MGUPWrapperState):
             raise ValueError(
@@ -196,7 +203,8 @@ def made_by(init: Callable[[Any], Any], treedef: Any, shapes: Any) -> Any:
 
 def fits(made: Any, inner_state: Any) -> bool:
     """Whether a state has the structure that was made; refuses other shapes in it."""
-    if jax.tree.structure(made) != jax.tree.structure(inner_state):
+    wanted_structure: Any = jax.tree.structure(made)
+    if wanted_structure != jax.tree.structure(inner_state):
         return False
     paths = jax.tree_util.tree_leaves_with_path(inner_state)
     for (path, x), wanted in zip(paths, jax.tree.leaves(made), strict=True):

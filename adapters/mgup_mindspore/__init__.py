@@ -20,30 +20,6 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_mindspore needs MindSpore: pip install 'mgup[mindspore]'") from error
 
-from mgup_core import (
-    AMSGD,
-    FISMO,
-    M3,
-    NAMO,
-    NAMOD,
-    SCALE,
-    SGD,
-    SGDP,
-    AdaBelief,
-    AdamP,
-    AdamW,
-    Adan,
-    AdEMAMix,
-    AMAdamW,
-    AnchoredSGD,
-    AuON,
-    DeltaMomentum,
-    HybridAuON,
-    Lion,
-    LionK,
-    SGDSaI,
-    Signum,
-)
 from mgup_core import __version__ as __version__
 
 from .numpy2 import warm_up
@@ -51,30 +27,62 @@ from .numpy2 import warm_up
 warm_up()
 
 from . import arrays as arrays  # noqa: E402  (the core finds its backend there: N10)
-from .base import RuleOptimizer as RuleOptimizer  # noqa: E402
-from .factory import optimizer as optimizer  # noqa: E402
-from .muon import MGUPMuon as MGUPMuon  # noqa: E402
+from .base import RuleOptimizer  # noqa: E402
+from .factory import optimizer  # noqa: E402
+from .optimizers import (  # noqa: E402
+    MGUPAMSGD,
+    MGUPFISMO,
+    MGUPM3,
+    MGUPNAMO,
+    MGUPNAMOD,
+    MGUPSCALE,
+    MGUPSGD,
+    MGUPSGDP,
+    MGUPAdaBelief,
+    MGUPAdamP,
+    MGUPAdamW,
+    MGUPAdan,
+    MGUPAdEMAMix,
+    MGUPAMAdamW,
+    MGUPAnchoredSGD,
+    MGUPAuON,
+    MGUPDeltaMomentum,
+    MGUPHybridAuON,
+    MGUPLion,
+    MGUPLionK,
+    MGUPMuon,
+    MGUPSGDSaI,
+    MGUPSignum,
+    create_optimizer,
+    list_optimizers,
+)
 
-MGUPAdaBelief = optimizer(AdaBelief)
-MGUPAdamP = optimizer(AdamP)
-MGUPAdamW = optimizer(AdamW, positional=("learning_rate", "beta1", "beta2", "eps", "weight_decay"))
-MGUPAdan = optimizer(Adan)
-MGUPAdEMAMix = optimizer(AdEMAMix)
-MGUPAMAdamW = optimizer(AMAdamW)
-MGUPAMSGD = optimizer(AMSGD)
-MGUPAnchoredSGD = optimizer(AnchoredSGD)
-MGUPAuON = optimizer(AuON)
-MGUPDeltaMomentum = optimizer(DeltaMomentum)
-MGUPFISMO = optimizer(FISMO)
-MGUPHybridAuON = optimizer(HybridAuON)
-MGUPLion = optimizer(Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay"))
-MGUPLionK = optimizer(LionK)
-MGUPM3 = optimizer(M3)
-MGUPNAMO = optimizer(NAMO)
-MGUPNAMOD = optimizer(NAMOD)
-MGUPSCALE = optimizer(SCALE)
-# No further: nn.SGD has its dampening next, and nn.Momentum its decay.
-MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum"))
-MGUPSGDP = optimizer(SGDP)
-MGUPSGDSaI = optimizer(SGDSaI)
-MGUPSignum = optimizer(Signum)
+__all__ = [
+    "RuleOptimizer",
+    "create_optimizer",
+    "list_optimizers",
+    "optimizer",
+    "MGUPMuon",
+    "MGUPAMAdamW",
+    "MGUPAMSGD",
+    "MGUPAdEMAMix",
+    "MGUPAdaBelief",
+    "MGUPAdamP",
+    "MGUPAdamW",
+    "MGUPAdan",
+    "MGUPAnchoredSGD",
+    "MGUPAuON",
+    "MGUPDeltaMomentum",
+    "MGUPFISMO",
+    "MGUPHybridAuON",
+    "MGUPLion",
+    "MGUPLionK",
+    "MGUPM3",
+    "MGUPNAMO",
+    "MGUPNAMOD",
+    "MGUPSCALE",
+    "MGUPSGD",
+    "MGUPSGDP",
+    "MGUPSGDSaI",
+    "MGUPSignum",
+]

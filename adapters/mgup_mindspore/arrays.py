@@ -25,7 +25,7 @@ class Arrays(Recorder):
     uint8, uint16, uint32, uint64 = ms.uint8, ms.uint16, ms.uint32, ms.uint64
     complex64, complex128 = ms.complex64, ms.complex128
 
-    def constant(self, value: Any, dtype: Any) -> Tensor:
+    def constant(self, value: Any, dtype: Any, *, fixed: bool = True) -> Tensor:
         return Tensor(np.asarray(value, NUMPY[dtype]))
 
     def call(self, operation: str, *args: Any, shape: Sequence[int], dtype: Any) -> Tensor:

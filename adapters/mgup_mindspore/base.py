@@ -80,11 +80,11 @@ class RuleOptimizer(nn.Optimizer):
             decays.append(self._schedule(group["weight_decay"]))
             if p.size == 0:  # R6: a no-op
                 continue
-            settings = Settings(
+            own = Settings(
                 rule, policy_of(group), group["weight_decay"] != 0, group["stacked_dims"],
                 self.loss_scale,
             )  # fmt: skip
-            tasks.append(Task(p, made, settings, self._rate_dtype, betas, numbers[id(group)]))
+            tasks.append(Task(p, made, own, self._rate_dtype, betas, numbers[id(group)]))
             places.append(i)
         _warn_all_damped(tasks)
         for name, parameters in state.items():
@@ -118,7 +118,7 @@ class RuleOptimizer(nn.Optimizer):
         """The weight decay of this step, as it was given: one, or one for each parameter."""
         if not self.is_group:
             return self.decays[0](self.global_step)
-        decays = ()
+        decays: tuple[Any, ...] = ()
         for decay in self.decays:
             decays += (decay(self.global_step),)
         return decays
@@ -156,8 +156,8 @@ class RuleOptimizer(nn.Optimizer):
         gradients = self.flatten_gradients(gradients)
         self.fit(gradients)
         lr = self.get_lr()
-        rates = ()
-        decays = ()
+        rates: tuple[Any, ...] = ()
+        decays: tuple[Any, ...] = ()
         for i in range(len(gradients)):
             rates += (lr[i] if self.is_group_lr else lr,)
             decays += (self.decays[i](self.global_step),)

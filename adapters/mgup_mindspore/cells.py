@@ -98,7 +98,8 @@ class Contribution(nn.Cell):
     def construct(
         self, g: Tensor, t: Tensor, decay: Tensor, corrections: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        return self.program(self.slots, g, t, decay, corrections)
+        given: tuple[Tensor, ...] = self.program(self.slots, g, t, decay, corrections)
+        return given
 
 
 class Step(nn.Cell):
@@ -134,8 +135,8 @@ class Step(nn.Cell):
     def construct(
         self, gradients: Sequence[Tensor], rates: Sequence[Tensor], decays: Sequence[Tensor]
     ) -> None:
-        lr = ()
-        decay = ()
+        lr: tuple[Any, ...] = ()
+        decay: tuple[Any, ...] = ()
         for j in range(len(self.places)):
             # Times 1: MindSpore 2.10 keeps a parameter as float32 that a graph with loops uses
             # twice, and a float64 learning rate would lose its digits.
@@ -144,8 +145,8 @@ class Step(nn.Cell):
         assign(self.count[0], add(self.count[0], self.one[1]))
         t = self.count[0].reshape(())
         corrections = self.corrections(t)
-        totals = ()
-        read = ()
+        totals: tuple[Any, ...] = ()
+        read: tuple[Any, ...] = ()
         for j in range(len(self.places)):
             gradient = gradients[self.places[j]]
             if self.coupled[j] and gradient is not None:
@@ -174,7 +175,7 @@ def added(totals: Any, parts: Any) -> Any:
     """The sums with one parameter's parts added; part of the graph, so plainly written."""
     if len(totals) == 0:
         return parts
-    sums = ()
+    sums: tuple[Any, ...] = ()
     for i in range(len(parts)):
         sums += (add(totals[i], parts[i]),)
     return sums
@@ -182,6 +183,8 @@ def added(totals: Any, parts: Any) -> Any:
 
 def _inputs(xp: Recorder, slots: Sequence[Parameter], lr_dtype: Any) -> tuple[Any, ...]:
     """(w, g, state, t, lr, decay) of one parameter, as symbols."""
+    w: Any
+    arrays: list[Any]
     w, *arrays = (xp.symbol(f"slots[{i}]", x.shape, x.dtype) for i, x in enumerate(slots))
     g, t = xp.symbol("g", w.shape, w.dtype), xp.symbol("t", (), ms.int32)
     # Times 1: MindSpore 2.10 keeps as float32 a parameter that is used before a loop of the graph
@@ -219,4 +222,5 @@ class Corrections(nn.Cell):
         return self.program.compiled(t)  # type: ignore[no-any-return]
 
     def construct(self, t: Tensor) -> tuple[Tensor, ...]:
-        return self.program(t)
+        corrected: tuple[Tensor, ...] = self.program(t)
+        return corrected

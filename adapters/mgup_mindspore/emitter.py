@@ -14,6 +14,7 @@ so no checkpoint holds it. As constants of the graph they would be folded, ``(x*
 from __future__ import annotations
 
 import atexit
+import builtins
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -141,14 +142,14 @@ class Recorder:
         """An input, by the expression that gives it."""
         return Symbol(self, text, shape, dtype)
 
-    def constant(self, value: Any, dtype: Any, *, fixed: bool = True) -> Symbol:
+    def constant(self, value: Any, dtype: Any, *, fixed: builtins.bool = True) -> Symbol:
         """Numbers known now, rounded once to ``dtype``, which the program takes as data.
 
         Args:
             fixed: whether they will never be others; else they share no place with an equal number
                 (R7).
         """
-        array = np.asarray(value, dtype=NUMPY[dtype])
+        array: np.ndarray[Any, Any] = np.asarray(value, dtype=NUMPY[dtype])
         key: Any = array.tobytes(), array.shape, str(dtype)
         if not fixed:
             key = len(self.constants)
@@ -241,7 +242,7 @@ class Recorder:
     def zeros(self, shape: Sequence[int], *, dtype: Any, device: Any = None) -> Symbol:
         return self.full(shape, 0.0, dtype=dtype)
 
-    def sum(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
+    def sum(self, x: Symbol, *, axis: Any = None, keepdims: builtins.bool = False) -> Symbol:
         axes = range(x.ndim) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
         axes = tuple(sorted(a % x.ndim for a in axes))
         left = [(1 if keepdims else None) if i in axes else n for i, n in enumerate(x.shape)]
@@ -351,7 +352,7 @@ class Program(nn.Cell):
     def take(self, recording: Recording) -> None:
         """Go on with the numbers of a recording of the same source: nothing compiles (R7)."""
         for place, (value, dtype) in zip(self.constants, recording.constants, strict=True):
-            array = np.asarray(value, NUMPY[dtype])
+            array: np.ndarray[Any, Any] = np.asarray(value, NUMPY[dtype])
             if place.asnumpy().tobytes() != array.tobytes():
                 operations.assign(place, Tensor(array))
 

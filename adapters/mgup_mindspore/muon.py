@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mindspore import Parameter
+from mindspore import Parameter, Tensor
+from mindspore.nn import Cell
+from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
 from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
+from mgup_core.frontend.signatures import takes
+from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.muon import Scale
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, Group, listed
@@ -33,7 +38,8 @@ class MGUPMuon(RuleOptimizer):
         exceptions: words in names.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
-        tau, alpha, gamma, mode, …: as for every MGUP optimizer, for both kinds.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
+        state_dtype: as for every MGUP optimizer.
 
     Raises:
         ValueError, TypeError, KeyError: naming the argument.
@@ -41,22 +47,23 @@ class MGUPMuon(RuleOptimizer):
 
     rule_class = Muon
 
+    @takes(MGUP_DEFAULTS)
     def __init__(
         self,
         params: Iterable[Any],
-        learning_rate: Any = Muon.lr,
-        weight_decay: Any = Muon.weight_decay,
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = Muon.lr,
+        weight_decay: float | Cell = Muon.weight_decay,
         momentum: float = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
         eps: float = 1e-7,
         ns_steps: int = 5,
-        scale: str = "match_rms_adamw",
+        scale: Scale = "match_rms_adamw",
         loss_scale: float = 1.0,
         *,
-        ns_dtype: str = "float32",
+        ns_dtype: NSDtype = "float32",
         exceptions: tuple[str, ...] = EXCEPTIONS,
-        adamw_learning_rate: Any = None,
+        adamw_learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule | None = None,
         adamw_beta1: float = 0.95,
         adamw_beta2: float = 0.95,
         adamw_eps: float = 1e-8,

@@ -36,7 +36,8 @@ def _without_banner() -> Iterator[None]:
     The last line of the banner comes from C++, past ``sys.stderr``.
     """
     with contextlib.redirect_stderr(io.StringIO()), tempfile.TemporaryFile() as held:
-        sys.__stderr__ and sys.__stderr__.flush()
+        if sys.__stderr__ is not None:
+            sys.__stderr__.flush()
         saved = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:

@@ -19,7 +19,7 @@ def on_host() -> bool:
     return bool(ms.get_context("device_target") == "CPU")
 
 
-def search(shape: tuple[int, int], dtype: Any) -> Program:
+def search(shape: tuple[int, ...], dtype: Any) -> Program:
     """The counting search over canonical scores (n, d), for any k (n, 1): ``search(scores, k)``."""
     xp = Recorder()
     scores = xp.symbol("scores", shape, dtype)
@@ -45,7 +45,7 @@ class Selection(nn.Cell):
     operation by operation: it would wait for the device at each turn of the search.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: Any, k: int) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: Any, k: int) -> None:
         super().__init__(auto_prefix=False)
         self.k = k
         self.wanted = held([([[k]] * shape[0], ms.int32)])

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from mgup_core.frontend.arguments import ARGUMENTS, Argument
+from typing import Literal
+
+from mgup_core.frontend.arguments import ARGUMENTS, Argument, literal
+
+Scope = Literal["global", "local"]
+"""Whether a DTensor's slices are ranked as wholes, or each rank's part by itself."""
+Implementation = Literal["auto", "fused", "reference"]
 
 NUMBER = "float | Tensor"
 """How stubs write a number that may be a tensor."""
 
 TORCH_ARGUMENTS: dict[str, Argument] = {
     **ARGUMENTS,
+    "params": Argument(
+        "ParamsT",
+        "tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.",
+    ),
     "state_dtype": Argument(
         "torch.dtype | None", "dtype of the moments; None is the parameter's (R5)."
     ),
     "scope": Argument(
-        "Literal['global', 'local']",
+        literal(Scope),
         'what is ranked of a DTensor: "global" the whole, "local" each rank\'s part alone (P4).',
     ),
     "implementation": Argument(
-        "Literal['auto', 'fused', 'reference']",
+        literal(Implementation),
         'what computes the step, never what comes out: "fused" kernels, the "reference", or the '
         "fastest there is.",
     ),

@@ -47,9 +47,10 @@ class TorchBackend(Backend):
             if value.device.type != "cpu" or torch.compiler.is_compiling():
                 return value.reshape(()).to(self.device, self.dtype)
             value = value.item()  # torch takes a tensor of one entry as a learning rate
-        value = float(value)
         # A graph's constants cost nothing.
-        return self._filled(value) if torch.compiler.is_compiling() else self._known(value)
+        make = self._filled if torch.compiler.is_compiling() else self._known
+        scalar: Tensor = make(float(value))
+        return scalar
 
     def _filled(self, value: float) -> Tensor:
         return torch.full((), value, dtype=self.dtype, device=self.device)
@@ -65,17 +66,21 @@ class TorchBackend(Backend):
         # float64; compiled it is exact.
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return torch.sqrt(x)
-        return _Root.apply(x) if x.requires_grad else _root(x)
+        root: Tensor = _Root.apply(x) if x.requires_grad else _root(x)  # type: ignore[no-untyped-call]
+        return root
 
     def correction(self, beta: Any, t: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return _correction_op(t, torch.as_tensor(beta, dtype=torch.float64), self.dtype)
-        return super().correction(beta, t)
+            wide = torch.as_tensor(beta, dtype=torch.float64)
+            corrected: Tensor = _correction_op(t, wide, self.dtype)
+        else:
+            corrected = super().correction(beta, t)
+        return corrected
 
     def total(self, x: Tensor, axis: int | None = None) -> Tensor:
-        if torch.compiler.is_compiling():
-            return _total_op(x, axis)
-        return super().total(x, axis)
+        compiling = torch.compiler.is_compiling()
+        total: Tensor = _total_op(x, axis) if compiling else super().total(x, axis)
+        return total
 
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
         if dtype != "bfloat16":  # float32 is the compute dtype, or narrower than it need be
@@ -101,7 +106,8 @@ class TorchBackend(Backend):
         self, beta: float, x: Tensor, alpha: float, a: Tensor, b: Tensor, dtype: str | None = None
     ) -> Tensor:
         if x.dtype != torch.bfloat16 or x.ndim not in (2, 3):
-            return super().add_product(beta, x, alpha, a, b, dtype)
+            sum_: Tensor = super().add_product(beta, x, alpha, a, b, dtype)
+            return sum_
         add = torch.addmm if x.ndim == 2 else torch.baddbmm
         return add(x, a, b, beta=beta, alpha=alpha)
 
@@ -136,6 +142,7 @@ class _Root(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        y: Tensor
         (y,) = ctx.saved_tensors
         return grads[0] / (2.0 * y)
 
@@ -156,7 +163,8 @@ def _(t: Tensor, beta: Tensor, dtype: torch.dtype) -> Tensor:
 @torch.library.custom_op("mgup::total", mutates_args=())
 def _total_op(x: Tensor, axis: int | None) -> Tensor:
     """A sum in one order as one opaque operation: inductor would write out every fold of it."""
-    return folded_sum(xp, x, axis).clone()  # of one element it would be x itself
+    total: Tensor = folded_sum(xp, x, axis)
+    return total.clone()  # of one element it would be x itself
 
 
 @_total_op.register_fake

@@ -59,7 +59,7 @@ class FromRule(RuleOptimizer):
             RuleOptimizer.__init__(self, params, values, statistics=measure)
 
         __init__.__signature__ = signature  # type: ignore[attr-defined]
-        cls.__init__ = __init__  # type: ignore[assignment, method-assign]
+        cls.__init__ = __init__  # type: ignore[method-assign]
         cls.rule_class = rule
         if cls.__doc__ is None:
             betas = {"betas": "b1"}
@@ -71,7 +71,7 @@ class FromRule(RuleOptimizer):
         found = getattr(sys.modules.get(cls.__module__), cls.__qualname__, None)
         if cls._recipe is None or found is cls:
             return super().__reduce_ex__(protocol)
-        return _blank, cls._recipe, self.__getstate__()
+        return _blank, (cls._recipe,), self.__getstate__()
 
 
 def optimizer(
@@ -100,24 +100,19 @@ def optimizer(
     """
     title = name or f"MGUP{rule_class.__name__}"
     caller = sys._getframe(1).f_globals.get("__name__", __name__)
-    return _made(rule_class, title, tuple(positional), tuple((extra or {}).items()), caller)
+    return _made((rule_class, title, tuple(positional), tuple((extra or {}).items()), caller))
 
 
 @lru_cache(maxsize=256)
-def _made(
-    rule: type[Rule],
-    title: str,
-    positional: tuple[str, ...],
-    extra: tuple[tuple[str, Any], ...],
-    module: str,
-) -> type[FromRule]:
+def _made(recipe: Recipe) -> type[FromRule]:
+    rule, title, positional, extra, module = recipe
     arguments = {"rule": rule, "positional": positional, "extra": dict(extra)}
-    members = {"__module__": module, "_recipe": (rule, title, positional, extra, module)}
+    members = {"__module__": module, "_recipe": recipe}
     return new_class(title, (FromRule,), arguments, lambda body: body.update(members))
 
 
-def _blank(*recipe: Any) -> FromRule:
-    cls = _made(*recipe)
+def _blank(recipe: Recipe) -> FromRule:
+    cls = _made(recipe)
     return cls.__new__(cls)
 
 

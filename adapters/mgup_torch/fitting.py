@@ -71,13 +71,13 @@ def check_state(
             _refuse(name, p, "step", step, f"() on {p.device}")
 
 
-def check_shape(name: str, p: Tensor, state: Mapping[str, Any], shape: torch.Size) -> None:
+def check_shape(name: str, p: Tensor, state: Mapping[str, Any], shape: torch.Size | None) -> None:
     """Refuse a parameter that had another shape when an unknown optimizer made its state.
 
     Raises:
         ValueError: naming both, and the remedy.
     """
-    if p.shape != shape:
+    if shape is not None and p.shape != shape:
         alike = [key for key, x in state.items() if isinstance(x, Tensor) and x.shape == shape]
         key = next(iter(alike or state))
         _refuse(name, p, key, state[key], f"{tuple(p.shape)}; it was made for {tuple(shape)}")

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from mgup_core import Policy, Rule, rules
 from mgup_core._checks import check_beta, check_fits, check_rate
 from mgup_core.frontend import modes
 
+from .arguments import Implementation, Scope
+
 Group = dict[str, Any]
 
-IMPLEMENTATIONS = ("auto", "fused", "reference")
-SCOPES = ("global", "local")
-"""Whether a DTensor's slices are ranked as wholes, or each rank's part by itself."""
+IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
+SCOPES: tuple[str, ...] = get_args(Scope)
 
 MGUP_DEFAULTS: Group = {
     **modes.DEFAULTS,

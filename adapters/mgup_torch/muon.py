@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
-from mgup_core.rules.muon import SCALES
+from mgup_core.frontend.signatures import takes
+from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.muon import SCALES, Scale
 
 from .base.optimizer import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, listed, rule_of
@@ -35,7 +38,9 @@ class MGUPMuon(RuleOptimizer):
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
-        tau, alpha, gamma, mode, …: as for every MGUP optimizer, for both kinds.
+        maximize, foreach, capturable, differentiable, fused: as for every MGUP optimizer.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
+        state_dtype, scope, implementation, statistics: as for every MGUP optimizer.
 
     Raises:
         ValueError, TypeError: naming the argument.
@@ -43,21 +48,22 @@ class MGUPMuon(RuleOptimizer):
 
     rule_class = Muon
 
+    @takes({**TWIN_DEFAULTS, **MGUP_DEFAULTS})
     def __init__(
         self,
-        params: Iterable[Any],
-        lr: Any = Muon.lr,
-        weight_decay: float = Muon.weight_decay,
+        params: ParamsT,
+        lr: float | Tensor = Muon.lr,
+        weight_decay: float | Tensor = Muon.weight_decay,
         momentum: float = 0.95,
         nesterov: bool = True,
         ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
         eps: float = 1e-7,
         ns_steps: int = 5,
-        adjust_lr_fn: str | None = "match_rms_adamw",
+        adjust_lr_fn: Scale | None = "match_rms_adamw",
         *,
-        ns_dtype: str = "bfloat16",
+        ns_dtype: NSDtype = "bfloat16",
         exceptions: tuple[str, ...] = EXCEPTIONS,
-        adamw_lr: Any = None,
+        adamw_lr: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-8,
         statistics: bool = False,

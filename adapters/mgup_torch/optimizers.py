@@ -97,9 +97,8 @@ class MGUPSGDSaI(
 class MGUPSignum(FromRule, rule=rules.Signum, positional=("lr", "momentum", "weight_decay")): ...
 
 
-_BY_NAME: dict[str, type[RuleOptimizer]] = {
-    one.__name__: one for one in (MGUPMuon, *FromRule.__subclasses__())
-}
+_ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
+_BY_NAME = {one.__name__: one for one in _ALL}
 
 
 def list_optimizers() -> list[str]:

@@ -74,7 +74,8 @@ def sorted_mask(scores: Tensor, k: int) -> Tensor:
 
 def counted_mask(scores: Tensor, k: int) -> Tensor:
     """The same, for longer rows: a few passes of counts, each of which waits for the device."""
-    return counting_mask(xp, scores, k, while_loop=python_while, counts=_counts)
+    mask: Tensor = counting_mask(xp, scores, k, while_loop=python_while, counts=_counts)
+    return mask
 
 
 def _counts(masks: list[Tensor]) -> list[Tensor]:

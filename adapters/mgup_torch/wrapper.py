@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from mgup_core import Statistics
+from mgup_core.frontend.modes import Mode
 from mgup_core.host.signals import HeldSignals
-from mgup_core.policy import Policy, score
+from mgup_core.policy import Policy, Ties, score
 from mgup_core.statistics import measure
 from mgup_core.step import apply_split
 
+from .arguments import Scope
 from .backend import TorchBackend, compute_dtype
 from .base.optimizer import RuleOptimizer
 from .distributed import (
@@ -112,13 +114,13 @@ class MGUP(torch.optim.Optimizer):
         inner: torch.optim.Optimizer,
         *,
         tau: float = 0.5,
-        alpha: float | None = None,
-        gamma: float | None = None,
-        mode: str = "rank",
-        ties: str = "damped",
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Mode = "rank",
+        ties: Ties = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
-        scope: str = "global",
+        scope: Scope = "global",
         statistics: bool = False,
     ) -> None:
         if not isinstance(inner, torch.optim.Optimizer):
@@ -140,7 +142,7 @@ class MGUP(torch.optim.Optimizer):
 
     def _adopt(self) -> None:
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
-        self._measured: dict[Tensor, Statistics] = {}
+        self._measured: dict[Tensor, Statistics | None] = {}
         self._warned: set[Tensor] = set()
         self._state_shapes: Shapes = {}  # for which inner made its state
         self._sharding = Sharding(_PREFIX)
@@ -156,9 +158,9 @@ class MGUP(torch.optim.Optimizer):
             for name in _OWN:
                 group.setdefault(_PREFIX + name, self.inner.defaults[_PREFIX + name])
 
-    param_groups = _of_inner("param_groups")  # type: ignore[assignment]
-    state = _of_inner("state")  # type: ignore[assignment]
-    defaults = _of_inner("defaults")  # type: ignore[assignment]
+    param_groups = _of_inner("param_groups")
+    state = _of_inner("state")
+    defaults = _of_inner("defaults")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"inner": self.inner, "_measure": self._measure, "_shapes": self._shapes}
@@ -297,7 +299,9 @@ class MGUP(torch.optim.Optimizer):
     ) -> Tensor:
         """Where a parameter goes, of which ``inner`` has shown the way; what lies here of it."""
         group, policy = step.group, step.policy
-        p, before, g = local(step.param), local(step.before), local(step.param.grad)
+        grad = step.param.grad
+        assert grad is not None  # or it would not have been gathered
+        p, before, g = local(step.param), local(step.before), local(grad)
         alone = be is None
         be = be or TorchBackend(compute_dtype(p.dtype), p.device)
         w = be.cast(before, be.dtype)
@@ -314,7 +318,8 @@ class MGUP(torch.optim.Optimizer):
         if group.get("weight_decay"):
             rate = be.mul(be.scalar(group["lr"]), be.scalar(group["weight_decay"]))
             delta = delta + be.mul(rate, w)
-        return w - delta
+        moved_to: Tensor = w - delta
+        return moved_to
 
     def explain(self) -> Explanation:
         """As :meth:`mgup_torch.RuleOptimizer.explain`: who rescales the step of each parameter.

@@ -22,18 +22,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mgup_core import __version__ as __version__
+    from mgup_core import __version__
 
-    from .cases import Case as Case
-    from .catalogue import all_cases as all_cases
-    from .clauses import CLAUSES as CLAUSES
-    from .compare import Mismatch as Mismatch
-    from .protocol import Backend as Backend
-    from .protocol import Run as Run
-    from .protocol import RunSpec as RunSpec
-    from .runner import Result as Result
-    from .runner import run_case as run_case
-    from .runner import run_suite as run_suite
+    from .cases import Case
+    from .catalogue import all_cases
+    from .clauses import CLAUSES
+    from .compare import Mismatch
+    from .protocol import Backend, Run, RunSpec
+    from .runner import Result, run_case, run_suite
+
+__all__ = [
+    "__version__",
+    "Case",
+    "all_cases",
+    "CLAUSES",
+    "Mismatch",
+    "Backend",
+    "Run",
+    "RunSpec",
+    "Result",
+    "run_case",
+    "run_suite",
+]
 
 SUITE = "1"
 """The version of the cases and of what a report says; that of the package is ``__version__``."""

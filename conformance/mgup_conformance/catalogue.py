@@ -254,7 +254,8 @@ def _ports() -> Iterator[Case]:
                 "dtype": dtype,
                 "state_dtype": state_dtype,
             }
-            case, clauses = f"port/{name}/{chosen}/{numbers}", (POLICY_CASES[chosen][0], "R0", "N8")
+            case = f"port/{name}/{chosen}/{numbers}"
+            clauses: tuple[str, ...] = (POLICY_CASES[chosen][0], "R0", "N8")
             fast, own = numbers == "float32" or name in OWN_NAMES, name in OWN_NAMES
             if kind.identical:
                 clauses = (*clauses, *ELEMENTWISE[:4])

@@ -8,8 +8,9 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .backends import SHIPPED, known, load
 from .clauses import PASSING
@@ -270,7 +271,7 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _report(arguments: argparse.Namespace, console: Console) -> int:
-    wanted = {
+    wanted: dict[str, tuple[Path | None, Callable[[Any], str]]] = {
         "--markdown": (arguments.markdown, matrix.markdown),
         "--html": (arguments.html, matrix.page),
         "--json": (arguments.json, lambda plain: json.dumps(report.brief(plain), indent=1) + "\n"),

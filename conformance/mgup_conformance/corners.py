@@ -38,7 +38,7 @@ def special(
             yield RunCase(
                 f"{name}/{base}/{kind}",
                 (BASE[base][0], *clauses),
-                {**run_spec(base, chosen, kind, shapes), **changes},  # type: ignore[typeddict-item]
+                {**run_spec(base, chosen, kind, shapes), **changes},
                 shapes,
                 fast=kind in fast_numbers,
                 **options,
@@ -134,7 +134,7 @@ def bases() -> Iterator[Case]:
                 changed = HYPER[BASE[base][1]["name"]] if what == "hyper" else {}
                 given: dict[str, Any] = {"spec": {}, **options}
                 given["spec"] = given["spec"] | {"rule": BASE[base][1] | changed}
-                clauses = ("R0", POLICY_CASES[name][0])
+                clauses: tuple[str, ...] = ("R0", POLICY_CASES[name][0])
                 clauses += ("P1",) if name == "cautious" and what == "hyper" else ()
                 yield from special(
                     f"{what}_{name}", clauses, [base], ["float32"], steps=30, fast_steps=10,

@@ -26,7 +26,8 @@ def generator(*key: object) -> Generator:
 
 def _spread(rng: Generator, d: int, low: float, high: float) -> Array:
     """Both signs, magnitudes log-uniform in [2^low, 2^high]."""
-    return np.ldexp(rng.uniform(1, 2, d), rng.uniform(low, high, d).astype(int)) * _signs(rng, d)
+    x: Array = np.ldexp(rng.uniform(1, 2, d), rng.uniform(low, high, d).astype(int))
+    return x * _signs(rng, d)
 
 
 def _signs(rng: Generator, d: int) -> Array:

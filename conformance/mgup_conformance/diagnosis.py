@@ -53,7 +53,9 @@ def _steps(mutant: NumPy, evidence: RunEvidence, taken: Taken) -> bool:
     else:
         made = take(mutant, compute_spec(evidence.spec), widened(taken.step))
     for i, w in enumerate(made.params):
-        pairs = [(w, taken.params[i], taken.room.params[i], None)]
+        pairs: list[tuple[Array, Array, Array, str | None]] = [
+            (w, taken.params[i], taken.room.params[i], None)
+        ]
         pairs += [
             (x, taken.states[i][name], taken.room.states[i][name], name)
             for name, x in made.states[i].items()

@@ -52,8 +52,8 @@ def hard_cases(name: str, lr: float, *, own: bool = True) -> Iterator[Case]:
             clauses = tuple(dict.fromkeys(("P6", "R0", *clauses, *ELEMENTWISE[:4])))
             return RunCase(key, clauses, of, given, **common, **options)
         options.pop("gradients", None)
-        bounded = {"bounded_state": kind.bounded_state}
-        return MatrixCase(key, ("P6", "R0", "N7", *clauses), of, given, **common, **bounded)
+        common["bounded_state"] = kind.bounded_state
+        return MatrixCase(key, ("P6", "R0", "N7", *clauses), of, given, **common)
 
     for i, drawn in enumerate(samples(name, SAMPLES)):
         yield case(f"hyperparameters_{i}", (), spec(rule=rule(name) | drawn), 30)
@@ -64,13 +64,14 @@ def hard_cases(name: str, lr: float, *, own: bool = True) -> Iterator[Case]:
         return
     for numbers in ("bfloat16", "float16", "float16_state32"):
         yield case(numbers, ("R5",), spec(numbers), 12)
-    for gradients, steps, clauses, changes in (
+    hard: tuple[tuple[str, int, tuple[str, ...], dict[str, Any]], ...] = (
         ("tiny", 30, ("N6", "P2"), {"weight_decay": 0.0}),
         ("huge", 3, ("P7",), {"weight_decay": 0.0}),
         ("nonfinite", 6, ("P7", "P2"), {}),
         ("absent", 12, ("R6",), {}),
         ("schedule", 12, ("N2",), {}),
-    ):
+    )
+    for gradients, steps, clauses, changes in hard:
         yield case(gradients, clauses, spec(**changes), steps, gradients=gradients,
                    zero_start=gradients in ("tiny", "huge"))  # fmt: skip
     late = spec(weight_decay=0.0, stacked_dims=[0])

@@ -87,7 +87,7 @@ class Remote:
         assert stdout is not None
         try:
             send(stdin, message)
-            answer = receive(stdout)  # type: ignore[arg-type]
+            answer = receive(stdout)
         except (EOFError, OSError):
             code = self._process.wait()
             self._words.seek(0)
@@ -122,7 +122,8 @@ class RemoteRun:
 
     def __init__(self, owner: Remote, spec: RunSpec, params: Sequence[Array]) -> None:
         self.owner = owner
-        self.weights, self.kept = owner.call("run", spec, list(params)), [{} for _ in params]
+        self.weights = owner.call("run", spec, list(params))
+        self.kept: list[dict[str, Array]] = [{} for _ in params]
         _mirror(params, self.weights)
 
     def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:

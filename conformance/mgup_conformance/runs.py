@@ -176,7 +176,8 @@ class Feed:
         if self.kind == "tiny":
             return noise
         if self.kind == "huge":  # finite, but not once amplified
-            return (np.sign(noise) * np.finfo(noise.dtype).max / 2).astype(w.dtype)
+            huge: Array = np.sign(noise) * np.finfo(noise.dtype).max / 2
+            return huge.astype(w.dtype)
         if self.kind == "ties":  # whole numbers, few of them
             return np.clip(np.rint(noise), -2, 2).astype(w.dtype)
         if self.kind == "noise":

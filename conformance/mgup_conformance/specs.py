@@ -74,6 +74,6 @@ def run_spec(base: str, chosen: PolicySpec, numbers: str, shapes: Sequence[Shape
 
 def run_clauses(base: str, name: str) -> tuple[str, ...]:
     """What a run with decay checks: the score, too, unless there is none; and N3 of AdamW."""
-    clauses = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
+    clauses: tuple[str, ...] = (BASE[base][0], POLICY_CASES[name][0], *ELEMENTWISE)
     clauses += () if name == "off" else ("P1",)
     return clauses + (("N3",) if base.startswith("adamw") else ())

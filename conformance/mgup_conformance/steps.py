@@ -17,7 +17,7 @@ import numpy as np
 import mgup_core
 from mgup_core import OptimizerState, Policy, Split
 
-from .backends.core import NumPy
+from .backends.core import NumPy, spread
 from .compare import wide
 from .protocol import Array, RunSpec
 
@@ -45,7 +45,7 @@ class Decision(NamedTuple):
     @property
     def multiplier(self) -> Array:
         """The multiplier of each coordinate, as rows."""
-        return np.where(self.split.mask, self.split.high, self.split.low)
+        return spread(self.split)
 
 
 class Outcome(NamedTuple):
@@ -96,7 +96,7 @@ def widened(step: Step) -> Step:
 def compute_spec(spec: RunSpec) -> RunSpec:
     """The same run in its compute dtype."""
     dtype = "float64" if spec["dtype"] == "float64" else "float32"
-    return spec.copy() | {"dtype": dtype, "state_dtype": dtype}  # type: ignore[return-value]
+    return spec.copy() | {"dtype": dtype, "state_dtype": dtype}
 
 
 def take(
@@ -130,8 +130,10 @@ def take(
         fresh = optimizer.init(step.params)
         arrays = {i: {**fresh.arrays[i], **kept} for i, kept in enumerate(step.states)}
         state = OptimizerState(dict(enumerate(step.taken)), arrays)
-        params, state = optimizer.step(step.params, step.grads, state, lr=step.lr)
-    present = [i for i, g in enumerate(step.grads) if g is not None]
+        before: list[Any] = step.params
+        grads: list[Any] = step.grads
+        params, state = optimizer.step(before, grads, state, lr=step.lr)
+    present = [i for i, g in enumerate(grads) if g is not None]
     decided = dict(zip(present, told.seen, strict=False)) if told else {}
     return Outcome(params, [state.arrays[i] for i in range(len(params))], decided)
 
@@ -143,7 +145,8 @@ def _keeping(be: mgup_core.Backend) -> mgup_core.Backend:
 
 def _moved(x: Array, sign: Array | float) -> Array:
     """``x`` some units away."""
-    return (x + sign * (UNITS * np.finfo(x.dtype).eps * np.abs(x))).astype(x.dtype)
+    moved: Array = x + sign * (UNITS * np.finfo(x.dtype).eps * np.abs(x))
+    return moved.astype(x.dtype)
 
 
 def _lifted(step: Step) -> Step:

@@ -81,8 +81,9 @@ def different(quantity: str, detail: str) -> Verdict:
 def _same(expected: Array, actual: Array) -> Array:
     """Identical by N1, or not finite both: of infinities other orders of operations make NaN."""
     a, b = canonical(expected), canonical(actual)
-    nan = np.isnan(a) | np.isnan(b)
-    return (a == b) | (nan & ~np.isfinite(a) & ~np.isfinite(b))
+    nan: Array = np.isnan(a) | np.isnan(b)
+    same: Array = (a == b) | (nan & ~np.isfinite(a) & ~np.isfinite(b))
+    return same
 
 
 def deviation(expected: Array, room: Array, actual: Array) -> tuple[Array, Array]:
@@ -195,7 +196,7 @@ def _flips(decision: Any, room: Array, mask: Array, told: Array, *, ranks: bool)
                 said = f": {mask[row].sum()} of {s.size} are selected, not {chosen.sum()}"
                 return int(flipped.sum()), np.inf, said
             for i in np.flatnonzero(flipped[row]):
-                others = np.flatnonzero(~chosen if chosen[i] else chosen) if ranks else []
+                others: Any = np.flatnonzero(~chosen if chosen[i] else chosen) if ranks else ()
                 distance, slack = abs(s[i]), r[i]
                 if len(others):
                     j = others[np.nanargmin(np.abs(s[others] - s[i]))] if len(others) else i

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ LONGEST_TEXT, LONGEST_BODY = 2**26, 2**33
 """Bytes of a message: many times what any case sends."""
 
 
-def send(stream: BinaryIO, message: Any) -> None:
+def send(stream: IO[bytes], message: Any) -> None:
     """Write a message: what JSON can hold, and arrays of the protocol's dtypes."""
     bodies: list[bytes] = []
 
@@ -37,7 +37,7 @@ def send(stream: BinaryIO, message: Any) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any:
+def receive(stream: IO[bytes]) -> Any:
     """Read what :func:`send` wrote.
 
     Raises:

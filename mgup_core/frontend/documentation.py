@@ -11,6 +11,9 @@ from ..rules.base import Rule
 from .arguments import Argument
 
 _ENTRY = re.compile(r"    (\w+(?:, \w+)*): ")
+_FILL = textwrap.TextWrapper(
+    96, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
+)
 _SECTION = re.compile(r"^Args:\n((?:    .*\n|\n(?=    ))*)", re.MULTILINE)
 
 
@@ -45,17 +48,19 @@ def docstring(
         renamed: the rule's field for each argument that has another name.
     """
     doc = inspect.cleandoc(rule_class.__doc__ or "") + "\n"
-    equations = _SECTION.sub("", doc).strip()
+    equations = re.sub(r"\n{3,}", "\n\n", _SECTION.sub("", doc)).strip()
     texts = argument_texts(rule_class)
     lines = []
     for name, parameter in signature.parameters.items():
-        if name in ("self", "params"):
+        if name == "self":
             continue
         text = texts.get(renamed.get(name, name)) or (
             arguments[name].text if name in arguments else "the rule's."
         )
-        entry = f"{name}: {text} Default: {parameter.default!r}."
-        lines.append(textwrap.fill(entry, 96, initial_indent="    ", subsequent_indent=" " * 8))
+        entry = f"{name}: {text}"
+        if parameter.default is not parameter.empty:
+            entry += f" Default: {parameter.default!r}."
+        lines.append(_FILL.fill(entry))
     return (
         f"{rule_class.__name__} with MGUP, for {framework}.\n\n{equations}\n\n"
         "Args:\n" + "\n".join(lines) + "\n"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., None])
 
 
 def optimizer_signature(defaults: dict[str, Any], positional: tuple[str, ...]) -> Signature:
@@ -23,6 +27,25 @@ def optimizer_signature(defaults: dict[str, Any], positional: tuple[str, ...]) -
             *(Parameter(n, named, default=defaults[n]) for n in rest),
         ]
     )
+
+
+def takes(arguments: Mapping[str, Any]) -> Callable[[Method], Method]:
+    """Decorate an ``__init__`` whose last parameter is ``**``: these are what it takes there.
+
+    >>> @takes({"tau": 0.5})
+    ... def __init__(self, params, **mgup): ...
+    >>> str(inspect.signature(__init__))
+    '(self, params, *, tau=0.5)'
+    """
+
+    def decorate(method: Method) -> Method:
+        signature = inspect.signature(method)
+        *own, _ = signature.parameters.values()
+        more = [Parameter(n, Parameter.KEYWORD_ONLY, default=x) for n, x in arguments.items()]
+        vars(method)["__signature__"] = signature.replace(parameters=[*own, *more])
+        return method
+
+    return decorate
 
 
 def bind(title: str, signature: Signature, *args: Any, **kwargs: Any) -> dict[str, Any]:

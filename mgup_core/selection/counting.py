@@ -247,7 +247,7 @@ def _bound_by_counts(
 def counting_mask(
     xp: Any,
     scores: Array,
-    k: int,
+    k: int | Array,
     *,
     all_reduce: Reduce | None = None,
     index: Array | None = None,
@@ -263,8 +263,8 @@ def counting_mask(
 
     Args:
         scores: (n, d), or this device's part of the rows.
-        k: the number to select in each whole row.
-        all_reduce: sums integer counts (n, 1) over all devices; ``None`` for one device.
+        k: how many to select in each whole row; an array (n, 1) where rows differ.
+        all_reduce: sums integer counts of shape (n, 1) over all devices; ``None`` for one device.
         index: with ``all_reduce``, the flat index in the whole row of each local coordinate,
             integers (d,).
         total: with ``all_reduce``, the length of the whole row.

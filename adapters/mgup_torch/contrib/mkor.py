@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from mgup_core._checks import check_range
 
-FORMS = ("official", "exact")
+Form = Literal["official", "exact"]
+FORMS: tuple[str, ...] = get_args(Form)
 FACTOR_DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
@@ -104,7 +105,7 @@ class MKOR:
         inv_freq: int = 10,
         clip: float = 100.0,
         decay: float = 0.95,
-        form: str = "official",
+        form: Form = "official",
         factor_dtype: torch.dtype = torch.float32,
         loss_scale: float = 1.0,
     ) -> None:
@@ -179,24 +180,27 @@ class MKOR:
             if layer.resets[side] or old is None:
                 layer.factors[side], layer.resets[side] = eye, False
                 continue
-            layer.factors[side] = self._inverse(old, v, eye)
-            if layer.factors[side].abs().max() > 2:
+            layer.factors[side] = new = self._inverse(old, v, eye)
+            if new.abs().max() > 2:
                 layer.resets.update(right=True, left=True)
         layer.inputs = layer.outputs = None
 
-    def _begin(self, layer: _Layer) -> None:
-        """Factors for a layer that was not in an update yet: I, as the first update sets them.
+    def _begin(self, layer: _Layer) -> list[Tensor]:
+        """The factors L and R of a layer: I if it was in no update yet, as the first sets them.
 
         It may have been frozen then, or no input led through it.
         """
         rows, columns = layer.module.weight.shape
-        sizes = {"right": columns + len(layer.params) - 1, "left": rows}
+        sizes = {"left": rows, "right": columns + len(layer.params) - 1}
+        factors = []
         for side, n in sizes.items():
-            if layer.factors[side] is None:
-                layer.factors[side] = torch.eye(
-                    n, dtype=self.factor_dtype, device=layer.module.weight.device
-                )
-                layer.resets[side] = False
+            factor = layer.factors[side]
+            if factor is None:
+                device = layer.module.weight.device
+                factor = torch.eye(n, dtype=self.factor_dtype, device=device)
+                layer.factors[side], layer.resets[side] = factor, False
+            factors.append(factor)
+        return factors
 
     def _inverse(self, x: Tensor, v: Tensor, eye: Tensor) -> Tensor:
         if self.form == "official":
@@ -226,18 +230,17 @@ class MKOR:
                 )
         learns = self.steps % self.inv_freq == 0
         for layer in self._layers.values():
-            if any(p.grad is None for p in layer.params):
+            grads = [p.grad for p in layer.params if p.grad is not None]
+            if len(grads) < len(layer.params):
                 continue
             if learns:
                 self._learn(layer)
-            self._begin(layer)
-            self._rewrite(layer)
+            left, right = self._begin(layer)
+            self._rewrite(layer, grads, self._wide(left), self._wide(right))
         self.steps += 1
 
-    def _rewrite(self, layer: _Layer) -> None:
-        grads = [p.grad for p in layer.params]
+    def _rewrite(self, layer: _Layer, grads: list[Tensor], left: Tensor, right: Tensor) -> None:
         columns = torch.cat([g.reshape(len(g), -1) for g in grads], 1)
-        left, right = (self._wide(layer.factors[side]) for side in ("left", "right"))
         moved = left @ columns.to(left.dtype) @ right
         parts = [moved[:, :-1].contiguous(), moved[:, -1]] if len(grads) > 1 else [moved]
         scale = sum(self._wide(g).norm() for g in grads) / sum(part.norm() for part in parts)

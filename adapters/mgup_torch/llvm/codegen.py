@@ -43,8 +43,8 @@ class Function(NamedTuple):
 
     def operands(self, dtype: Any, known: Mapping[str, Any], rule: Rule, *more: Any) -> Any:
         """The scalars of a step by this rule as an array, with ``more`` appended."""
-        known = tuple((name, known[name]) for name in self.scalars.inputs)
-        return np.array([*_values(self.scalars, dtype, known, rule), *more], dtype)
+        given = tuple((name, known[name]) for name in self.scalars.inputs)
+        return np.array([*_values(self.scalars, dtype, given, rule), *more], dtype)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ except ImportError:  # the extra "compiled" was not installed
 
 available = llvm is not None
 
-INDEX = ir.IntType(64) if available else None
+INDEX: Any = ir.IntType(64) if available else None
 """The type of lengths and indices."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import mgup_core
-from mgup_core import Policy, Rule
+from mgup_core import Policy, Rule, Split
 
 from ..ports import CLASSES as RULE_CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, Array, PolicySpec, RuleSpec, RunSpec
@@ -35,6 +35,11 @@ def make_policy(spec: PolicySpec) -> Policy | None:
     if spec["name"] == "off":
         return None
     return POLICY_CLASSES[spec["name"]](**{k: v for k, v in spec.items() if k != "name"})
+
+
+def spread(split: Split) -> Array:
+    """The multiplier of each coordinate, as rows."""
+    return np.asarray(np.where(split.mask, split.high, split.low))
 
 
 class CoreRun:
@@ -162,8 +167,10 @@ class Strict(NumPy):
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         # What accelerators and compilers do not have, the core must not use.
-        flags = self.xp.ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False)
-        return flags  # type: ignore[no-any-return]
+        flags: contextlib.AbstractContextManager[Any] = self.xp.ArrayAPIStrictFlags(
+            boolean_indexing=False, data_dependent_shapes=False
+        )
+        return flags
 
 
 class Sorted(mgup_core.Backend):
@@ -211,7 +218,7 @@ class ReferenceRun(CoreRun):
         if i not in self.decided:
             return np.ones(shape)
         _, split = self.decided[i]
-        return np.where(split.mask, split.high, split.low).reshape(shape)
+        return spread(split).reshape(shape)
 
 
 class Reference(NumPy):
@@ -234,4 +241,4 @@ class Reference(NumPy):
         rows = (int(np.prod(a.shape[:stacked_dims])), int(np.prod(a.shape[stacked_dims:])))
         with np.errstate(all="ignore"), self.context():
             split = made.decide(be, mgup_core.score(a, g, be=be).reshape(rows))
-            return np.where(split.mask, split.high, split.low).reshape(a.shape)
+            return spread(split).reshape(a.shape)

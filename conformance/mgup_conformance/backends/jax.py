@@ -113,7 +113,7 @@ class JaxRun:
                 stacked = [self.spec["stacked_dims"][i] for i in indices]
                 spec = self.spec.copy() | {"stacked_dims": stacked}
                 arrays = [jnp.asarray(self.start[i]) for i in indices]
-                self.parts.append(Part(spec, arrays, self.jit))  # type: ignore[arg-type]
+                self.parts.append(Part(spec, arrays, self.jit))
 
     def step(self, grads: Sequence[Array | None], lr: float | None = None) -> None:
         if not self.parts:

@@ -38,7 +38,8 @@ def to_numpy(x: Tensor) -> Array:
             return np.zeros(x.shape, ml_dtypes.bfloat16)
         narrow: Array = x.astype(ms.float32).asnumpy().astype(ml_dtypes.bfloat16)
         return narrow
-    return x.asnumpy().copy()
+    copied: Array = x.asnumpy().copy()
+    return copied
 
 
 def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> mgup_mindspore.RuleOptimizer:

@@ -16,7 +16,7 @@ from .base import Mutant, instead_of
 
 Array = Any
 UPDATE = (optimizers, "update_array")
-_right_update = updates.update_array
+_right_update: Any = updates.update_array
 _right_step = Optimizer._step
 _right_cast = Backend.cast
 
@@ -151,7 +151,7 @@ def phi_after_rate(be: Backend, split: Split | None, rate: Array, u: Array) -> A
     """The step is phi*(eta*u), not (eta*phi)*u."""
     if split is None:
         return rate * u
-    return np.where(split.mask, split.high, split.low).reshape(u.shape) * (rate * u)
+    return np.asarray(np.where(split.mask, split.high, split.low)).reshape(u.shape) * (rate * u)
 
 
 @instead_of((Optimizer, "_step"), clause="R6")

@@ -18,7 +18,7 @@ from .base import Mutant, instead_of
 
 Array = Any
 MOMENTA = ("exp_avg", "momentum_buffer")
-_right_update = updates.update_array
+_right_update: Any = updates.update_array
 _right_accumulate = AdamW.accumulate
 _right_finish = Lion.finish
 

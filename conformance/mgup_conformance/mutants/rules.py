@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mgup_core import SGD, AdamW, Backend, Direction, Lion, Muon, bias_correction, ema
-from mgup_core.rules import muon
+from mgup_core.rules import matrix, muon
 
 from .base import Mutant, instead_of
 
@@ -17,7 +17,7 @@ Array = Any
 ADAMW = (AdamW, "direction")
 _right_rates = AdamW.rates
 _right_muon = Muon.direction
-_right_schulz = muon.newton_schulz
+_right_schulz = matrix.newton_schulz
 
 
 def _moments(self: AdamW, be: Backend, state: Any, t: int) -> tuple[Array, Array, Array, Array]:
@@ -61,7 +61,7 @@ def uncorrected(self: AdamW, be: Backend, g: Array, w: Array, state: Any, t: int
 @instead_of((AdamW, "rates"), clause="R1p")
 def forms_swapped(self: AdamW, *given: Any) -> tuple[Array, Array]:
     """The paper's form decays with eta, the published one with eta_t."""
-    other = {"paper": "published", "published": "paper"}.get(self.form, self.form)
+    other: Any = {"paper": "published", "published": "paper"}.get(self.form, self.form)
     return _right_rates(dataclasses.replace(self, form=other), *given)
 
 

@@ -34,12 +34,12 @@ LAYERS = {
         | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
-        rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | transformation wrapper | muon
+        arguments | rounding numbers mesh_axes selection | backend | pytrees settings
+        | shard_map state parameter_step | transformation wrapper | muon | optimizers
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit | runtime | base | factory | muon
+        arguments numpy2 operations | emitter selection | backend | arrays groups training | host
+        | cells fit | runtime | base | factory | muon | optimizers
     """,
 }
 """The layers, lowest first: a module imports from earlier layers and from its own folder only."""

@@ -23,7 +23,7 @@ from mgup_core.numerics.scalars import complements, host_correction
 from mgup_core.trace.ops import OPERATIONS
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
-from mgup_torch.kernels import plan, source, table
+from mgup_torch.kernels import mask, plan, source, table
 from mgup_torch.kernels.step import bias_correction
 from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
@@ -111,6 +111,18 @@ def steps() -> None:
                 misses = source.functions.cache_info().misses
                 made.append((program.made, misses, tables))
             assert made[1] == made[-1], made
+
+
+def masks() -> None:
+    """P4: the mask of any scores, by a plan without a rule."""
+    mask.Launcher = _Here
+    for d in (7, 48, 1500):
+        scores = np.random.default_rng(d).integers(-9, 9, (2, d)).astype(np.float32)
+        for k in sorted({1, d // 3, d}):
+            ranking = mask._Ranking(2, d, k, torch.device(DEVICE), aligned=d % 16 == 0)
+            found = ranking.mask(torch.from_numpy(scores).to(DEVICE)).cpu().numpy()
+            wanted = core.rank_mask(scores, k, stacked_dims=1, method="argsort")
+            assert np.array_equal(found, wanted), (d, k)
 
 
 def groups() -> None:

@@ -29,7 +29,7 @@ def check(name: str, *, interpreted: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["steps", "groups", "one_pass", "repeats", "corrections", "operations"]
+    "name", ["steps", "masks", "groups", "one_pass", "repeats", "corrections", "operations"]
 )
 def test_interpreted(name):
     """R7, N1 to N6: see ``interpreted.py``, whose checks these are."""

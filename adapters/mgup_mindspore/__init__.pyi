@@ -1,0 +1,1607 @@
+"""Written by adapters/write_stubs.py; do not edit."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import mindspore
+from mindspore import Tensor
+from mindspore.nn import Cell
+from mindspore.nn.learning_rate_schedule import LearningRateSchedule
+
+from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.muon import Scale
+
+from .base import RuleOptimizer as RuleOptimizer
+from .factory import optimizer as optimizer
+from .optimizers import create_optimizer as create_optimizer
+from .optimizers import list_optimizers as list_optimizers
+
+__version__: str
+__all__ = [
+    "RuleOptimizer",
+    "create_optimizer",
+    "list_optimizers",
+    "optimizer",
+    "MGUPMuon",
+    "MGUPAMAdamW",
+    "MGUPAMSGD",
+    "MGUPAdEMAMix",
+    "MGUPAdaBelief",
+    "MGUPAdamP",
+    "MGUPAdamW",
+    "MGUPAdan",
+    "MGUPAnchoredSGD",
+    "MGUPAuON",
+    "MGUPDeltaMomentum",
+    "MGUPFISMO",
+    "MGUPHybridAuON",
+    "MGUPLion",
+    "MGUPLionK",
+    "MGUPM3",
+    "MGUPNAMO",
+    "MGUPNAMOD",
+    "MGUPSCALE",
+    "MGUPSGD",
+    "MGUPSGDP",
+    "MGUPSGDSaI",
+    "MGUPSignum",
+]
+
+class MGUPMuon(RuleOptimizer):
+    """Muon with MGUP, for MindSpore: matrices to Muon, everything else to AdamW.
+
+    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
+    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
+    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
+    its word. ``parameters`` keeps the order of ``params``.
+
+    Args:
+        params: parameters, or groups.
+        learning_rate, weight_decay, loss_scale: as in ``nn.Optimizer``; the decay uses the
+            unscaled learning rate.
+        momentum, nesterov, ns_coefficients, eps, ns_steps, scale: see :class:`mgup_core.Muon`.
+        ns_dtype: of the Newton-Schulz products, ``"float32"``, or ``"bfloat16"`` where the device
+            multiplies it (the CPU does not).
+        exceptions: words in names.
+        adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
+        adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
+        state_dtype: as for every MGUP optimizer.
+
+    Raises:
+        ValueError, TypeError, KeyError: naming the argument.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        weight_decay: float | Cell = 0.1,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        eps: float = 1e-07,
+        ns_steps: int = 5,
+        scale: Scale = "match_rms_adamw",
+        loss_scale: float = 1.0,
+        *,
+        ns_dtype: NSDtype = "float32",
+        exceptions: tuple[str, ...] = (
+            "embed",
+            "embedding",
+            "embeddings",
+            "emb",
+            "wte",
+            "wpe",
+            "head",
+        ),
+        adamw_learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule | None = None,
+        adamw_beta1: float = 0.95,
+        adamw_beta2: float = 0.95,
+        adamw_eps: float = 1e-08,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAMAdamW(RuleOptimizer):
+    """AMAdamW with MGUP, for MindSpore.
+
+    AdamW with adaptive memory: Topollai and Choromanska, 2025, arXiv 2510.04988.
+
+    Adaptive Memory Momentum via a Model-Based Framework for Deep Learning Optimization. For each
+    tensor::
+
+        v   <- b2*v + (1 - b2)*g*g
+        P    = (1 - b1*pi) * (sqrt(v / (1 - b2^t)) + eps)       pi: the product of all earlier betas
+        S    = 1 / (P * (1 + lam*P))
+        beta = clip( (<g, d/P> - <d - g, S*(g + lam*P*d)>) / <d - g, S*(d - g)>, 0, b1 )
+        d   <- ((1 - beta)*g + (lam*P + beta)*d) / (1 + lam*P)      (first step: beta = b1)
+        u    = d / P                                                a = u
+        pi  <- pi * beta
+
+    Experimental: there is no official code, and the equations are confirmed by derivation only.
+    beta is that of a constant learning rate without decay: the terms by which the paper's model
+    brings both into it are left out. With ``lam=0`` and a fixed ``beta`` this is AdamW.
+
+    State: ``exp_avg`` (d) and ``exp_avg_sq`` (v), zeros of the parameter's shape, and ``product``
+    (pi), 0-d in the compute dtype, 1.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: the largest beta, in [0, 1). Default: 0.89.
+        beta2: decay rate of the second moment, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        lam: weight of the second proximal term, >= 0. Default: 0.1.
+        beta: the rule's. Default: None.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta1: float = 0.89,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        lam: float = 0.1,
+        beta: float | None = None,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAMSGD(RuleOptimizer):
+    """AMSGD with MGUP, for MindSpore.
+
+    SGD with adaptive memory: Topollai and Choromanska, 2025, arXiv 2510.04988.
+
+    Adaptive Memory Momentum via a Model-Based Framework for Deep Learning Optimization::
+
+        beta = clip( (|g|^2 + 2*lam*<g, d> - lam*|d|^2) / |d - g|^2, 0, beta_max )
+        d   <- ((beta + lam)*d + (1 - beta)*g) / (1 + lam)          (first step: d = g)
+        u    = d                                                    a = d
+
+    Experimental: there is no official code. The equations are derived from the paper's model, two
+    planes and a proximal term, and agree with a third party's port, whose defaults these are.
+    ``beta`` is 0 where ``d = g``. With ``beta_scope="all"``, the products are sums over all
+    parameters in their order, on which the last bits of the sums depend; a parameter at its first
+    step adds nothing to them. With ``lam=0`` and a fixed ``beta`` this is SGD with
+    ``momentum = dampening = beta``.
+
+    State: ``momentum_buffer`` (d), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        lam: weight of the second proximal term, >= 0. Default: 0.1.
+        beta_max: the rule's. Default: 0.9.
+        beta_scope: the rule's. Default: 'all'.
+        beta: the rule's. Default: None.
+        coupled_decay: ``True`` for L2, where decay enters g (but never the score's gradient), as in
+            the third party's port; by default the decay is decoupled. Default: False.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        lam: float = 0.1,
+        beta_max: float = 0.9,
+        beta_scope: Literal["all", "tensor"] = "all",
+        beta: float | None = None,
+        coupled_decay: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdEMAMix(RuleOptimizer):
+    """AdEMAMix with MGUP, for MindSpore.
+
+    AdEMAMix: Pagliardini, Ablin and Grangier, Better, Faster, Older, 2024, arXiv 2409.03137.
+
+    ::
+
+        m1 <- b1*m1 + (1 - b1)*g
+        m2 <- b3_t*m2 + (1 - b3_t)*g                                (no bias correction)
+        v  <- b2*v + (1 - b2)*g*g
+        u   = (m1 / (1 - b1^t) + mix_t*m2) / (sqrt(v / (1 - b2^t)) + eps)       a = u
+
+        mix_t = mix * min(t / mix_warmup, 1)
+        b3_t : 1 / log(b3_t) goes from 1 / log(b1) to 1 / log(b3) in a line over beta3_warmup steps
+
+    This is the form of the authors' code, and without warm-up of ``optax.contrib.ademamix``.
+    ``mix`` is the paper's alpha, a name that MGUP has already. The defaults are those of the
+    authors' code. The paper advises a mix of 4 to 10, both warm-ups as long as the training, and a
+    smaller b3 for fewer than some ten thousand steps.
+
+    State: ``exp_avg_fast`` (m1), ``exp_avg_slow`` (m2) and ``exp_avg_sq`` (v), zeros of the
+    parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: decay rates of the fast momentum, the second moment and the slow momentum, in [0, 1);
+            for a warm-up of b3, 1e-6 <= b1 <= b3. Default: 0.9.
+        beta2: decay rates of the fast momentum, the second moment and the slow momentum, in [0, 1);
+            for a warm-up of b3, 1e-6 <= b1 <= b3. Default: 0.999.
+        beta3: decay rates of the fast momentum, the second moment and the slow momentum, in [0, 1);
+            for a warm-up of b3, 1e-6 <= b1 <= b3. Default: 0.9999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        mix: the weight of the slow momentum, >= 0; at 0 this is AdamW. Default: 2.0.
+        mix_warmup: the number of steps of each warm-up, >= 0; 0 for none. Default: 0.
+        beta3_warmup: the rule's. Default: 0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        beta3: float = 0.9999,
+        eps: float = 1e-08,
+        mix: float = 2.0,
+        mix_warmup: int = 0,
+        beta3_warmup: int = 0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdaBelief(RuleOptimizer):
+    """AdaBelief with MGUP, for MindSpore.
+
+    AdaBelief: Zhuang et al., Adapting Stepsizes by the Belief in Observed Gradients, 2020.
+
+    ::
+
+        m <- b1*m + (1 - b1)*g
+        s <- b2*s + (1 - b2)*(g - m)^2 + eps        (the new m; eps stays in the state)
+        u  = (m / (1 - b1^t)) * R / (sqrt(s) + eps)                 a = u
+
+    with rectification (:func:`rectification`), and ``u = m / (1 - b1^t)`` in the first steps, where
+    the variance of ``s`` is not tractable (rho < 5: the first five for b2 = 0.999). Without it, as
+    in Algorithm 2 of arXiv 2010.07468 and ``optax.adabelief`` with ``eps_root = eps``::
+
+        u  = (m / (1 - b1^t)) / (sqrt(s / (1 - b2^t)) + eps)
+
+    This is the form of the authors' package, version 0.2.1, with its defaults; before 0.1 it had
+    eps = 1e-8 and no rectification. Its amsgrad and fixed_decay are left out.
+
+    State: ``exp_avg`` (m) and ``exp_avg_var`` (s), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the second moment and to its root, >= 0. Default: 1e-16.
+        rectify: scale by R, as RAdam does. Default: True.
+        degenerated_to_sgd: with ``False``, a step in which R is not defined does not move. Default:
+            True.
+        coupled_decay: ``True`` for L2 decay, which enters the moments (but never the score's
+            gradient); by default the decay is decoupled. Default: False.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-16,
+        rectify: bool = True,
+        degenerated_to_sgd: bool = True,
+        coupled_decay: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdamP(RuleOptimizer):
+    """AdamP with MGUP, for MindSpore.
+
+    AdamP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
+
+    Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        p  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+             with nesterov b1*m + (1 - b1)*g in the place of m
+        cos = |<g, w>| / (max(|g|, eps) * max(|w|, eps))       for each row, or for the whole of w
+        u  = p, or p - n<n, p> with n = w / (|w| + eps) where max cos < delta / sqrt(row length)
+                                                                    a = u
+
+    The rows, one for each index of ``out_axis``, are tried before the whole. Where the step is
+    projected, ``wd_ratio`` multiplies the decay. MGUP ranks by ``u`` as with AdamW, and the radial
+    part that the multiplier brings back is removed again. With ``delta=0`` this is AdamW.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        eps: >= 0, in both quotients. Default: 1e-08.
+        delta: bounds the cosine of a step that is projected, >= 0. Default: 0.1.
+        wd_ratio: the factor of a projected parameter's decay, >= 0. Default: 0.1.
+        nesterov: whether p looks ahead. Default: False.
+        out_axis: the axis of output units: 0 in PyTorch and MindSpore, -1 in flax. Default: 0.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        eps: float = 1e-08,
+        delta: float = 0.1,
+        wd_ratio: float = 0.1,
+        nesterov: bool = False,
+        out_axis: int = 0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdamW(RuleOptimizer):
+    """AdamW with MGUP, for MindSpore.
+
+    AdamW: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, arXiv 1711.05101.
+
+    ::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+    To rounding, this is ``torch.optim.AdamW``, ``optax.adamw`` and
+    ``mindspore.experimental.optim.AdamW``.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        form: ``"standard"`` as above. ``"paper"`` (MGUP, Algorithm 1): ``u = m / (sqrt(v) + eps)``
+            at the rate ``lr * sqrt(1 - b2^t) / (1 - b1^t)``, decay included. ``"published"`` (the
+            MGUP authors' code): the same, with the decay at ``lr``. Default: 'standard'.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.01,
+        *,
+        form: Literal["standard", "paper", "published"] = "standard",
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdan(RuleOptimizer):
+    """Adan with MGUP, for MindSpore.
+
+    Adan: Xie et al., Adan: Adaptive Nesterov Momentum Algorithm, 2022, arXiv 2208.06677.
+
+    ::
+
+        z  = g - g_before                                           (0 at the first step)
+        m <- b1*m + (1 - b1)*g
+        d <- b2*d + (1 - b2)*z
+        n <- b3*n + (1 - b3)*(g + b2*z)^2
+        u  = (m / (1 - b1^t) + b2 * d / (1 - b2^t)) / (sqrt(n / (1 - b3^t)) + eps)      a = u
+        w <- (w - lr*phi*u) / (1 + lr*weight_decay)
+
+    This is the form of the authors' code, whose betas are 1 - beta of the paper. Their code can
+    also clip the gradients of all parameters together (off by default) and restart; here, clip
+    before the step with the framework's own function. ``optax.adan`` is another rule: it looks
+    ahead by 1 - b2, and this rule by b2.
+
+    State: ``exp_avg`` (m), ``exp_avg_diff`` (d), ``exp_avg_sq`` (n) and ``previous_grad``
+    (g_before), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: decay rates of the three moments, in [0, 1). Default: 0.98.
+        beta2: decay rates of the three moments, in [0, 1). Default: 0.92.
+        beta3: decay rates of the three moments, in [0, 1). Default: 0.99.
+        eps: added to the root, >= 0. Default: 1e-08.
+        no_prox: decay as AdamW does, ``w <- w - lr*phi*u - lr*weight_decay*w``, in place of the
+            proximal quotient. Default: False.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta1: float = 0.98,
+        beta2: float = 0.92,
+        beta3: float = 0.99,
+        eps: float = 1e-08,
+        no_prox: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAnchoredSGD(RuleOptimizer):
+    """AnchoredSGD with MGUP, for MindSpore.
+
+    A client's step in FedAvg-M: SGD pulled towards the server's direction G.
+
+    Cheng, Huang, Wu and Yuan, Momentum Benefits Non-IID Federated Learning Simply and Provably,
+    2023, arXiv 2306.16504; Xu et al., FedCM, 2021, arXiv 2106.10874, has the same step.
+
+    ::
+
+        u  = beta*g + (1 - beta)*G                                  a = u
+
+    G is an input: the state ``anchor``, which the rule reads and never changes. Who runs the rounds
+    sets it between them, on every client: ``G = sum(x - y_i) / (lr * K * N)`` over the N clients'
+    weights ``y_i`` after K local steps from ``x``; the server then moves ``x <- x - server_lr*G``.
+    Zeros, as before the first round, leave ``u = beta*g``.
+
+    Experimental: there is no official code. The step is confirmed by reviews of the paper and by a
+    third party's FedCM; the learning rate's default is this library's own.
+
+    State: ``anchor`` (G), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta: the rule's. Default: 0.1.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta: float = 0.1,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAuON(RuleOptimizer):
+    """AuON with MGUP, for MindSpore.
+
+    AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
+
+    arXiv 2509.24320, in the form of the author's code::
+
+        m <- momentum*m + (1 - momentum)*g
+        D  = (1 - momentum)*g + momentum*m
+        z  = gamma_c * D / (|D| + 1e-7)
+        u  = D / (sqrt(mean(cosh(z)^2)) + 1e-8)                     a = D
+
+    ``|D|`` is the Frobenius norm of the whole tensor, of any shape. As ``|z| <= gamma_c``, the root
+    is about ``sqrt(1 + gamma_c^2 / n)`` for n entries: 1.0006 for 2000 of them. So this form is
+    SGD with Nesterov's momentum to a small factor. The paper instead divides the normalised D,
+    without gamma_c: ``X = D / (|D| + 1e-7)``, ``u = X / (sqrt(mean(cosh(X)^2)) + 1e-8)``, whose
+    length is below 1 whatever the gradient's scale.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.24.
+        momentum: in [0, 1). Default: 0.95.
+        gamma_c: the factor of the code's form, in [0, 40]; the paper has none. Default: 1.5.
+        normalize: ``True`` for the paper's form. Default: False.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.24,
+        *,
+        momentum: float = 0.95,
+        gamma_c: float = 1.5,
+        normalize: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPDeltaMomentum(RuleOptimizer):
+    """DeltaMomentum with MGUP, for MindSpore.
+
+    Delta Momentum: Behrouz et al., Nested Learning, 2025, arXiv 2512.24695, eq. 48 and 49.
+
+    Momentum as an associative memory learned by the delta rule: before it takes in a gradient, it
+    forgets along the directions that the gradient has::
+
+        k  = g / (|g| + eps)                       (Frobenius; k = g if not ``normalize``)
+        m <- momentum*m - m (k' k) + g,   u = m                                         a = u
+
+    for an (outputs, inputs) matrix; ``m <- momentum*m - (k k') m + g`` for (inputs, outputs).
+
+    Experimental: no official code is known. The paper writes ``m <- m(momentum*I - g'g) - lr*g``
+    with no scale for g: m diverges where g keeps a singular value above ``sqrt(1 + momentum)``, and
+    forgets nothing while g is small. The normalisation is this library's choice, as in linear
+    attention, where keys of a delta rule have length 1: ``|k| <= 1``, so that nothing which m holds
+    grows, whatever the scale of g, while the gradient taken in keeps its scale. ``normalize=False``
+    is the equation as printed. The learning rate stands outside of m, which is the same at a
+    constant rate, and the paper's preconditioner P is I.
+
+    MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
+    between backends where scores differ by a rounding.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        momentum: in [0, 1). Default: 0.9.
+        normalize: whether gradients are scaled to length 1 before they erase. Default: True.
+        eps: added to their length, >= 0. Default: 1e-08.
+        out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        momentum: float = 0.9,
+        normalize: bool = True,
+        eps: float = 1e-08,
+        out_axis: int = 0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPFISMO(RuleOptimizer):
+    """FISMO with MGUP, for MindSpore.
+
+    FISMO: Xu, Yan and Zhang, 2026, arXiv 2601.21750.
+
+    For an m x n matrix, with ``sym(X) = (X + X')/2``::
+
+        L  = g Q^-1 g' / n + damping*(tr P / m)*I,   P <- b2*P + (1 - b2)*L,   P <- sym(m*P / tr P)
+        R  = g' P^-1 g / m + damping*(tr Q / n)*I,   Q <- b2*Q + (1 - b2)*R,   Q <- sym(n*Q / tr Q)
+        M <- b1*M + (1 - b1)*P^-1/2 g Q^-1/2
+        u  = P^-1/2 polar(M) Q^-1/2                                        a = P^-1/2 M Q^-1/2
+
+    where R takes the new P, and ``polar`` is Muon's Newton-Schulz iteration, as in practice, or the
+    exact factor to rounding with ``ns_coefficients=(1.875, -1.25, 0.375), ns_steps=40``.
+
+    Experimental: three second-hand accounts agree on this, and none gives the defaults, which are
+    this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
+    eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
+    coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
+    masks may differ between backends where scores differ by a rounding.
+
+    State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
+    (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
+    dtype.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: decay rates of the momentum and of the factors, in [0, 1). Default: 0.95.
+        beta2: decay rates of the momentum and of the factors, in [0, 1). Default: 0.95.
+        damping: >= 0; it keeps the factors invertible where the gradients have entries below about
+            1, since it is relative to P and Q and not to L and R. Default: 0.001.
+        ns_coefficients: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            Default: (3.4445, -4.775, 2.0315).
+        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default: 5.
+        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default:
+            'float32'.
+        root_steps: steps of the iteration for the inverse roots, in [1, 99]. Default: 25.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta1: float = 0.95,
+        beta2: float = 0.95,
+        damping: float = 0.001,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        root_steps: int = 25,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPHybridAuON(RuleOptimizer):
+    """HybridAuON with MGUP, for MindSpore.
+
+    Hybrid-AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
+
+    arXiv 2509.24320, in the form of the author's code: :class:`mgup_core.AuON` with
+    ``X = newton_schulz(D)`` in place of D for all but vectors::
+
+        m <- momentum*m + (1 - momentum)*g
+        D  = (1 - momentum)*g + momentum*m
+        X  = newton_schulz(D), or D for a vector
+        u  = X / (sqrt(mean(cosh(gamma_c * X / (|X| + 1e-7))^2)) + 1e-8)                a = D
+
+    The paper has one step of the iteration (``ns_steps=1, normalize=True``), and prints the mean
+    without the root that the code takes. MGUP ranks by D, which is elementwise, as with Muon.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.24.
+        momentum: as :class:`mgup_core.AuON`. Default: 0.95.
+        gamma_c: as :class:`mgup_core.AuON`. Default: 1.5.
+        normalize: as :class:`mgup_core.AuON`. Default: False.
+        ns_steps: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. The
+            iteration takes a tensor of more than two axes as a stack of matrices; the norm is that
+            of the whole tensor. Default: 5.
+        ns_dtype: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. The
+            iteration takes a tensor of more than two axes as a stack of matrices; the norm is that
+            of the whole tensor. Default: 'float32'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.24,
+        *,
+        momentum: float = 0.95,
+        gamma_c: float = 1.5,
+        normalize: bool = False,
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPLion(RuleOptimizer):
+    """Lion with MGUP, for MindSpore.
+
+    Lion: Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, arXiv 2302.06675.
+
+    ::
+
+        u  = sign(b1*m + (1 - b1)*g)                                a = u
+        m <- b2*m + (1 - b2)*g          (after u; sign(0) = 0)
+
+    State: ``exp_avg`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        beta1: decay rates of the direction and of the momentum, in [0, 1). Default: 0.9.
+        beta2: decay rates of the direction and of the momentum, in [0, 1). Default: 0.99.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        weight_decay: float | Cell = 0.0,
+        *,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPLionK(RuleOptimizer):
+    """LionK with MGUP, for MindSpore.
+
+    Lion-K: Chen, Liu, Liang and Liu, Lion Secretly Solves Constrained Optimization, 2023.
+
+    ::
+
+        c  = sharpness * (b1*m + (1 - b1)*g)
+        u  = grad K(c)                                              a = u
+        m <- b2*m + (1 - b2)*g          (after u)
+
+    arXiv 2310.05898, for three convex K, all coordinatewise:
+
+    ========  ======================  ============================
+    kernel    K                       grad K
+    ========  ======================  ============================
+    sign      1-norm                  sign(c): this is Lion
+    clip      Huber                   c within [-1, 1], else sign(c)
+    tanh      sum of log cosh         tanh(c)
+    ========  ======================  ============================
+
+    ``optax.scale_by_lion`` has them as ``mode="hard"``, ``"refined"`` (without sharpness) and
+    ``"smooth"`` (``smooth_beta``).
+
+    State: ``exp_avg`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        beta1: decay rates of the direction and of the momentum, in [0, 1). Default: 0.9.
+        beta2: decay rates of the direction and of the momentum, in [0, 1). Default: 0.99.
+        kernel: ``"sign"``, ``"clip"`` or ``"tanh"``. Default: 'sign'.
+        sharpness: > 0; a gradient of its inverse saturates the kernel. It is 1 in the paper; the
+            gradients of a network are often far below 1, where clip and tanh are linear. Default:
+            1.0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        kernel: Literal["sign", "clip", "tanh"] = "sign",
+        sharpness: float = 1.0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPM3(RuleOptimizer):
+    """M3 with MGUP, for MindSpore.
+
+    M3: Behrouz, Razaviyayn, Zhong and Mirrokni, Nested Learning, 2025, arXiv 2512.24695.
+
+    Algorithm 1 of its section 7.2. A fast momentum, and a slow one that takes in a chunk of
+    gradients at a time; all three are sums without decay, so that steps shrink as AdaGrad's do::
+
+        m1 <- m1 + b1*g        v <- v + b2*g*g        c <- c + g
+        u   = (newton_schulz(m1) + slow_weight*o) / sqrt(v + eps)                       a = m1
+        after every ``chunk`` steps:  m2 <- m2 + b3*c,  o <- newton_schulz(m2),  c <- 0
+
+    Experimental: no official code is known, the paper gives no defaults (these are an unofficial
+    implementation's, with Muon's iteration), and transcriptions of the algorithm disagree on where
+    eps stands. MGUP ranks by ``m1``, the buffer before orthogonalisation, as for Muon.
+
+    State: ``fast`` (m1), ``slow`` (m2), ``sum_sq`` (v), ``chunk_sum`` (c), never below float32, and
+    ``slow_direction`` (o): zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        beta1: the weights with which the fast momentum, the squares and the slow momentum take in
+            gradients, in [0, 1]. Default: 0.9.
+        beta2: the weights with which the fast momentum, the squares and the slow momentum take in
+            gradients, in [0, 1]. Default: 0.999.
+        beta3: the weights with which the fast momentum, the squares and the slow momentum take in
+            gradients, in [0, 1]. Default: 0.9.
+        slow_weight: the weight of the slow direction, >= 0. Default: 1.0.
+        chunk: the number of steps between updates of the slow momentum. In a compiled graph, every
+            step computes the slow direction and keeps it only after a chunk. Default: 100.
+        eps: keeps the quotient finite, >= 0. Default: 1e-08.
+        eps_inside: whether eps is added to v (``True``) or to its root. Default: True.
+        ns_steps: settings of the Newton-Schulz iteration; 0 steps leave it out. Default: 5.
+        ns_dtype: settings of the Newton-Schulz iteration; 0 steps leave it out. Default: 'float32'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        beta3: float = 0.9,
+        slow_weight: float = 1.0,
+        chunk: int = 100,
+        eps: float = 1e-08,
+        eps_inside: bool = True,
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPNAMO(RuleOptimizer):
+    """NAMO with MGUP, for MindSpore.
+
+    NAMO: Zhang, Liu and Schaeffer, 2026, arXiv 2602.17080, as in its official code.
+
+    ::
+
+        v <- mu2*v + (1 - mu2)*|g|^2                        (Frobenius, a number for each matrix)
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m                        a = b
+        s  = sqrt(1 - mu2^t) / (1 - momentum^t + 1e-12) * |b| / (sqrt(v) + eps)
+        u  = newton_schulz(b)
+        w <- w - min(lr*s*scale*sqrt(max(rows, cols)), 1)*u - min(lr*s, 1)*decay*w
+
+    The paper's form, by second-hand accounts, has no Nesterov, no ``scale`` factor and no bounds
+    at 1, and takes the exact orthogonal factor. MGUP ranks by ``b``, which is elementwise, and
+    multiplies ``u``. ``s`` is one number for the matrix, and no part of the score.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``v_squared`` (v), zeros of
+    shape (..., 1, 1), always in float32 precision, as in the official code.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        momentum: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.95.
+        mu2: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.99.
+        eps: added to the root, >= 0. Default: 1e-08.
+        nesterov: whether b looks ahead. Default: True.
+        scale: the factor of the update, >= 0. Default: 0.2.
+        ns_steps: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. Default: 5.
+        ns_dtype: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. Default:
+            'float32'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.1.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
+        *,
+        momentum: float = 0.95,
+        mu2: float = 0.99,
+        eps: float = 1e-08,
+        nesterov: bool = True,
+        scale: float = 0.2,
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        weight_decay: float | Cell = 0.1,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPNAMOD(RuleOptimizer):
+    """NAMOD with MGUP, for MindSpore.
+
+    NAMO-D: Zhang, Liu and Schaeffer, 2026, arXiv 2602.17080, as in its official code.
+
+    NAMO with a step size for each input j of the layer, a column of torch.nn.Linear's weight::
+
+        v_j <- mu2*v_j + (1 - mu2)*|g_:j|^2
+        s_j  = |b_:j| / (sqrt(v_j) + eps), clipped to [clamp*mean(s), mean(s)/clamp]
+        r_j  = lr * sqrt(1 - mu2^t) / (1 - momentum^t + 1e-12) * s_j
+        w_:j <- max(1 - decay*min(r_j, 1), 0)*w_:j - min(r_j*scale*sqrt(max(rows, cols)), 1)*u_:j
+
+    with m, b, u and a = b as in NAMO. The update's columns differ in length as far as ``clamp``
+    allows, and so it is not orthogonal; a ``clamp`` of 1 gives all columns the mean.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``v_squared`` (v), zeros with
+    ``out_axis`` of length 1, always in float32 precision. So are s and r, as in the official code.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        momentum: as :class:`mgup_core.NAMO`. Default: 0.95.
+        mu2: as :class:`mgup_core.NAMO`. Default: 0.99.
+        eps: as :class:`mgup_core.NAMO`. Default: 1e-08.
+        nesterov: as :class:`mgup_core.NAMO`. Default: True.
+        scale: as :class:`mgup_core.NAMO`. Default: 0.2.
+        ns_steps: as :class:`mgup_core.NAMO`. Default: 5.
+        ns_dtype: as :class:`mgup_core.NAMO`. Default: 'float32'.
+        clamp: in [0, 1]; 0 clips nothing. Default: 0.75.
+        out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.1.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
+        *,
+        momentum: float = 0.95,
+        mu2: float = 0.99,
+        eps: float = 1e-08,
+        nesterov: bool = True,
+        scale: float = 0.2,
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        clamp: float = 0.75,
+        out_axis: int = 0,
+        weight_decay: float | Cell = 0.1,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPSCALE(RuleOptimizer):
+    """SCALE with MGUP, for MindSpore.
+
+    SCALE: Glentis et al., A Minimalist Optimizer Design for LLM Pretraining, 2025.
+
+    arXiv 2506.16659, in the form of the official code::
+
+        x  = g, or for the last layer m <- momentum*m + (1 - momentum)*g and x = m
+        s  = max(sqrt(mean(x*x)), eps)       one for each output unit
+        u  = x / s                                                  a = u
+
+    The mean is over all axes but ``out_axis``; of an embedding (vocabulary, features), over the
+    vocabulary, so that s is one for each feature. (The paper says "column-wise normalization"; the
+    code takes the root mean square, by sqrt(size) larger than the norm.)
+
+    Only the last layer has momentum. In all other layers the score ``u * g = g*g / s`` is never
+    negative, so that MGUP selects by size alone.
+
+    State: for ``role="last"`` ``momentum_buffer`` (m), zeros of the parameter's shape; else none.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        role: ``"matrix"`` for hidden layers, ``"embedding"``, or ``"last"`` for the layer whose
+            outputs are the model's. Vectors go to AdamW. Default: 'matrix'.
+        momentum: the decay rate of the last layer's momentum, in [0, 1). Default: 0.9.
+        eps: the least s, >= 0. Default: 1e-08.
+        out_axis: the axis of output units: 0 in PyTorch and MindSpore, -1 in flax. Embeddings have
+            their features last in all frameworks, and ignore it. Default: 0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
+        *,
+        role: Literal["matrix", "embedding", "last"] = "matrix",
+        momentum: float = 0.9,
+        eps: float = 1e-08,
+        out_axis: int = 0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPSGD(RuleOptimizer):
+    """SGD with MGUP, for MindSpore.
+
+    SGD with momentum, as ``torch.optim.SGD``: Sutskever et al., ICML 2013.
+
+    ::
+
+        m <- momentum*m + (1 - dampening)*g      (first step: m = g)
+        u  = m, or g + momentum*m with nesterov                     a = m
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        momentum: in [0, 1). Default: 0.9.
+        dampening: in [0, 1]; 0 with Nesterov. Default: 0.0.
+        nesterov: look ahead; needs a momentum above 0. Default: False.
+        coupled_decay: ``True`` for torch's L2 form, where decay enters the momentum (but never the
+            score's gradient); by default the decay is decoupled. Default: False.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        momentum: float = 0.9,
+        *,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        coupled_decay: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPSGDP(RuleOptimizer):
+    """SGDP with MGUP, for MindSpore.
+
+    SGDP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
+
+    Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights::
+
+        m <- momentum*m + (1 - dampening)*g             (from zero: the first step is damped too)
+        p  = m, or g + momentum*m with nesterov
+        u  = p, projected as in AdamP                               a = m
+
+    The decay is decoupled, at the rate ``lr / (1 - momentum)``; where the step is projected,
+    ``wd_ratio`` multiplies it. The official code without Nesterov projects the momentum along with
+    the step, since both are one array there; this rule leaves the momentum unprojected. MGUP ranks
+    by ``m`` as with SGD, and the radial part that the multiplier brings back is removed again.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        eps: as in AdamP. Default: 1e-08.
+        delta: as in AdamP. Default: 0.1.
+        wd_ratio: as in AdamP. Default: 0.1.
+        nesterov: whether p looks ahead. Default: False.
+        out_axis: as in AdamP. Default: 0.
+        momentum: in [0, 1). Default: 0.0.
+        dampening: in [0, 1]. Default: 0.0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        eps: float = 1e-08,
+        delta: float = 0.1,
+        wd_ratio: float = 0.1,
+        nesterov: bool = False,
+        out_axis: int = 0,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPSGDSaI(RuleOptimizer):
+    """SGDSaI with MGUP, for MindSpore.
+
+    SGD-SaI: Xu et al., No More Adam: Learning Rate Scaling at Initialization is All You Need.
+
+    ::
+
+        r  = |g| / (std(g) + eps)      at the first step, kept from then on
+        m <- momentum*m + (1 - momentum)*g                          (first step: m = g)
+        u  = m, at the rate lr*r                                    a = m
+
+    arXiv 2412.11768, 2024, in the form of the authors' code: the norm and the standard deviation
+    (with n - 1) are those of the whole tensor, and the decay has the rate lr. The paper's Algorithm
+    1 also adds eps to the root, but divides r by the largest r of all parameters; the code does
+    not, and neither does this rule.
+
+    A tensor without noise to measure (one element, equal elements, all 0) has a standard deviation
+    of 0 or of rounding, and r would be near ``|g| / eps``, or 0 for ever. There r is sqrt(n), as it
+    is for noise without a mean.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``gsnr`` (r), 0-d, in the
+    compute dtype. Checkpoints hold it, since a later gradient would give another r.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        momentum: in [0, 1). Default: 0.9.
+        eps: added to the standard deviation, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
+        *,
+        momentum: float = 0.9,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPSignum(RuleOptimizer):
+    """Signum with MGUP, for MindSpore.
+
+    Signum: Bernstein et al., signSGD: Compressed Optimisation for Non-Convex Problems, 2018.
+
+    ::
+
+        m <- momentum*m + (1 - momentum)*g
+        u  = sign(m)                                                a = u        (sign(0) = 0)
+
+    arXiv 1802.04434, Algorithm 2. To rounding, this is ``optax.signum``, and MXNet's ``Signum``,
+    whose ``wd_lh`` is the decay here. It is Lion with equal betas.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        momentum: in [0, 1). At 0 this is signSGD. Default: 0.9.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...

@@ -1,0 +1,111 @@
+"""The optimizers, one class for each rule, with the rules' docstrings and their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgup_core import rules
+from mgup_core.frontend.names import find
+
+from .base import RuleOptimizer
+from .factory import FromRule
+from .muon import MGUPMuon
+
+
+class MGUPAdaBelief(FromRule, rule=rules.AdaBelief): ...
+
+
+class MGUPAdamP(FromRule, rule=rules.AdamP): ...
+
+
+class MGUPAdamW(
+    FromRule,
+    rule=rules.AdamW,
+    positional=("learning_rate", "beta1", "beta2", "eps", "weight_decay"),
+): ...
+
+
+class MGUPAdan(FromRule, rule=rules.Adan): ...
+
+
+class MGUPAdEMAMix(FromRule, rule=rules.AdEMAMix): ...
+
+
+class MGUPAMAdamW(FromRule, rule=rules.AMAdamW): ...
+
+
+class MGUPAMSGD(FromRule, rule=rules.AMSGD): ...
+
+
+class MGUPAnchoredSGD(FromRule, rule=rules.AnchoredSGD): ...
+
+
+class MGUPAuON(FromRule, rule=rules.AuON): ...
+
+
+class MGUPDeltaMomentum(FromRule, rule=rules.DeltaMomentum): ...
+
+
+class MGUPFISMO(FromRule, rule=rules.FISMO): ...
+
+
+class MGUPHybridAuON(FromRule, rule=rules.HybridAuON): ...
+
+
+class MGUPLion(
+    FromRule, rule=rules.Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay")
+): ...
+
+
+class MGUPLionK(FromRule, rule=rules.LionK): ...
+
+
+class MGUPM3(FromRule, rule=rules.M3): ...
+
+
+class MGUPNAMO(FromRule, rule=rules.NAMO): ...
+
+
+class MGUPNAMOD(FromRule, rule=rules.NAMOD): ...
+
+
+class MGUPSCALE(FromRule, rule=rules.SCALE): ...
+
+
+# No further: nn.SGD has its dampening next, and nn.Momentum its decay.
+class MGUPSGD(FromRule, rule=rules.SGD, positional=("learning_rate", "momentum")): ...
+
+
+class MGUPSGDP(FromRule, rule=rules.SGDP): ...
+
+
+class MGUPSGDSaI(FromRule, rule=rules.SGDSaI): ...
+
+
+class MGUPSignum(FromRule, rule=rules.Signum): ...
+
+
+_ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
+_BY_NAME = {one.__name__: one for one in _ALL}
+
+
+def list_optimizers() -> list[str]:
+    """The names of all optimizers of this package, as :func:`create_optimizer` takes them."""
+    return sorted(_BY_NAME, key=str.lower)
+
+
+def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
+    """An optimizer by its name, as a configuration file or a sweep has it.
+
+    Args:
+        name: one of :func:`list_optimizers`, in any case, with or without ``MGUP``.
+        params: as for its class.
+        arguments: the class's own.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        TypeError: for an argument that the class does not take.
+    """
+    make: Any = _BY_NAME[find(name, _BY_NAME)]
+    made: RuleOptimizer = make(params, **arguments)
+    return made
