@@ -41,7 +41,7 @@ def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
 
 
 def safeguard(mask: Array, scores: Array) -> Array:
-    """``mask`` without the scores that must never be amplified: NaN and -inf (P7).
+    """``mask`` without the scores that are never amplified, NaN and -inf (P7).
 
     >>> safeguard(np.array([True, True, True]), np.array([np.inf, -np.inf, np.nan]))
     array([ True, False, False])
@@ -75,13 +75,14 @@ def _check_factors(alpha: Any, gamma: Any) -> None:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the policies share: from canonical scores to a :class:`Split`."""
+    """The base of all policies: makes a :class:`Split` from canonical scores."""
 
     ranks: ClassVar[bool] = False
-    """Whether the selected are the K largest; otherwise they are those above zero."""
+    """Whether the policy selects the K largest scores; otherwise it selects those above zero."""
     counts: ClassVar[bool] = False
     """Whether the factors depend on how many scores are positive."""
     selects_zero: ClassVar[bool] = False
+    """Whether a policy that does not rank selects scores of exactly 0 as well (P8)."""
 
     @property
     def static(self) -> Policy:
@@ -93,15 +94,20 @@ class Policy:
         return self
 
     def top(self, d: int) -> int:
-        """K for a slice of d coordinates, when the policy ranks."""
+        """K for a slice of d coordinates, if the policy ranks (P3)."""
         raise NotImplementedError
 
     def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
-        """(high, low) of the compute dtype, given the count of positive scores if `counts`."""
+        """(high, low) in the compute dtype, each 0-d or (slices, 1).
+
+        Args:
+            positive: the count of positive scores (slices, 1), if the policy ``counts``.
+            d: the length of a slice.
+        """
         raise NotImplementedError
 
     def decide(self, be: Backend, scores: Array) -> Split:
-        """Split canonical ``scores`` of shape (slices, d), or one device's part of them."""
+        """The split of canonical ``scores`` (slices, d), or of one device's part of them."""
         d = be.length(scores)
         if self.ranks:
             mask = safeguard(be.rank_mask(scores, self.top(d)), scores)
@@ -194,9 +200,10 @@ class SignMGUP(Policy):
     """Cautious-MGUP (eq. 3): ``alpha`` where the score is positive, else ``gamma`` (P8).
 
     Args:
-        alpha: finite, >= 1. gamma: in (0, 1].
-        ties: where the score is 0, ``"damped"`` takes gamma (the paper, strictly > 0) and
-            ``"aligned"`` takes alpha (the authors' code, >= 0).
+        alpha: factor of the selected, finite, >= 1.
+        gamma: factor of the rest, in (0, 1].
+        ties: the factor of a score of 0: ``"damped"`` is gamma (as in the paper, strictly > 0),
+            ``"aligned"`` is alpha (as in the authors' code, >= 0).
     """
 
     alpha: Any = 2.0

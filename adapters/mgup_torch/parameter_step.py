@@ -15,7 +15,7 @@ from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
 from .backend import DTYPES, TorchBackend, compute_dtype
-from .distributed import Part, Team, is_dtensor, local
+from .distributed import MeshGroup, Part, is_dtensor, local
 from .groups import Group
 from .notices import warn
 
@@ -56,7 +56,7 @@ class Task(NamedTuple):
         return self.whole or self
 
     @property
-    def team(self) -> Team | None:
+    def team(self) -> MeshGroup | None:
         """The ranks that hold the rest of its slices, where these are parts."""
         return None if self.part is None else self.part.slice_group
 

@@ -1,4 +1,7 @@
-"""What a failure in the middle of a step says, and what kind it stays (issue 15, item 17a)."""
+"""What a failure in the middle of a step says, and what kind it stays (issue 15, item 17a).
+
+No clause: CONTRIBUTING.md, "Fail before changing anything".
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Issue 15, 3 and 4: code that trusted a length it had not checked was a segmentation fault, and
 moments were matched by flat index; a key of another optimizer's killed the step.
+
+No clause: CONTRIBUTING.md, "Fail before changing anything".
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``torch.amp.GradScaler`` on an NVIDIA GPU, which the host need not wait for; else skipped."""
+"""``torch.amp.GradScaler`` on an NVIDIA GPU, which the host need not wait for; else skipped.
+
+It checks N1.
+"""
 
 from __future__ import annotations
 

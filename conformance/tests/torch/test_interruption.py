@@ -1,4 +1,7 @@
-"""Interrupted, forked and threaded: each parameter is before or after its step, never between."""
+"""Interrupted, forked and threaded: each parameter is before or after its step, never between.
+
+No clause: the contract of ``torch.optim`` and of :class:`mgup_core.host.signals.HeldSignals`.
+"""
 
 from __future__ import annotations
 

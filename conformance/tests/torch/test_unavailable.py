@@ -1,4 +1,4 @@
-"""CUDA parameters where no kernel can run: the reference step, and one warning that says why.
+"""CUDA parameters where no kernel can run: the reference step, and one warning that says why (N1).
 
 The tensors are fakes, for which no GPU is needed; so is the reference step, whose bits on a GPU
 test_cuda compares.
