@@ -81,7 +81,11 @@ def test_pairs_are_not_axes():
         same([expected["w"], expected["b"]], [w, b])
 
 
-@pytest.mark.parametrize("bad", [1.0, 3, jnp.tanh, "relu", np.arange(3)], ids=str)
+@pytest.mark.parametrize(
+    "bad",
+    [1.0, 3, jnp.tanh, "relu", np.arange(3)],
+    ids=["float", "int", "function", "str", "integers"],
+)
 @pytest.mark.parametrize("make", [mgup_adamw, mgup_muon, lambda lr: mgup(optax.sgd(lr))])
 def test_leaves_that_cannot_be_trained(make, bad):
     """R6: named, with the type or dtype and the remedy; init and update."""

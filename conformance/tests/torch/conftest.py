@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+collect_ignore = ["interpreted.py"]  # a program of its own, which imports Triton
+
 torch = pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
 
 
