@@ -6,6 +6,7 @@ except ImportError as error:  # pragma: no cover
     raise ImportError("mgup_mindspore needs MindSpore: pip install 'mgup[mindspore]'") from error
 
 from mgup_core import (
+    ADOPT,
     AMSGD,
     FISMO,
     M3,
@@ -20,14 +21,20 @@ from mgup_core import (
     Adan,
     AdEMAMix,
     AMAdamW,
+    AMSGrad,
     AnchoredSGD,
     AuON,
     DeltaMomentum,
+    Grams,
     HybridAuON,
+    LaProp,
     Lion,
     LionK,
+    NAdamW,
+    RAdam,
     SGDSaI,
     Signum,
+    StableAdamW,
 )
 
 from .numpy2 import warm_up
@@ -44,21 +51,28 @@ MGUPAdamP = optimizer(AdamP)
 MGUPAdamW = optimizer(AdamW, positional=("learning_rate", "beta1", "beta2", "eps", "weight_decay"))
 MGUPAdan = optimizer(Adan)
 MGUPAdEMAMix = optimizer(AdEMAMix)
+MGUPADOPT = optimizer(ADOPT)
 MGUPAMAdamW = optimizer(AMAdamW)
 MGUPAMSGD = optimizer(AMSGD)
+MGUPAMSGrad = optimizer(AMSGrad)
 MGUPAnchoredSGD = optimizer(AnchoredSGD)
 MGUPAuON = optimizer(AuON)
 MGUPDeltaMomentum = optimizer(DeltaMomentum)
 MGUPFISMO = optimizer(FISMO)
+MGUPGrams = optimizer(Grams)
 MGUPHybridAuON = optimizer(HybridAuON)
+MGUPLaProp = optimizer(LaProp)
 MGUPLion = optimizer(Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay"))
 MGUPLionK = optimizer(LionK)
 MGUPM3 = optimizer(M3)
+MGUPNAdamW = optimizer(NAdamW)
 MGUPNAMO = optimizer(NAMO)
 MGUPNAMOD = optimizer(NAMOD)
+MGUPRAdam = optimizer(RAdam)
 MGUPSCALE = optimizer(SCALE)
 # No further: nn.SGD has its dampening next, and nn.Momentum its decay.
 MGUPSGD = optimizer(SGD, positional=("learning_rate", "momentum"))
 MGUPSGDP = optimizer(SGDP)
 MGUPSGDSaI = optimizer(SGDSaI)
 MGUPSignum = optimizer(Signum)
+MGUPStableAdamW = optimizer(StableAdamW)

@@ -20,6 +20,7 @@ from .contrib.mkor import MKOR
 from .factory import optimizer
 from .muon import MGUPMuon
 from .optimizers import (
+    MGUPADOPT,
     MGUPAMSGD,
     MGUPFISMO,
     MGUPM3,
@@ -34,14 +35,20 @@ from .optimizers import (
     MGUPAdan,
     MGUPAdEMAMix,
     MGUPAMAdamW,
+    MGUPAMSGrad,
     MGUPAnchoredSGD,
     MGUPAuON,
     MGUPDeltaMomentum,
+    MGUPGrams,
     MGUPHybridAuON,
+    MGUPLaProp,
     MGUPLion,
     MGUPLionK,
+    MGUPNAdamW,
+    MGUPRAdam,
     MGUPSGDSaI,
     MGUPSignum,
+    MGUPStableAdamW,
     create_optimizer,
     list_optimizers,
 )
@@ -77,4 +84,11 @@ __all__ = [
     "MGUPSGDP",
     "MGUPSGDSaI",
     "MGUPSignum",
+    "MGUPStableAdamW",
+    "MGUPGrams",
+    "MGUPAMSGrad",
+    "MGUPRAdam",
+    "MGUPADOPT",
+    "MGUPLaProp",
+    "MGUPNAdamW",
 ]
