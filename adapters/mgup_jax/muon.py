@@ -104,6 +104,7 @@ def mgup_muon(
     selection: str = "auto",
     param_specs: Any = None,
     update_dtype: str = "parameter",
+    decay: str = "all",
 ) -> optax.GradientTransformationExtraArgs:
     """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -123,6 +124,7 @@ def mgup_muon(
         exceptions: words in paths.
         adam_learning_rate, adam_weight_decay: of AdamW; by default those of Muon.
         adam_b1, adam_b2, adam_eps: of AdamW.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         mask, mu_dtype, tau, alpha, gamma, mode, …: as for every function of this package, for both.
 
     Raises:
@@ -151,8 +153,9 @@ def mgup_muon(
         "ns_steps": ns_steps,
         "eps": eps,
         "ns_dtype": ns_dtype,
+        "decay": decay,
     }
-    adam = {"b1": adam_b1, "b2": adam_b2, "eps": adam_eps}
+    adam = {"b1": adam_b1, "b2": adam_b2, "eps": adam_eps, "decay": decay}
     settings = Settings(learning_rate=learning_rate, weight_decay=weight_decay, **mgup)
     adam_settings = Settings(
         learning_rate=learning_rate if adam_learning_rate is None else adam_learning_rate,

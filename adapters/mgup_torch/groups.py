@@ -40,6 +40,12 @@ TWIN_DEFAULTS: Group = {
 """What every optimizer of torch.optim has. foreach and fused choose an implementation there; here
 ``implementation`` says it, and never changes the result."""
 
+INSTEAD = {
+    "amsgrad": " here: it is a rule of its own, MGUPAMSGrad",
+    "differentiable": ": no MGUP step can be differentiated through",
+}
+"""Flags of torch.optim that are refused, and what to do."""
+
 _BETA = re.compile(r"b\d")
 
 
@@ -141,9 +147,9 @@ def check_group(group: Group) -> None:
     numbers = {n: _number(n, group[n]) for n in ("tau", "alpha", "gamma", "tau_min")}
     for mode in ("sign", "adaptive", group["mode"]):
         policy_of({**group, **numbers, "mode": mode})
-    for name in ("amsgrad", "differentiable"):
+    for name, instead in INSTEAD.items():
         if group.get(name):
-            raise ValueError(f"{name}=True is not available: there is no MGUP rule of it.")
+            raise ValueError(f"{name}=True is not available{instead}.")
     for name, values in (("implementation", IMPLEMENTATIONS), ("scope", SCOPES)):
         if group[name] not in values:
             raise ValueError(f"{name}={group[name]!r} is none of {', '.join(map(repr, values))}.")
