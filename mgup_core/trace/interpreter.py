@@ -121,10 +121,22 @@ class Replay:
         self._length = len(numbers)
         self._inputs = [(numbers[symbol], name) for name, symbol in self.inputs.items()]
         self._outputs = [numbers[symbol] for symbol in self.outputs]
+        overwritten = set(at_home.values())
+
+        def passes(flush: Symbol) -> bool:
+            """Whether what is flushed may stand for the result, as long as that is needed."""
+            x = flush.args[0]
+            if x.op != "input":
+                return slots[x] == slots[flush]
+            return x.args[0] == slots[flush] or x.args[0] not in overwritten
+
         self._steps = [
-            (_INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], slots[s])
+            (
+                _INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], slots[s],
+                s.op == "flush" and passes(s),
+            )
             for s in self.steps
-        ]
+        ]  # fmt: skip
 
     def _at_home(self, homes: Mapping[str, Symbol], last: dict[Symbol, int]) -> dict[Symbol, str]:
         """The steps that write over an input, with its name."""
@@ -159,14 +171,16 @@ class Replay:
         for i, name in self._inputs:
             values[i] = arrays[name]
         spare, clean_so_far = buffers[self.buffers - 1], True
-        for into, symbol, i, operands, slot in self._steps:
+        for into, symbol, i, operands, slot, passes in self._steps:
             out = arrays[slot] if isinstance(slot, str) else buffers[slot]
             if into is not None:
                 into(*[values[j] for j in operands], out=out)
             elif symbol.op == "flush":
                 x, bound = values[operands[0]], values[operands[1]]
                 if clean or np.abs(x, out=spare).min(initial=np.inf) >= bound:
-                    values[i] = x
+                    if not passes:
+                        np.copyto(out, x)
+                    values[i] = x if passes else out
                     continue
                 clean_so_far = False
                 # NaN * 0 is NaN. Not a selection: a branch that the processor cannot predict
