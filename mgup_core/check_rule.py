@@ -337,7 +337,7 @@ def _recorded(rule: Rule) -> Any:
 def _operations(rule: Rule) -> tuple[str, ...]:
     try:
         program = _recorded(rule)
-    except (TypeError, AttributeError, ValueError):
+    except (TypeError, AttributeError, ValueError, LookupError):
         return ()
     return tuple(sorted({s.op for s in needed(program.outputs.values())}))
 

@@ -147,7 +147,8 @@ class Replay:
             if output.op == "flush" and last.get(output.args[0]) == place[output]:
                 chain.append(output.args[0])  # a flush leaves nearly always what is there
             first = place.get(chain[-1])
-            if first is not None and last[self.inputs[name]] <= first:
+            read = self.inputs.get(name)  # a state may be written and never read
+            if first is not None and (read is None or last[read] <= first):
                 found |= dict.fromkeys(chain, name)
         return found
 
