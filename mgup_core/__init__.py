@@ -53,6 +53,8 @@ from .rules import HybridAuON as HybridAuON
 from .rules import LaProp as LaProp
 from .rules import Lion as Lion
 from .rules import LionK as LionK
+from .rules import MARSAdamW as MARSAdamW
+from .rules import MARSLion as MARSLion
 from .rules import Muon as Muon
 from .rules import NAdamW as NAdamW
 from .rules import RAdam as RAdam

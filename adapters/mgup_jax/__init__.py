@@ -31,6 +31,8 @@ from mgup_core import (
     LaProp,
     Lion,
     LionK,
+    MARSAdamW,
+    MARSLion,
     NAdamW,
     RAdam,
     SGDSaI,
@@ -66,6 +68,8 @@ mgup_laprop = transformation(LaProp, positional=("learning_rate", "b1", "b2", "e
 mgup_lion = transformation(Lion, positional=("learning_rate", "b1", "b2"))
 mgup_lionk = transformation(LionK, positional=("learning_rate", "b1", "b2"))
 mgup_m3 = transformation(M3)
+mgup_marsadamw = transformation(MARSAdamW, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_marslion = transformation(MARSLion)
 mgup_nadamw = transformation(NAdamW, positional=("learning_rate", "b1", "b2", "eps"))
 mgup_namo = transformation(NAMO)
 mgup_namod = transformation(NAMOD, defaults={"out_axis": -1})

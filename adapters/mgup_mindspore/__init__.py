@@ -30,6 +30,8 @@ from mgup_core import (
     LaProp,
     Lion,
     LionK,
+    MARSAdamW,
+    MARSLion,
     NAdamW,
     RAdam,
     SGDSaI,
@@ -65,6 +67,8 @@ MGUPLaProp = optimizer(LaProp)
 MGUPLion = optimizer(Lion, positional=("learning_rate", "beta1", "beta2", "weight_decay"))
 MGUPLionK = optimizer(LionK)
 MGUPM3 = optimizer(M3)
+MGUPMARSAdamW = optimizer(MARSAdamW)
+MGUPMARSLion = optimizer(MARSLion)
 MGUPNAdamW = optimizer(NAdamW)
 MGUPNAMO = optimizer(NAMO)
 MGUPNAMOD = optimizer(NAMOD)

@@ -84,6 +84,14 @@ class MGUPLionK(FromRule, rule=rules.LionK, positional=("lr", "betas", "weight_d
 class MGUPM3(FromRule, rule=rules.M3): ...
 
 
+class MGUPMARSAdamW(
+    FromRule, rule=rules.MARSAdamW, positional=("lr", "betas", "eps", "weight_decay")
+): ...
+
+
+class MGUPMARSLion(FromRule, rule=rules.MARSLion): ...
+
+
 class MGUPNAdamW(
     FromRule, rule=rules.NAdamW, positional=("lr", "betas", "eps", "weight_decay")
 ): ...

@@ -23,6 +23,8 @@ from .hybrid_auon import HybridAuON as HybridAuON
 from .laprop import LaProp as LaProp
 from .lion import Lion as Lion
 from .lion_k import LionK as LionK
+from .mars import MARSAdamW as MARSAdamW
+from .mars import MARSLion as MARSLion
 from .muon import Muon as Muon
 from .nadamw import NAdamW as NAdamW
 from .namo import NAMO as NAMO
@@ -57,6 +59,8 @@ ALL: tuple[type[Rule], ...] = (
     LaProp,
     LionK,
     M3,
+    MARSAdamW,
+    MARSLion,
     NAdamW,
     NAMO,
     NAMOD,
