@@ -13,6 +13,9 @@ from mgup_core import Backend, Rule, rules
 MARK = "<!-- table -->"
 SPECIFIED = ("AdamW", "Lion", "SGD", "Muon")
 PAGES = {
+    "ADOPT": "adopt", "AMSGrad": "amsgrad", "Grams": "grams", "LaProp": "laprop",
+    "MARSAdamW": "mars", "MARSLion": "mars", "NAdamW": "nadamw", "RAdam": "radam",
+    "StableAdamW": "stable_adamw",
     "AMAdamW": "adaptive_memory", "AMSGD": "adaptive_memory", "AdaBelief": "adabelief",
     "AdamP": "adamp", "Adan": "adan", "AdEMAMix": "ademamix", "AnchoredSGD": "anchored_sgd",
     "AuON": "auon", "DeltaMomentum": "delta_momentum", "FISMO": "fismo",
