@@ -50,8 +50,9 @@ _BETA = re.compile(r"b\d")
 
 
 def _names(rule_class: type[Rule]) -> list[str]:
-    """A rule's hyperparameters under PyTorch's names."""
-    names = [f.name for f in fields(rule_class)]
+    """A rule's hyperparameters under PyTorch's names, those that all rules have last."""
+    shared = {f.name for f in fields(Rule)}
+    names = sorted((f.name for f in fields(rule_class)), key=shared.__contains__)
     return list(dict.fromkeys("betas" if _BETA.fullmatch(name) else name for name in names))
 
 
