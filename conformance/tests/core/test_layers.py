@@ -32,8 +32,8 @@ LAYERS = {
         | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
-        rounding numbers mesh_axes selection | backend | pytrees settings | shard_map state parameter_step
-        | transformation wrapper | muon
+        rounding numbers mesh_axes selection | backend | pytrees settings
+        | shard_map state parameter_step | transformation wrapper | muon
     """,
     "mgup_mindspore": """
         numpy2 operations | emitter selection | backend | arrays groups training | host
