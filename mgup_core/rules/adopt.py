@@ -42,7 +42,7 @@ class ADOPT(AdamMoments):
         scaled = be.div(g, be.xp.maximum(be.sqrt(v), be.scalar(self.eps)))
         if self.clipping:
             bound = be.sqrt(be.sqrt(be.scalar(t) - be.scalar(1.0)))
-            scaled = be.xp.clip(scaled, -bound, bound)
+            scaled = be.xp.minimum(be.xp.maximum(scaled, -bound), bound)
         return {
             "exp_avg": at_first(be, t, m, ema(be, m, scaled, self.b1)),
             "exp_avg_sq": at_first(be, t, be.flush(square), ema(be, v, square, self.b2)),
