@@ -18,6 +18,9 @@ from mgup_core import Backend, Rule, rules
 PAGE = Path(__file__).parent / "optimizers" / "index.md"
 START, END = "<!-- docs/rules_table.py writes from here -->\n\n", "\n\n<!-- to here -->"
 PAGES = {
+    "ADOPT": "adopt", "AMSGrad": "amsgrad", "Grams": "grams", "LaProp": "laprop",
+    "MARSAdamW": "mars", "MARSLion": "mars", "NAdamW": "nadamw", "RAdam": "radam",
+    "StableAdamW": "stable_adamw",
     "AMAdamW": "adaptive_memory", "AMSGD": "adaptive_memory", "AdaBelief": "adabelief",
     "AdamP": "adamp", "Adan": "adan", "AdEMAMix": "ademamix", "AnchoredSGD": "anchored_sgd",
     "AuON": "auon", "DeltaMomentum": "delta_momentum", "FISMO": "fismo",

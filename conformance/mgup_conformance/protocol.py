@@ -65,6 +65,7 @@ OPTIONS: dict[str, str] = {
     "dampening": "SGD: dampening (R3)",
     "nesterov": "SGD: Nesterov momentum (R3)",
     "coupled_decay": "SGD: decay in the momentum (R3)",
+    "decay": 'the rule\'s ``"decay": "aligned"``: cautious weight decay (R0c)',
     "muon_options": "Muon: plain momentum, and the original scale (R4)",
 }
 """What a backend may or may not offer beyond dtypes, rules and policies."""
@@ -147,7 +148,10 @@ def needs(
         asked.add("form")
     if rule.get("name") == "sgd":
         asked |= {key for key in ("dampening", "nesterov", "coupled_decay") if rule[key]}
-    if rule.get("name") == "muon" and rule != {"name": "muon", **RULES["muon"]}:
+    if rule.get("decay", "all") != "all":
+        asked.add("decay")
+    own = {key: value for key, value in rule.items() if key != "decay"}
+    if rule.get("name") == "muon" and own != {"name": "muon", **RULES["muon"]}:
         asked.add("muon_options")
     return {
         "dtypes": frozenset(dtypes),
