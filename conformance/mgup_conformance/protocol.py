@@ -66,6 +66,7 @@ OPTIONS: dict[str, str] = {
     "nesterov": "SGD: Nesterov momentum (R3)",
     "coupled_decay": "SGD: decay in the momentum (R3)",
     "muon_options": "Muon: plain momentum, and the original scale (R4)",
+    "exact_products": "matrix rules: products of the same bits everywhere (N9)",
 }
 """What a backend may or may not offer beyond dtypes, rules and policies."""
 
@@ -147,8 +148,10 @@ def needs(
         asked.add("form")
     if rule.get("name") == "sgd":
         asked |= {key for key in ("dampening", "nesterov", "coupled_decay") if rule[key]}
-    if rule.get("name") == "muon" and rule != {"name": "muon", **RULES["muon"]}:
+    if rule.get("name") == "muon" and any(rule[key] != RULES["muon"][key] for key in RULES["muon"]):
         asked.add("muon_options")
+    if "exact" in rule.values():
+        asked.add("exact_products")
     return {
         "dtypes": frozenset(dtypes),
         "rules": frozenset({rule["name"]} if rule else ()),

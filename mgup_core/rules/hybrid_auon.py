@@ -10,7 +10,7 @@ from ..numerics.backend import Backend
 from ..numerics.scalars import ema
 from .auon import AuON
 from .base import Direction
-from .matrix import NSDtype, check_newton_schulz, newton_schulz
+from .matrix import NSDtype, check_newton_schulz, exact, newton_schulz
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class HybridAuON(AuON):
     ns_steps: int = 5
     ns_dtype: NSDtype = "float32"
 
-    identical: ClassVar[bool] = False
+    @property
+    def identical(self) -> bool:
+        return exact(self)
 
     def __post_init__(self) -> None:
         super().__post_init__()
