@@ -262,7 +262,7 @@ def _exact_products() -> Iterator[Case]:
         }
         clauses = ("N9", POLICY_CASES[chosen][0], *ELEMENTWISE)
         clauses += ("R4",) if name == "muon" else ()
-        return RunCase(f"exact/{name}/{key}", clauses, spec, given, **options)
+        return RunCase(f"exact/{name}/{key}", clauses, spec, given, fast_steps=5, **options)
 
     for name in PRODUCTS:
         for chosen, numbers in (
@@ -270,7 +270,7 @@ def _exact_products() -> Iterator[Case]:
         ):  # fmt: skip
             yield case(
                 name, f"{chosen}/{numbers}", chosen, numbers,
-                steps=50, fast_steps=5, fast=numbers == "float32",
+                steps=50, fast=numbers == "float32",
             )  # fmt: skip
     for gradients in ("tiny", "nonfinite", "absent", "schedule"):
         yield case(
