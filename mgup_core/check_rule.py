@@ -264,7 +264,7 @@ def _past_the_backend(
     if name == "matmul" and identical:
         return (
             "N7",
-            "it multiplies matrices: use be.matmul, and identical = False, or its dtype='exact' (N9).",
+            "it multiplies matrices: use be.matmul, with dtype='exact' (N9) or identical = False.",
         )
     return None
 

@@ -65,7 +65,9 @@ def test_every_framework(framework, key, dtype):
     a, b = (np.stack([x, x[::-1]]) for x in factors(key, 6, 11, 4, dtype))
     x, y = framework.put(a), framework.put(b)
     actual = framework.get(core.backend_for(x).matmul(x, y, "exact"))
-    np.testing.assert_array_equal(actual, np.stack([product(*pair) for pair in zip(a, b)]))
+    np.testing.assert_array_equal(
+        actual, np.stack([product(*pair) for pair in zip(a, b, strict=True)])
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,7 +116,9 @@ def test_near_the_true_product(shape, dtype):
         a, b = factors(key, *shape, dtype)
         n, k, m = shape
         for i, j in {(0, 0), (n - 1, m - 1), (n // 2, 0)}:
-            true = sum(Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a[i], b[:, j]))
+            true = sum(
+                Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a[i], b[:, j], strict=True)
+            )
             size = Fraction(float(abs(a[i]).max())) * Fraction(float(abs(b[:, j]).max()))
             unit = Fraction(2) ** (-53 if dtype == "float64" else -24)
             tiny = Fraction(2) ** (-967 if dtype == "float64" else -100)  # what is flushed (N6)
@@ -169,7 +173,7 @@ def test_nothing_to_add():
 
 
 class Narrow(core.NumPyBackend):
-    """A device that takes the factors of a float32 product as bfloat16, as TF32 takes them short."""
+    """A device that takes the factors of a float32 product as bfloat16."""
 
     def matmul(self, a, b, dtype=None):
         if dtype == "exact":
