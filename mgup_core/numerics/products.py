@@ -83,7 +83,9 @@ def _sizes(be: Multiplying, x: Array, axis: int) -> Array:
 
 
 def _slices(be: Multiplying, rest: Array, bits: int, count: int) -> list[Array]:
-    """``rest``, below 2 in magnitude, as slices: multiples of 2^(1 - bits), 2^(1 - 2*bits), and so on.
+    """``rest``, below 2 in magnitude, as slices.
+
+    They are multiples of 2^(1 - bits), 2^(1 - 2*bits), and so on.
 
     No slice but for the least is larger than 2^bits of its unit.
     """

@@ -268,7 +268,9 @@ def test_no_graph_of_mindspore_simplifies_it(dtype):
         ms.set_context(mode=before)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "fismo")) for n in EXACT]
+)
 def test_every_matrix_rule(framework, name):
     """N1: parameters and state, three chaotic steps; the conformance suite takes fifty."""
     assert EXACT[name].identical
