@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ._typing import Array, Split, State
 from .numerics.backend import Backend
 from .policy import Policy
-from .rules.base import Rule
+from .rules.base import Direction, Rule
 from .selection.reference import slices
 from .statistics import Statistics, measure
 
@@ -57,13 +57,17 @@ def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Arra
 
 
 class _Entering(NamedTuple):
-    """What a rule is given, in the compute dtype; ``decay`` is that which is left to be done."""
+    """What a rule is given, in the compute dtype."""
 
     w: Array
     state: State
     raw: Array
     g: Array
-    decay: Array | None
+
+
+def _decay(be: Backend, weight_decay: Any) -> Array | None:
+    none = isinstance(weight_decay, (int, float)) and weight_decay == 0
+    return None if none else be.scalar(weight_decay)
 
 
 def _entering(
@@ -71,11 +75,9 @@ def _entering(
 ) -> _Entering:
     w = be.cast(w, be.dtype)
     state = {name: be.cast(value, be.dtype) for name, value in state.items()}
-    none = isinstance(weight_decay, (int, float)) and weight_decay == 0
-    decay = None if none else be.scalar(weight_decay)
-    coupled = decay if rule.couples_decay else None
+    coupled = _decay(be, weight_decay) if rule.couples_decay else None
     raw, g = gradients(be, w, be.cast(g, be.dtype), coupled)
-    return _Entering(w, state, raw, g, None if rule.couples_decay else decay)
+    return _Entering(w, state, raw, g)
 
 
 def contribution(
@@ -86,7 +88,7 @@ def contribution(
     The arguments are those of :func:`update_array`, to which the sums go as ``totals``, added in
     the order of the parameters.
     """
-    w, state, _, g, _ = _entering(be, rule, w, g, state, weight_decay)
+    w, state, _, g = _entering(be, rule, w, g, state, weight_decay)
     return rule.totals(be, g, w, state, t)
 
 
@@ -96,6 +98,64 @@ def summed(parts: Iterable[State]) -> State:
     for part in parts:
         sums |= {n: sums[n] + value if n in sums else value for n, value in part.items()}
     return sums
+
+
+class Proposal(NamedTuple):
+    """What a rule proposes for one parameter before the policy decides; in the compute dtype."""
+
+    state: State
+    direction: Direction
+    scores: Array | None
+    """Canonical (P2), of the parameter's shape; ``None`` where no policy asks for them."""
+
+
+def propose(
+    be: Backend,
+    rule: Rule,
+    w: Array,
+    g: Array,
+    state: State,
+    t: Any,
+    *,
+    weight_decay: Any = 0.0,
+    totals: State | None = None,
+    scored: bool = True,
+) -> Proposal:
+    """The first half of :func:`update_array`, whose arguments these are: moments and scores.
+
+    Args:
+        scored: whether a policy is to decide.
+    """
+    w, state, raw, g = _entering(be, rule, w, g, state, weight_decay)
+    sums = {name: be.cast(value, be.dtype) for name, value in (totals or {}).items()}
+    state = rule.accumulate(be, g, w, {**state, **sums}, t)
+    direction = rule.direction(be, g, w, state, t)
+    state = rule.finish(be, g, w, state, t)
+    scores = be.flush(be.mul(direction.a, raw), be.tiny_score) if scored else None
+    return Proposal(state, direction, scores)
+
+
+def conclude(
+    be: Backend,
+    rule: Rule,
+    w: Array,
+    direction: Direction,
+    split: Split | None,
+    t: Any,
+    *,
+    lr: Any,
+    weight_decay: Any = 0.0,
+) -> Array:
+    """The second half of :func:`update_array`: the difference that the policy's split makes."""
+    decay = None if rule.couples_decay else _decay(be, weight_decay)
+    decay_or_0 = be.scalar(0.0) if decay is None else decay
+    w = be.cast(w, be.dtype)
+    rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
+    delta = apply_split(be, split, rate, direction.u)
+    delta = rule.constrain(be, delta, w, rate, direction)
+    if decay is not None:
+        delta = delta + be.mul(be.mul(decay_rate, decay), w)
+    return delta
 
 
 def update_array(
@@ -127,23 +187,18 @@ def update_array(
         totals: what :func:`contribution` gave, summed over all parameters; for rules that couple
             them.
     """
-    kept = {name: value.dtype for name, value in state.items()}
-    w, state, raw, g, decay = _entering(be, rule, w, g, state, weight_decay)
-    sums = {name: be.cast(value, be.dtype) for name, value in (totals or {}).items()}
-    state = rule.accumulate(be, g, w, {**state, **sums}, t)
-    direction = rule.direction(be, g, w, state, t)
-    state = rule.finish(be, g, w, state, t)
-
+    w = be.cast(w, be.dtype)
+    proposed = propose(
+        be, rule, w, g, state, t,
+        weight_decay=weight_decay, totals=totals, scored=policy is not None,
+    )  # fmt: skip
     split, measured = None, None
     if policy is not None:
-        scores = be.flush(be.mul(direction.a, raw), be.tiny_score)
-        split = be.decide(policy, scores, stacked_dims)
+        split = be.decide(policy, proposed.scores, stacked_dims)
         if statistics:
-            measured = measure(be, slices(scores, be.xp, stacked_dims), split)
-    decay_or_0 = be.scalar(0.0) if decay is None else decay
-    rate, decay_rate = rule.rates(be, be.scalar(lr), decay_or_0, t, direction.size)
-    delta = apply_split(be, split, rate, direction.u)
-    delta = rule.constrain(be, delta, w, rate, direction)
-    if decay is not None:
-        delta = delta + be.mul(be.mul(decay_rate, decay), w)
-    return Update(delta, {name: be.cast(state[name], kept[name]) for name in state}, measured)
+            measured = measure(be, slices(proposed.scores, be.xp, stacked_dims), split)
+    delta = conclude(
+        be, rule, w, proposed.direction, split, t, lr=lr, weight_decay=weight_decay
+    )  # fmt: skip
+    kept = {name: be.cast(proposed.state[name], state[name].dtype) for name in state}
+    return Update(delta, kept, measured)

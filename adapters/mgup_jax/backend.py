@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from mgup_core import Backend, Policy, Split, counting_mask, register
 from mgup_core.numerics.runtime import Number
 from mgup_core.numerics.scalars import host_correction
 from mgup_core.selection.counting import cumulative_count
+from mgup_core.selection.reference import slices
 
 from . import rounding
 from .mesh_axes import Axes, Whole, check_length, decide_in_place
@@ -33,6 +34,22 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+class Known(NamedTuple):
+    """What a step needs once for all parameters, by beta, as far as it was asked for: a pytree."""
+
+    t: Any
+    """The step, traced; ``None`` where it is a number or not told."""
+    corrections: dict[str, Any]
+    """``1 - beta^t``"""
+    reciprocals: dict[str, Any]
+    """of the corrections"""
+
+
+def _key(beta: Any) -> str:
+    """The name of a beta, of a kind that sorts, as the keys of a pytree must."""
+    return f"number {id(beta.expression)}" if isinstance(beta, Number) else repr(beta)
+
+
 class JaxBackend(Backend):
     """Whole arrays, eager or traced.
 
@@ -41,13 +58,20 @@ class JaxBackend(Backend):
         selection: see :func:`mgup_jax.selection.select`.
         where: for the leading axes of an array, the axes of the mesh over which the ``shard_map``
             around the program cuts them.
+        known: of the step for which this backend is made.
     """
 
-    def __init__(self, dtype: Any, selection: str = "auto", where: tuple[Axes, ...] = ()) -> None:
+    def __init__(
+        self,
+        dtype: Any,
+        selection: str = "auto",
+        where: tuple[Axes, ...] = (),
+        known: Known | None = None,
+    ) -> None:
         super().__init__(jnp, jnp.dtype(dtype))
         self.selection = selection
         self.where = where
-        self._corrections: dict[Any, tuple[Any, Any]] = {}
+        self.known = Known(None, {}, {}) if known is None else known
 
     def scalar(self, value: Any) -> Any:
         # NumPy's scalars are constants in every trace, and an array made in one belongs to it.
@@ -78,6 +102,15 @@ class JaxBackend(Backend):
             return self._fence(a * b)
 
     def div(self, a: Any, b: Any) -> Any:
+        if isinstance(a, np.generic) and a == 1:
+            for beta, c in self.known.corrections.items():
+                if c is b:
+                    if beta not in self.known.reciprocals:
+                        self.known.reciprocals[beta] = self._quotient(a, b)
+                    return self.known.reciprocals[beta]
+        return self._quotient(a, b)
+
+    def _quotient(self, a: Any, b: Any) -> Any:
         if isinstance(a, np.generic) and isinstance(b, np.generic):
             with np.errstate(all="ignore"):
                 return a / b
@@ -98,16 +131,17 @@ class JaxBackend(Backend):
         return self._fence(rounding.square_root(x), x)
 
     def correction(self, beta: Any, t: Any) -> Any:
-        """``1 - beta^t``, once for all parameters that share this backend."""
-        key = beta.expression if isinstance(beta, Number) else beta
-        known, c = self._corrections.get(key, (None, None))
-        if known is not t:
-            if isinstance(beta, Number):
-                c = on_host(self._host_correction, beta, self.dtype, t)
-            else:
-                # Unsigned, since for signed integers // and % take a dozen operations each.
-                c = super().correction(beta, t.astype(jnp.uint32))
-            self._corrections[key] = t, c
+        """``1 - beta^t``, once for all parameters that share what is known."""
+        key, mine = _key(beta), t is self.known.t
+        if mine and key in self.known.corrections:
+            return self.known.corrections[key]
+        if isinstance(beta, Number):
+            c = on_host(self._host_correction, beta, self.dtype, t)
+        else:
+            # Unsigned, since for signed integers // and % take a dozen operations each.
+            c = super().correction(beta, t.astype(jnp.uint32))
+        if mine:
+            self.known.corrections[key] = c
         return c
 
     def _host_correction(self, beta: float, t: Any) -> Any:
@@ -146,10 +180,36 @@ class JaxBackend(Backend):
 
     def rank_mask(self, scores: Any, k: int) -> Any:
         check_length(scores.shape[-1])
-        return select(scores, k, self.selection)
+        return select([scores], [k], self.selection)[0]
+
+    def decide_all(self, policy: Policy, scores: list[Any], stacked_dims: list[int]) -> list[Split]:
+        """:meth:`decide` for many arrays, which share a search where they can."""
+        joined = (
+            policy.ranks and type(policy).decide is Policy.decide
+            and flattens(self.selection) and not any(self.where)
+        )  # fmt: skip
+        if not joined:
+            return [self.decide(policy, *one) for one in zip(scores, stacked_dims, strict=True)]
+        rows = [slices(x, jnp, n) for x, n in zip(scores, stacked_dims, strict=True)]
+        for x in rows:
+            check_length(x.shape[-1])
+        masks = select(rows, [policy.top(x.shape[-1]) for x in rows], self.selection)
+        answers = zip(masks, scores, stacked_dims, strict=True)
+        return [_Answered(self, mask).decide(policy, x, n) for mask, x, n in answers]
 
     def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
         return repeat(n, body, carry)
+
+
+class _Answered(JaxBackend):
+    """For rows whose mask is known already."""
+
+    def __init__(self, be: JaxBackend, mask: Any) -> None:
+        super().__init__(be.dtype, be.selection)
+        self.mask = mask
+
+    def rank_mask(self, scores: Any, k: int) -> Any:
+        return self.mask
 
 
 def backend_of(x: Any) -> JaxBackend:

@@ -188,7 +188,7 @@ def automatic(update: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any
 
     @wraps(update)
     def wrapped(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        leaves = jax.tree.leaves((updates, state, params))
+        leaves = [x for x in jax.tree.leaves((updates, state, params)) if hasattr(x, "dtype")]
         meshes = [mesh for mesh in map(_mesh, leaves) if mesh.explicit_axes]
         if not meshes:
             return update(updates, state, params, **extra)

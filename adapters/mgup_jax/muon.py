@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,9 @@ from mgup_core import AdamW, Backend, Direction, Muon
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.trace.forms import runtime_fields
 
+from .pytrees import check_leaves, made_for
 from .settings import Scheduled, Settings
+from .state import BEGIN_AGAIN
 from .transformation import rule_transformation
 
 
@@ -27,6 +30,16 @@ class MuonDimensionNumbers(NamedTuple):
 
     reduction_axis: int | tuple[int, ...] = 0
     output_axis: int | tuple[int, ...] = 1
+
+
+class _Axes(NamedTuple):
+    """Axes of a parameter, not negative; none for AdamW."""
+
+    reduction: tuple[int, ...] = ()
+    output: tuple[int, ...] = ()
+
+
+_ADAM, _MATRIX = _Axes(), _Axes((0,), (1,))
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,7 @@ def mgup_muon(
     stacked_dims: Any = 0,
     selection: str = "auto",
     param_specs: Any = None,
+    update_dtype: str = "parameter",
 ) -> optax.GradientTransformationExtraArgs:
     """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -127,6 +141,7 @@ def mgup_muon(
         "stacked_dims": stacked_dims,
         "selection": selection,
         "param_specs": param_specs,
+        "update_dtype": update_dtype,
     }
     muon = {
         "momentum": momentum,
@@ -147,24 +162,31 @@ def mgup_muon(
     plain = {"adam": rule_transformation(settings.rule_of(AdamW, adam), adam_settings)}
     oriented = settings.rule_of(OrientedMuon, muon)  # wrong values are refused here, not at init
 
-    def by_rule(tree: Any) -> optax.GradientTransformationExtraArgs:
+    @lru_cache(None)  # each traces its steps once
+    def trained(axes: _Axes) -> optax.GradientTransformationExtraArgs:
+        return rule_transformation(replace(oriented, **axes._asdict()), settings)
+
+    def by_rule(tree: Any) -> tuple[optax.GradientTransformationExtraArgs, set[str]]:
         axes = _axes(tree, muon_weight_dimension_numbers, exceptions)
-        chosen = {
-            _label(one): rule_transformation(
-                replace(oriented, reduction=one[0], output=one[1]), settings
-            )
-            for one in jax.tree.leaves(axes, is_leaf=_is_axes)
-            if one != _ADAM
-        }
+        found = dict.fromkeys(jax.tree.leaves(axes, is_leaf=_is_axes))
+        rules = plain | {_label(one): trained(one) for one in found if one != _ADAM}
         labels = jax.tree.map(_label, axes, is_leaf=_is_axes)
-        return optax.multi_transform({**plain, **chosen}, labels)
+        # By a function, since a tree of labels may be one that can be called, too.
+        return optax.multi_transform(rules, lambda _: labels), set(rules)
 
     def init(params: Any) -> Any:
-        return by_rule(params).init(params)
+        check_leaves("params", params)
+        return by_rule(params)[0].init(params)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        tree = updates if params is None else params
-        return by_rule(tree).update(updates, state, params, **extra)
+        transform, rules = by_rule(updates if params is None else params)
+        if set(getattr(state, "inner_states", ())) != rules:
+            raise ValueError(
+                f"state is a {type(state).__name__} that does not hold states of "
+                f"{', '.join(sorted(rules))}: it may be that of another optimizer or of other "
+                f"parameters. {BEGIN_AGAIN}"
+            )
+        return transform.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -180,27 +202,25 @@ mgup_muon.structural_args = tuple(  # type: ignore[attr-defined]
     if name.removeprefix("adam_") not in {*runtime_fields(Muon()), *runtime_fields(AdamW())}
 )
 
-_ADAM = ((), ())
-
 
 def _is_axes(x: Any) -> bool:
-    return isinstance(x, tuple) and len(x) == 2 and all(isinstance(part, tuple) for part in x)
+    return isinstance(x, _Axes)
 
 
-def _label(axes: tuple[tuple[int, ...], tuple[int, ...]]) -> str:
+def _label(axes: _Axes) -> str:
     if axes == _ADAM:
         return "adam"
     reduction, output = ("".join(map(str, part)) for part in axes)
-    return "muon" if axes == ((0,), (1,)) else f"muon_{reduction}_{output}"
+    return "muon" if axes == _MATRIX else f"muon_{reduction}_{output}"
 
 
 def _axes(tree: Any, numbers: Any, exceptions: tuple[str, ...]) -> Any:
-    """For each parameter its (reduction, output) axes, or ``_ADAM``."""
-    numbers = numbers(tree) if callable(numbers) else numbers
+    """For each parameter its :class:`_Axes`."""
+    numbers = made_for(tree, numbers)
     if numbers is None:
         words = check_words(exceptions)
         return jax.tree_util.tree_map_with_path(
-            lambda path, w: ((0,), (1,)) if _is_hidden_matrix(path, w, words) else _ADAM, tree
+            lambda path, w: _MATRIX if _is_hidden_matrix(path, w, words) else _ADAM, tree
         )
 
     def oriented(one: Any, part: Any) -> Any:
@@ -222,7 +242,7 @@ def _normal(numbers: Any, w: Any) -> Any:
             f"{numbers} does not fit a parameter of shape {w.shape}: Muon needs two axes or more, "
             "inputs and outputs apart."
         )
-    return reduction, output
+    return _Axes(reduction, output)
 
 
 def _is_hidden_matrix(path: Any, w: Any, exceptions: tuple[str, ...]) -> bool:

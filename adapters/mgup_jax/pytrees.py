@@ -19,7 +19,8 @@ def check_leaves(name: str, tree: Any) -> None:
     """Refuse anything but real floating arrays (R6), naming the leaf."""
     for path, x in jax.tree_util.tree_leaves_with_path(tree):
         dtype = getattr(x, "dtype", None)
-        if dtype not in [jnp.dtype(known) for known in DTYPES]:
+        # Not `in` alone: None equals float64, NumPy's default dtype.
+        if dtype is None or dtype not in [jnp.dtype(known) for known in DTYPES]:
             kind = f"type {type(x).__name__}" if dtype is None else f"dtype {dtype}"
             raise TypeError(
                 f"{name}{jax.tree_util.keystr(path)} has {kind}; only real floating arrays can be "
@@ -77,6 +78,16 @@ def _state_shapes(rule: Rule | None, g: Any) -> dict[str, tuple[int, ...]]:
     return {name: x.shape for name, x in state.items()}
 
 
+def made_for(tree: Any, value: Any) -> Any:
+    """``value``, or what it makes of ``tree`` if it is a function.
+
+    As in ``optax.masked``, a function is what has nothing but functions as leaves: a module that
+    can be called is a tree.
+    """
+    leaves = jax.tree.leaves(value)
+    return value(tree) if leaves and all(map(callable, leaves)) else value
+
+
 def per_leaf(name: str, value: Any, tree: Any, treedef: Any) -> list[Any]:
     """One value for each leaf of ``tree``, whose structure is ``treedef``.
 
@@ -84,8 +95,7 @@ def per_leaf(name: str, value: Any, tree: Any, treedef: Any) -> list[Any]:
         value: one for all, a tree of values for whole subtrees, or a function from ``tree`` to
             either.
     """
-    if callable(value):
-        value = value(tree)
+    value = made_for(tree, value)
     if isinstance(value, (bool, int)):
         return [value] * treedef.num_leaves
     try:

@@ -82,6 +82,7 @@ def root(a: Any, sqrt: Callable[[Any], Any] = lax.sqrt) -> Any:
     return jnp.where(usual, s * _number(half << 23), sqrt(a))
 
 
+@jax.custom_jvp
 @jax.jit
 def quotient(a: Any, b: Any) -> Any:
     """``a / b`` of one shape, correctly rounded wherever it runs.
@@ -93,9 +94,28 @@ def quotient(a: Any, b: Any) -> Any:
     return lax.platform_dependent(a, b, cuda=divided, default=lax.div)
 
 
+@quotient.defjvp
+def _quotient_jvp(x: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Any, Any]:
+    """By plain quotients: the bits that :func:`divided` works on have no derivative."""
+    (a, b), (da, db) = x, tangents
+    q = quotient(a, b)
+    return q, lax.div(da - q * db, b)
+
+
+@jax.custom_jvp
 @jax.jit
 def square_root(a: Any) -> Any:
     """The correctly rounded square root wherever it runs, likewise."""
     if a.dtype != jnp.float32:
         return lax.sqrt(a)
     return lax.platform_dependent(a, cuda=root, default=lax.sqrt)
+
+
+@square_root.defjvp
+def _square_root_jvp(x: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    """0 at 0, where a moment is one that was flushed, a constant (N6)."""
+    (a,), (da,) = x, tangents
+    s = square_root(a)
+    zero = s == 0
+    slope = lax.div(jnp.full_like(s, 0.5), jnp.where(zero, jnp.ones_like(s), s))
+    return s, da * jnp.where(zero, jnp.zeros_like(s), slope)

@@ -1,10 +1,13 @@
-"""Which coordinates are selected: by a call to the host, or by a graph of counts (P4)."""
+"""Which coordinates are selected: by a call to the host, or by a graph of counts (P4).
+
+Both search the slices of many arrays at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +22,7 @@ from mgup_core.selection.partition import partition_mask
 
 SELECTIONS = ("auto", "callback", "graph")
 _BLOCK = 1 << 16
+_PARTITIONED = 1 << 18  # a row that the cache holds
 _LONG = 1 << 20  # where a step's milliseconds are worth a second of compilation
 _MIN_PASSES = 3  # passes on a GPU, whose host is asked after each other one whether to go on
 
@@ -34,39 +38,141 @@ def flattens(selection: str) -> bool:
     return selection == "callback" or jax.device_count() == 1
 
 
-def select(scores: Any, k: int, selection: str = "auto") -> Any:
-    """The mask of the k largest in each row of canonical ``scores`` (n, d), bool (n, d).
+def select(rows: list[Any], ks: list[int], selection: str = "auto") -> list[Any]:
+    """For each array (n, d) of canonical scores the mask of the k largest in each row, bool.
+
+    All arrays are searched together where they can be: a call to the host costs as much as the
+    search in a small array, and a search in the program takes a quarter of a second to compile.
 
     Args:
+        rows: of one dtype.
         selection: ``"graph"`` counts inside the program, so that it can be exported, sharded and
-            run anywhere. ``"callback"`` asks NumPy for the threshold where one CPU device holds
-            the scores; it is slower for long arrays, and quicker to compile. ``"auto"`` is the
-            callback for short float32 arrays where the program runs on the only CPU device, else
-            the graph.
+            run anywhere: one search for all rows of one length. ``"callback"`` asks NumPy for all
+            thresholds at once where one CPU device holds the scores; it is quicker to compile, and
+            slower for long arrays. ``"auto"`` is the callback for short float32 arrays where the
+            program runs on the only CPU device, else the graph.
     """
+    ways = [_way(scores, selection) for scores in rows]
+    masks: list[Any] = [None] * len(rows)
+    for way, search in _SEARCHES.items():
+        chosen = [i for i, its in enumerate(ways) if its == way]
+        if chosen:
+            found = search([rows[i] for i in chosen], [ks[i] for i in chosen])
+            for i, mask in zip(chosen, found, strict=True):
+                masks[i] = mask
+    return masks
+
+
+def _way(scores: Any, selection: str) -> str:
     if scores.size == 0:
-        return jnp.zeros(scores.shape, bool)
-    if selection == "callback":
-        return callback_mask(scores, k)
-    if selection == "graph" or not flattens(selection):
-        return graph_mask(scores, k)
+        return "empty"
+    if selection != "auto":
+        return selection
+    if not flattens(selection):
+        return "graph"
     if not isinstance(scores, jax.core.Tracer) and jax.default_backend() == "cpu":
-        return jnp.asarray(partition_mask(np.asarray(scores), k))  # nothing to compile
+        return "host"
     # A callback runs in a thread to which the context jax.enable_x64 does not extend.
-    if scores.size >= _LONG or scores.dtype == jnp.float64:
-        return graph_mask(scores, k)
-    return lax.platform_dependent(
-        scores, cpu=partial(callback_mask, k=k), default=partial(graph_mask, k=k)
+    return "graph" if scores.size >= _LONG or scores.dtype == jnp.float64 else "platform"
+
+
+def _empty(rows: list[Any], ks: list[int]) -> list[Any]:
+    del ks
+    return [jnp.zeros(scores.shape, bool) for scores in rows]
+
+
+def _on_host(rows: list[Any], ks: list[int]) -> list[Any]:
+    """With nothing to compile."""
+    pairs = zip(rows, ks, strict=True)
+    return [jnp.asarray(partition_mask(np.asarray(scores), k)) for scores, k in pairs]
+
+
+def _by_platform(rows: list[Any], ks: list[int]) -> list[Any]:
+    masks: list[Any] = lax.platform_dependent(
+        rows, cpu=partial(callback_masks, ks=ks), default=partial(graph_masks, ks=ks)
     )
+    return masks
 
 
-def _host_cuts(scores: Any, k: int) -> tuple[Any, Any]:
-    """For rows (..., d): the threshold, and the index below which its ties are in, (..., 1)."""
+def _of_one_length(rows: list[Any], ks: list[int]) -> list[list[int]]:
+    """Which arrays can be searched as one, since they have the same length and K."""
+    groups: dict[Any, list[int]] = {}
+    for i, scores in enumerate(rows):
+        alone = i if scores.size >= _LONG else None  # where a copy costs more than a compilation
+        groups.setdefault((alone, scores.shape[1], ks[i]), []).append(i)
+    return list(groups.values())
+
+
+class Slices(NamedTuple):
+    """n slices of d scores, of which k are wanted."""
+
+    n: int
+    d: int
+    k: int
+
+
+def callback_masks(rows: list[Any], ks: list[int]) -> list[Any]:
+    """The masks, by thresholds from the host; NaN and -inf are left out, as P7 would."""
+    groups = _of_one_length(rows, ks)
+    layout = [
+        Slices(sum(rows[i].shape[0] for i in group), rows[group[0]].shape[1], ks[group[0]])
+        for group in groups
+    ]
+    order = [i for group in groups for i in group]
+    # One argument, since each costs as much as ten thousand scores.
+    together = jnp.concatenate([jnp.reshape(rows[i], -1) for i in order])
+    number = sum(part.n for part in layout)
+    results = [jax.ShapeDtypeStruct((number,), kind) for kind in (together.dtype, jnp.int32)]
+    thresholds, bounds = jax.pure_callback(
+        partial(_host_cuts, layout=layout), results, together, vmap_method="expand_dims"
+    )
+    masks: list[Any] = [None] * len(rows)
+    first = 0
+    for i in order:
+        own = slice(first, first + rows[i].shape[0])
+        masks[i] = _selected(rows[i], thresholds[own], bounds[own])
+        first = own.stop
+    return masks
+
+
+@jax.jit  # traced once for each shape
+def _selected(scores: Any, thresholds: Any, bounds: Any) -> Any:
+    ties = scores == thresholds[:, None]
+    return (scores > thresholds[:, None]) | (ties & (jnp.arange(scores.shape[1]) < bounds[:, None]))
+
+
+def _host_cuts(scores: Any, layout: list[Slices]) -> tuple[Any, Any]:
+    """The threshold of each slice of ``scores`` (..., all), and below which index its ties are in.
+
+    Both are of shape (..., slices).
+    """
     scores = np.asarray(scores)
-    cuts = [_cut(row, k) for row in scores.reshape(-1, scores.shape[-1])]
-    shape = (*scores.shape[:-1], 1)
-    thresholds, bounds = zip(*cuts, strict=True)
-    return np.array(thresholds, scores.dtype).reshape(shape), np.array(bounds, "i4").reshape(shape)
+    shape = (*scores.shape[:-1], sum(part.n for part in layout))
+    thresholds, bounds = np.empty(shape, scores.dtype), np.empty(shape, np.int32)
+    for each in np.ndindex(shape[:-1]):
+        begin = first = 0
+        for n, d, k in layout:
+            rows = scores[each][begin : begin + n * d].reshape(n, d)
+            at = (*each, slice(first, first + n))
+            thresholds[at], bounds[at] = _cuts(rows, k)
+            begin, first = begin + n * d, first + n
+    return thresholds, bounds
+
+
+def _cuts(rows: Any, k: int) -> tuple[Any, Any]:
+    """The same of each of ``rows`` (n, d)."""
+    n, d = rows.shape
+    threshold, bound = np.empty(n, rows.dtype), np.full(n, d, np.int32)
+    special = np.ones(n, bool)
+    if 0 < k <= d <= _PARTITIONED:
+        ordered = np.partition(rows, d - k, axis=1)
+        threshold[:] = ordered[:, d - k]
+        # NumPy ranks NaN highest. Where none is wanted, and the rest has no tie, this is the cut.
+        special = np.isnan(ordered[:, d - k :]).any(axis=1) | (threshold == -np.inf)
+        special |= (ordered[:, : d - k] == threshold[:, None]).any(axis=1)
+    for i in np.flatnonzero(special):
+        threshold[i], bound[i] = _cut(rows[i], k)
+    return threshold, bound
 
 
 def _cut(row: Any, k: int) -> tuple[float, int]:
@@ -83,17 +189,24 @@ def _cut(row: Any, k: int) -> tuple[float, int]:
     return cut.threshold, boundary(cut, ties, spans, scores)
 
 
-def callback_mask(scores: Any, k: int) -> Any:
-    """The mask, by a threshold from the host; NaN and -inf are left out, as P7 would."""
-    n, d = scores.shape
-    results = (
-        jax.ShapeDtypeStruct((n, 1), scores.dtype),
-        jax.ShapeDtypeStruct((n, 1), jnp.int32),
-    )
-    threshold, bound = jax.pure_callback(
-        partial(_host_cuts, k=k), results, scores, vmap_method="expand_dims"
-    )
-    return (scores > threshold) | ((scores == threshold) & (jnp.arange(d) < bound))
+def graph_masks(rows: list[Any], ks: list[int]) -> list[Any]:
+    """The masks, by one search in the program for all rows of one length."""
+    masks: list[Any] = [None] * len(rows)
+    for own in _of_one_length(rows, ks):
+        ends = np.cumsum([rows[i].shape[0] for i in own])[:-1].tolist()
+        together = rows[own[0]] if len(own) == 1 else jnp.concatenate([rows[i] for i in own])
+        for i, mask in zip(own, jnp.split(graph_mask(together, ks[own[0]]), ends), strict=True):
+            masks[i] = mask
+    return masks
+
+
+_SEARCHES: dict[str, Callable[[list[Any], list[int]], list[Any]]] = {
+    "empty": _empty,
+    "host": _on_host,
+    "callback": callback_masks,
+    "graph": graph_masks,
+    "platform": _by_platform,
+}
 
 
 @partial(jax.jit, static_argnums=1)  # traced once for each shape

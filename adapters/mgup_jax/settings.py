@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,9 +16,11 @@ from mgup_core._checks import check_fits, check_rate
 from mgup_core.frontend import modes
 from mgup_core.trace.forms import runtime_fields
 
-from .backend import JaxBackend, compute_dtype, is_traced
+from .backend import JaxBackend, Known, compute_dtype, is_traced
 from .mesh_axes import Axes
 from .selection import check_selection
+
+UPDATE_DTYPES = ("parameter", "compute")
 
 Scheduled = Any
 """A number, a 0-d array, or a function of the step count, from 0, that gives either."""
@@ -57,6 +59,7 @@ class Settings:
     stacked_dims: Any = 0
     selection: str = "auto"
     param_specs: Any = None
+    update_dtype: str = "parameter"
 
     @property
     def decays(self) -> bool:
@@ -73,6 +76,11 @@ class Settings:
             object.__setattr__(self, "mask", True)
         self.check_static({name: getattr(self, name) for name in ("tau", "tau_min")})
         check_selection(self.selection)
+        if self.update_dtype not in UPDATE_DTYPES:
+            raise ValueError(
+                f"update_dtype={self.update_dtype!r} is neither 'parameter', the parameter's dtype "
+                "as optax has it, nor 'compute', float32 for float16 and bfloat16."
+            )
         for name in ("mu_dtype", "state_dtype"):
             given = getattr(self, name)
             if given is not None and not jnp.issubdtype(jnp.dtype(given), jnp.floating):
@@ -116,6 +124,10 @@ class Settings:
         numbers |= {n: known(n, getattr(self, n)) for n in self.SCHEDULED}
         _check_fits(numbers, jax.tree.leaves(params))
 
+    def dtype_of_update(self, w: Any) -> Any:
+        """The dtype of the update of a parameter, or of a gradient if it was not passed."""
+        return w.dtype if self.update_dtype == "parameter" else compute_dtype(w.dtype)
+
     def at(self, count: Any, leaves: Iterable[Any] = ()) -> Step:
         """The values at a step, counted from 0.
 
@@ -127,6 +139,8 @@ class Settings:
         _check_fits(values, leaves)
         for name in ("learning_rate", "weight_decay"):
             _check_rate(name, values[name])
+        _report("alpha", values["alpha"], lambda x: x >= 1, "[1, inf)")
+        _report("gamma", values["gamma"], lambda x: (x > 0) & (x <= 1), "(0, 1]")
         policy = self.policy_of(self.mode, values["alpha"], values["gamma"])
         return Step(values["learning_rate"], values["weight_decay"], policy)
 
@@ -135,9 +149,11 @@ class Settings:
         given = {"tau": self.tau, "ties": self.ties, "tau_min": self.tau_min}
         return modes.policy_of(mode, alpha=alpha, gamma=gamma, **given)
 
-    def backend(self, dtype: Any, where: tuple[Axes, ...] = ()) -> JaxBackend:
+    def backend(
+        self, dtype: Any, where: tuple[Axes, ...] = (), known: Known | None = None
+    ) -> JaxBackend:
         """The core's operations in a compute dtype, on arrays that are cut so."""
-        return JaxBackend(dtype, self.selection, where)
+        return JaxBackend(dtype, self.selection, where, known)
 
 
 def _check_fits(values: dict[str, Any], leaves: Iterable[Any]) -> None:
@@ -145,13 +161,9 @@ def _check_fits(values: dict[str, Any], leaves: Iterable[Any]) -> None:
         check_fits(values, dtype)
 
 
-def check_params(w: Any) -> None:
-    """Refuse parameters that were not passed, where the decay or the rule reads them."""
-    if w is None:
-        raise ValueError(
-            "the decay, or the rule, needs the parameters: call update(updates, state, params) "
-            "with params."
-        )
+NO_PARAMS = (
+    "the decay, or the rule, needs the parameters: call update(updates, state, params) with params."
+)
 
 
 def known(name: str, value: Any) -> Any:
@@ -164,12 +176,17 @@ def known(name: str, value: Any) -> Any:
 
 
 def _check_rate(name: str, value: Any) -> None:
-    """Refuse a negative or non-finite rate; a traced one is checked under checkify only."""
+    """Refuse a negative or non-finite rate."""
+    _report(name, value, lambda x: x >= 0, "[0, inf)")
+    if value is not None and not is_traced(value):
+        check_rate(name, value)
+
+
+def _report(name: str, value: Any, inside: Callable[[Any], Any], interval: str) -> None:
+    """Under checkify, refuse a traced value outside of its range; no other program can raise."""
     if is_traced(value):
         checkify.debug_check(
-            jnp.isfinite(value) & (value >= 0),
-            name + "={value} is outside [0, inf): it must be finite and not negative.",
+            jnp.isfinite(value) & inside(value),
+            name + "={value} is outside " + interval + ".",
             value=value,
         )
-    elif value is not None:
-        check_rate(name, value)

@@ -12,6 +12,8 @@ from mgup_core import Rule
 
 from .backend import JaxBackend, compute_dtype
 
+BEGIN_AGAIN = "Begin with init(params), or restore the state that belongs to them."
+
 
 class MGUPState(NamedTuple):
     """The state of a rule: a pytree."""
@@ -20,6 +22,11 @@ class MGUPState(NamedTuple):
     """How many steps were taken, a 0-d int32 array."""
     moments: dict[str, Any]
     """For each name of the rule's state (``exp_avg``, …), a tree like the parameters."""
+
+
+def names(rule: Rule) -> tuple[str, ...]:
+    """Of the rule's state, in its order."""
+    return tuple(rule.init(JaxBackend(jnp.float32), np.zeros((1, 1), np.float32)))
 
 
 def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPState:
@@ -31,9 +38,8 @@ def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPSta
     """
     leaves, treedef = jax.tree.flatten(params)
     fresh = [rule.init(JaxBackend(compute_dtype(w.dtype)), w) for w in leaves]
-    names = rule.init(JaxBackend(jnp.float32), np.zeros((1, 1), np.float32))
     moments = {}
-    for i, name in enumerate(names):
+    for i, name in enumerate(names(rule)):
         wanted = (mu_dtype if i == 0 else None) or state_dtype
         exact = name in rule.exact_state
         moments[name] = treedef.unflatten(
@@ -41,6 +47,21 @@ def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPSta
             for state, w in zip(fresh, leaves, strict=True)
         )
     return MGUPState(jnp.zeros((), jnp.int32), moments)
+
+
+def check_state(rule: Rule, state: Any) -> None:
+    """Refuse the state of another optimizer."""
+    wanted, title = names(rule), type(rule).__name__
+    if not isinstance(state, MGUPState):
+        raise ValueError(
+            f"state is a {type(state).__name__}, not the MGUPState that init gives for {title}: it "
+            "may be that of another optimizer, or of the chain around this one."
+        )
+    if set(state.moments) != set(wanted):
+        raise ValueError(
+            f"state.moments has {', '.join(state.moments) or 'nothing'}, but {title} keeps "
+            f"{', '.join(wanted) or 'nothing'}: it is the state of another rule. {BEGIN_AGAIN}"
+        )
 
 
 def by_leaf(moments: dict[str, Any], treedef: Any) -> list[dict[str, Any]]:

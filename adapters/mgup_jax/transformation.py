@@ -12,25 +12,27 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mgup_core import Rule, contribution, summed, update_array
+from mgup_core import Rule
 from mgup_core.frontend.reserved import check_names
 from mgup_core.frontend.signatures import bind
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.forms import runtime_fields
 
-from .backend import compute_dtype, is_traced
+from .backend import JaxBackend, Known, compute_dtype, is_traced
 from .mesh_axes import automatic
 from .numbers import with_numbers
+from .parameter_step import Leaf, ParameterStep
 from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import Settings, check_params
+from .settings import NO_PARAMS, Settings
 from .shard_map import placements
-from .state import MGUPState, by_leaf, by_name, initial
+from .state import MGUPState, by_leaf, by_name, check_state, initial
 
 
 def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
     """The transformation of one rule with all its settings made."""
     check_elementwise(rule)
     rule = with_numbers(rule)
+    advance = ParameterStep(rule, settings)
 
     def init(params: Any) -> MGUPState:
         check_leaves("params", params)
@@ -42,6 +44,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         updates: Any, state: MGUPState, params: Any = None, **extra: Any
     ) -> tuple[Any, MGUPState]:
         del extra
+        check_state(rule, state)
         treedef = jax.tree.structure(next(iter(state.moments.values()), updates))
         grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
@@ -50,59 +53,30 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         like = updates if params is None else params
         stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
         decayed = per_leaf("mask", settings.mask, like, treedef)
+        if params is None and (rule.reads_parameters or (settings.decays and any(decayed))):
+            raise ValueError(NO_PARAMS)
+        cuts = placements(like, grads, stacks, settings.param_specs, treedef, step.policy, rule)
         count = optax.safe_increment(state.count)
         t = count if is_traced(count) else int(count)
 
-        cuts = placements(like, grads, stacks, settings.param_specs, treedef, step.policy, rule)
-        backends = lru_cache(settings.backend)  # one for each dtype and placement
+        @lru_cache(None)  # one for each dtype and placement
+        def backend(dtype: Any, where: Any) -> JaxBackend:
+            return settings.backend(dtype, where, Known(t if is_traced(t) else None, {}, {}))
 
-        def given(g: Any, w: Any, decays: bool, where: Any = ()) -> tuple[Any, Any, Any]:
-            """(backend, parameter, decay) of a leaf."""
-            be = backends(compute_dtype((g if w is None else w).dtype), where)
-            if rule.reads_parameters or (decays and settings.decays):
-                check_params(w)
-            if w is None:  # no rule can read a value from this
-                w = jax.ShapeDtypeStruct(g.shape, be.dtype)
-            return be, w, step.weight_decay if decays else 0.0
-
-        def sums() -> dict[str, Any] | None:
-            if not rule.couples_parameters:
-                return None
-            parts = []
-            for g, w, own, decays in zip(grads, weights, moments, decayed, strict=True):
-                if g is not None:
-                    be, w, decay = given(g, w, decays)
-                    parts.append(contribution(be, rule, w, g, own, t, weight_decay=decay))
-            return summed(parts)
-
-        totals = sums()
-
-        def move(
-            g: Any, w: Any, own: Any, stacked: int, decays: bool, where: Any
-        ) -> tuple[Any, Any]:
-            if g is None:  # R6
-                return None if w is None else jnp.zeros_like(w), own
-            be, w, decay = given(g, w, decays, where)
-            done = update_array(
-                be,
-                rule,
-                step.policy,
-                w,
-                g,
-                own,
-                t,
-                lr=step.learning_rate,
-                weight_decay=decay,
-                stacked_dims=stacked,
-                totals=totals,
-            )
-            # In the compute dtype, so that optax.apply_updates rounds the sum once (R5).
-            return -done.delta, done.state
-
-        jobs = zip(grads, weights, moments, stacks, decayed, cuts, strict=True)
-        deltas, states = zip(*(move(*job) for job in jobs), strict=True) if grads else ((), ())
-        kept = by_name(list(states), state.moments, treedef)
-        return treedef.unflatten(deltas), MGUPState(count, kept)
+        leaves = {}
+        for i, (g, w) in enumerate(zip(grads, weights, strict=True)):
+            if g is not None:
+                like = g if w is None else w
+                be = backend(compute_dtype(like.dtype), cuts[i])
+                decay = be.scalar(step.weight_decay) if settings.decays and decayed[i] else None
+                kind = settings.dtype_of_update(like)
+                leaves[i] = Leaf(be, w, g, moments[i], decay, stacks[i], kind)
+        moved = dict(zip(leaves, advance(list(leaves.values()), t, step), strict=True))
+        # R6; -0, with which no parameter loses its bits
+        deltas = [None if w is None else jnp.full_like(w, -0.0) for w in weights]
+        for i, one in moved.items():
+            deltas[i], moments[i] = one
+        return treedef.unflatten(deltas), MGUPState(count, by_name(moments, state.moments, treedef))
 
     return optax.GradientTransformationExtraArgs(init, automatic(update))
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from mgup_core import score
+from mgup_core import Split, score
 from mgup_core.step import apply_split
 
 from .backend import compute_dtype, is_traced
 from .mesh_axes import automatic
+from .parameter_step import decide_all, unmoved
 from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import Scheduled, Settings, check_params
+from .settings import NO_PARAMS, Scheduled, Settings
 from .shard_map import placements
-from .state import MGUPState
+from .state import BEGIN_AGAIN, MGUPState
 
 _PROBES = 3  # a warmup may begin at a rate of 0
 
@@ -44,6 +47,7 @@ def mgup(
     stacked_dims: Any = 0,
     selection: str = "auto",
     param_specs: Any = None,
+    update_dtype: str = "parameter",
 ) -> optax.GradientTransformationExtraArgs:
     """Rescale the updates of an optimizer that knows nothing of MGUP.
 
@@ -86,8 +90,10 @@ def mgup(
         stacked_dims=stacked_dims,
         selection=selection,
         param_specs=param_specs,
+        update_dtype=update_dtype,
     )
     inner = optax.with_extra_args_support(inner)
+    made = lru_cache(maxsize=8)(partial(made_by, inner.init))
 
     def init(params: Any) -> MGUPWrapperState:
         check_leaves("params", params)
@@ -106,34 +112,62 @@ def mgup(
     def update(
         updates: Any, state: MGUPWrapperState, params: Any = None, **extra: Any
     ) -> tuple[Any, MGUPWrapperState]:
-        treedef = jax.tree.structure(updates if params is None else params)
+        like = updates if params is None else params
+        treedef = jax.tree.structure(like)
         grads = flat("updates", updates, treedef)
         weights = [None] * len(grads) if params is None else flat("params", params, treedef)
         check_fit(updates, grads, weights, [{}] * len(grads))
+        if not isinstance(state, MGUPWrapperState):
+            raise ValueError(
+                f"state is a {type(state).__name__}, not the MGUPWrapperState that init gives: it "
+                "may be that of another optimizer, or of the chain around this one."
+            )
+        shapes = tuple((jnp.shape(x), x.dtype) for x in jax.tree.leaves(like))
+        known_state = fits(made(treedef, shapes), state.inner_state)
         step = settings.at(state.count, grads if params is None else weights)
-        moves, inner_state = inner.update(updates, state.inner_state, params, **extra)
-        like = updates if params is None else params
         stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
         decayed = per_leaf("mask", settings.mask, like, treedef)
-
+        if params is None and settings.decays and any(decayed):
+            raise ValueError(NO_PARAMS)
         cuts = placements(like, grads, stacks, settings.param_specs, treedef, step.policy)
+        try:
+            moves, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        except Exception as error:
+            if known_state:
+                raise
+            raise ValueError(
+                "inner_state has not the structure that the inner optimizer's init makes of these "
+                f"parameters: it may be the state of another. {BEGIN_AGAIN}"
+            ) from error
 
-        def rescale(g: Any, w: Any, move: Any, stacked: int, decays: bool, where: Any) -> Any:
-            be = settings.backend(compute_dtype((g if w is None else w).dtype), where)
-            moved = -be.cast(move, be.dtype)  # learning rate * u
-            split = None
-            if step.policy is not None:
-                scores = score(moved, be.flush(be.cast(g, be.dtype)), be=be)
-                split = be.decide(step.policy, scores, stacked)
-            delta = apply_split(be, split, be.scalar(1.0), moved)
-            if settings.decays and decays:
-                check_params(w)
+        backend = lru_cache(settings.backend)  # one for each dtype and placement
+        had = [i for i, g in enumerate(grads) if g is not None]  # R6
+        backends, moved, scores = {}, {}, {}
+        for i, move in enumerate(treedef.flatten_up_to(moves)):
+            if i in had:
+                w = grads[i] if weights[i] is None else weights[i]
+                be = backends[i] = backend(compute_dtype(w.dtype), cuts[i])
+                moved[i] = -be.cast(move, be.dtype)  # learning rate * u
+                scores[i] = unmoved(score(moved[i], be.flush(be.cast(grads[i], be.dtype)), be=be))
+        splits: dict[int, Split] = {}
+        if step.policy is not None:
+            rows, own = list(scores.values()), [stacks[i] for i in had]
+            splits = dict(
+                zip(had, decide_all(step.policy, list(backends.values()), rows, own), strict=True)
+            )
+
+        def rescaled(i: int) -> Any:
+            w = weights[i]
+            if i not in backends:
+                return None if w is None else jnp.full_like(w, -0.0)
+            be = backends[i]
+            delta = apply_split(be, splits.get(i), be.scalar(1.0), moved[i])
+            if settings.decays and decayed[i]:
                 rate = be.mul(be.scalar(step.learning_rate), be.scalar(step.weight_decay))
                 delta = delta + be.mul(rate, be.cast(w, be.dtype))
-            return -delta
+            return be.cast(-delta, settings.dtype_of_update(grads[i] if w is None else w))
 
-        jobs = zip(grads, weights, treedef.flatten_up_to(moves), stacks, decayed, cuts, strict=True)
-        deltas = treedef.unflatten(rescale(*job) for job in jobs)
+        deltas = treedef.unflatten(map(rescaled, range(len(grads))))
         return deltas, MGUPWrapperState(optax.safe_increment(state.count), inner_state)
 
     return optax.GradientTransformationExtraArgs(init, automatic(update))
@@ -147,24 +181,55 @@ def _refuse_twice(inner_state: Any) -> None:
         raise ValueError("the inner optimizer has MGUP already; it would be applied twice.")
 
 
+def made_by(init: Callable[[Any], Any], treedef: Any, shapes: Any) -> Any:
+    """The shapes that ``init`` makes of parameters of these shapes and dtypes.
+
+    ``None`` where they cannot be told, since it reads values.
+    """
+    try:
+        return jax.eval_shape(
+            init, treedef.unflatten(jax.ShapeDtypeStruct(*shape) for shape in shapes)
+        )
+    except Exception:
+        return None
+
+
+def fits(made: Any, inner_state: Any) -> bool:
+    """Whether a state has the structure that was made; refuses other shapes in it."""
+    if jax.tree.structure(made) != jax.tree.structure(inner_state):
+        return False
+    paths = jax.tree_util.tree_leaves_with_path(inner_state)
+    for (path, x), wanted in zip(paths, jax.tree.leaves(made), strict=True):
+        if jnp.shape(x) != wanted.shape:
+            raise ValueError(
+                f"inner_state{jax.tree_util.keystr(path)} has shape {jnp.shape(x)}, but init makes "
+                f"{wanted.shape} of these parameters: it is the state of others. {BEGIN_AGAIN}"
+            )
+    return True
+
+
 def decays_weights(inner: optax.GradientTransformation, params: Any) -> bool:
     """Whether an update at a gradient of 0 depends on the parameters, tried on small arrays."""
 
     def small(fill: float) -> Any:
         return jax.tree.map(lambda w: jnp.full([min(n, 2) for n in w.shape], fill, w.dtype), params)
 
+    def differ(a: Any, b: Any) -> bool:
+        if is_traced(a) or is_traced(b):
+            return False
+        return bool(jnp.any((a != b) & ~((a != a) & (b != b))))  # NaN twice tells nothing
+
     try:
         with jax.ensure_compile_time_eval():
             zeros, ones = small(0.0), small(1.0)
             states = [inner.init(zeros), inner.init(ones)]
             for _ in range(_PROBES):
+                moves = []
                 for i, weights in enumerate((zeros, ones)):
-                    moves, states[i] = inner.update(zeros, states[i], weights)
-                    if i == 0:
-                        at_zero = moves
-                for a, b in zip(jax.tree.leaves(at_zero), jax.tree.leaves(moves), strict=True):
-                    if not (is_traced(a) or is_traced(b)) and bool(jnp.any(a != b)):
-                        return True
+                    move, states[i] = inner.update(zeros, states[i], weights)
+                    moves.append(jax.tree.leaves(move))
+                if any(map(differ, *moves)):
+                    return True
     except Exception:  # an optimizer made for the real shapes, or one that needs more arguments
         return False
     return False

@@ -137,7 +137,8 @@ class RuleOptimizer(nn.Optimizer):
             ValueError, KeyError: for what is out of range, no such number, or would be another
                 program, such as ``tau``: nothing changes then.
         """
-        renew(self, values)
+        groups = renew(self.step, self._groups, values, self._rule, self.decays, self._rate_dtype)
+        object.__setattr__(self, "_groups", groups)
 
     # -- the step --------------------------------------------------------------------------------
 

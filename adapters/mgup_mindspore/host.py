@@ -158,7 +158,9 @@ def step(
         t = int(taken[0])
         coupled = [one for one in work if one.task.settings.rule.couples_parameters]
         totals = summed([one.part(t) for one in coupled])
-        for one in work:
-            one.run(t, totals)
-        for p, value in (pair for one in work for pair in one.stored):
-            p.set_data(Tensor(np.ascontiguousarray(value).reshape(p.shape)).astype(p.dtype))
+        try:
+            for one in work:
+                one.run(t, totals)
+        finally:  # the state of those that ran has moved
+            for p, value in (pair for one in work for pair in one.stored):
+                p.set_data(Tensor(np.ascontiguousarray(value).reshape(p.shape)).astype(p.dtype))

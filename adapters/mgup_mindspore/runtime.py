@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from mindspore import Tensor
 
+from mgup_core import Rule
+
 from .backend import Betas
+from .cells import Step
 from .emitter import NUMPY, Program, Recording
 from .groups import Fixed, Group, check_group, policy_of
 from .operations import assign
-
-if TYPE_CHECKING:
-    from .base import RuleOptimizer
-
 
 _STATIC = {"tau", "tau_min", "lr", "adamw_learning_rate"}
 
@@ -27,19 +26,34 @@ def numbers_of(group: Group) -> set[str]:
     return (numbers | {"alpha", "gamma", "weight_decay"}) - _STATIC
 
 
-def renew(optimizer: RuleOptimizer, values: Group) -> None:
-    """What :meth:`RuleOptimizer.set_hyperparameters` does."""
-    known: set[str] = set().union(*map(numbers_of, optimizer._groups))
+def renew(
+    step: Step,
+    groups: list[Group],
+    values: Group,
+    rule_of: Callable[[Group], Rule],
+    decays: tuple[Any, ...],
+    rate_dtype: Any,
+) -> list[Group]:
+    """Give a step other numbers, as :meth:`RuleOptimizer.set_hyperparameters` does.
+
+    Args:
+        decays: the weight decay of each group, as the optimizer keeps it.
+        rate_dtype: of learning rates and decays.
+
+    Returns:
+        The groups with these values.
+    """
+    known: set[str] = set().union(*map(numbers_of, groups))
     if unknown := sorted(values.keys() - known):
         raise KeyError(
-            f"{', '.join(unknown)}: no number of {type(optimizer).__name__} that may change "
+            f"{', '.join(unknown)}: no number of this optimizer that may change "
             f"between steps. These may: {', '.join(sorted(known))}. For others make a new "
             "optimizer."
         )
-    groups = [{**group, **values} for group in optimizer._groups]
+    groups = [{**group, **values} for group in groups]
     for group in groups:
         check_group(group)
-    rules = [optimizer._rule(group) for group in groups]
+    rules = [rule_of(group) for group in groups]
     policies = [policy_of(group) for group in groups]
     changes: list[Callable[[], None]] = []
 
@@ -48,7 +62,7 @@ def renew(optimizer: RuleOptimizer, values: Group) -> None:
             _refuse(values)
         changes.append(partial(program.take, recording))
 
-    betas, step = Betas(), optimizer.step
+    betas = Betas()
     for task in step.tasks:
         i = task.group
         settings = task.settings._replace(rule=rules[i], policy=policies[i])
@@ -60,14 +74,14 @@ def renew(optimizer: RuleOptimizer, values: Group) -> None:
         changes.append(partial(setattr, task, "settings", settings))
     plan(step.corrections.program, step.corrections.record(betas))
     if "weight_decay" in values:
-        for decay in optimizer.decays:
+        for decay in decays:
             if not isinstance(decay, Fixed):
                 raise ValueError("weight_decay is a schedule: it gives the values itself.")
-            number = Tensor(np.asarray(values["weight_decay"], NUMPY[optimizer._rate_dtype]))
+            number = Tensor(np.asarray(values["weight_decay"], NUMPY[rate_dtype]))
             changes.append(partial(assign, decay.value[0], number))
     for change in changes:
         change()
-    object.__setattr__(optimizer, "_groups", groups)
+    return groups
 
 
 def _refuse(values: Group) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .protocol import Array, PolicySpec, RunSpec
 from .steps import Bounds, Step, compute_spec
 
-KEPT = 3
+KEPT = 5
 """Steps of each kind, wrong and not, that a diagnosis looks at."""
 
 
@@ -20,6 +20,8 @@ class Taken(NamedTuple):
     states: list[dict[str, Array]]
     room: Bounds
     """How far by rounding the reference's results may be."""
+    elapsed: list[int]
+    """How many steps the run had taken, for each parameter; absent gradients count here."""
 
 
 @dataclass

@@ -43,10 +43,23 @@ def _cell(one: Plain, clause: str) -> str:
 def _clauses(plain: Plain) -> Table:
     head = ["clause", "what it says", *(one["name"] for one in plain["backends"])]
     rows = [
-        [clause, statement, *(_cell(one, clause) for one in plain["backends"])]
-        for clause, statement in CLAUSES.items()
+        [clause, CLAUSES[clause], *(_cell(one, clause) for one in plain["backends"])]
+        for clause in CLAUSES
+        if clause not in _untouched(plain)
     ]
     return [head, *rows]
+
+
+def _untouched(plain: Plain) -> list[str]:
+    """The clauses of which every case was skipped on every backend."""
+    return [
+        clause
+        for clause in CLAUSES
+        if all(
+            one["clauses"][clause]["skipped"] and set(_cell(one, clause).split()[1:]) == {"skipped"}
+            for one in plain["backends"]
+        )
+    ]
 
 
 def _backends(plain: Plain) -> Table:
@@ -93,6 +106,8 @@ def _page(
     if levels := _levels(plain):
         parts += [heading(2, "Levels"), paragraph(LEVELS_LEGEND), table(levels)]
     parts += [heading(2, "Clauses"), paragraph(LEGEND), table(_clauses(plain))]
+    if untouched := _untouched(plain):
+        parts.append(paragraph(f"Skipped everywhere: {', '.join(untouched)}."))
     if lines := [f"{one['name']}: {line}" for one in plain["backends"] for line in untrained(one)]:
         parts.append(items(lines))
     if reasons := _reasons(plain):

@@ -93,8 +93,12 @@ class Remote:
             self._words.seek(0)
             last = self._words.read()[-2000:].decode(errors="replace")
             raise RemoteError(f"{self._where} ended with status {code}.\n{last}") from None
+        except ValueError as error:
+            raise RemoteError(f"{self._where} does not speak as this suite does: {error}") from None
+        if not isinstance(answer, dict) or not answer.keys() & {"error", "value"}:
+            raise RemoteError(f"{self._where} does not speak as this suite does: {answer!r:.200}")
         if "error" in answer:
-            raise RemoteError(answer["error"])
+            raise RemoteError(str(answer["error"]))
         return answer["value"]
 
     def versions(self) -> dict[str, str]:

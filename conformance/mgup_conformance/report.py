@@ -68,6 +68,10 @@ def _one(backend: Backend, results: Sequence[Result]) -> Plain:
         "totals": {status: totals[status] for status in STATUSES},
         "clauses": clause_counts(results),
         "verdicts": clause_verdicts(results),
+        "levels": {
+            **{level: sum(r.verdict == level for r in results) for level in LEVELS},
+            "units": max((r.units for r in results), default=0.0),
+        },
         "results": [
             {
                 "case": r.case,
@@ -294,18 +298,17 @@ def verdict(result: Plain) -> str:
 
 def summary(one: Plain) -> list[str]:
     """The levels that one backend of a report reached, and its mistakes with their clauses."""
-    results = [r for r in one["results"] if r.get("verdict")]
-    levels = Counter(r["verdict"] for r in results)
-    if not levels or set(levels) == {"identical"}:
+    levels = one.get("levels", {})
+    if not levels or not levels["rounding"] + levels["different"]:
         return []
-    most = max((r["units"] for r in results if r["verdict"] == "rounding"), default=0.0)
-    said = {"rounding": f" (to {most:.2g} units in the last place)" if levels["rounding"] else ""}
+    said = {"rounding": f" (to {levels['units']:.2g} units in the last place)"}
     lines = [", ".join(f"{levels[n]} {n}{said.get(n, '')}" for n in LEVELS if levels[n])]
+    results = [r for r in one["results"] if r.get("verdict")]
     named = Counter(r.get("diagnosis", "") for r in results if r["verdict"] == "different")
     unnamed = named.pop("", 0)
-    lines += [f"{n} cases {diagnosis}" for diagnosis, n in named.most_common()]
+    lines += [f"{n} different {diagnosis}" for diagnosis, n in named.most_common()]
     if unnamed:
-        lines.append(f"{unnamed} cases different as by no known mistake")
+        lines.append(f"{unnamed} different as by no known mistake")
     return lines
 
 

@@ -361,7 +361,9 @@ def judge_run(
                 return different("parameter", said)
         own, room = judge_step(expects, step, after, kept, place=f", step {t}", by_norm=by_norm)
         whole = whole.worse(own)
-        evidence.add(Taken(step, after, kept, room), wrong=own.level == "different")
+        evidence.add(
+            Taken(step, after, kept, room, [t - 1] * len(after)), wrong=own.level == "different"
+        )
         if evidence.complete:
             break
         params, states = after, kept

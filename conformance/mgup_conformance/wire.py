@@ -7,16 +7,19 @@ announced in the text by its dtype and shape.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from .data import dtype_of
-from .protocol import Array
+from .protocol import DTYPES, Array
 
 _LENGTHS = struct.Struct("<QQ")
 _ARRAY = "__array__"
+LONGEST_TEXT, LONGEST_BODY = 2**26, 2**33
+"""Bytes of a message: many times what any case sends."""
 
 
 def send(stream: BinaryIO, message: Any) -> None:
@@ -39,20 +42,45 @@ def receive(stream: BinaryIO) -> Any:
 
     Raises:
         EOFError: when the other side has closed the pipe.
+        ValueError: for anything that :func:`send` does not write.
     """
     head = stream.read(_LENGTHS.size)
     if len(head) < _LENGTHS.size:
         raise EOFError
-    text, body = (stream.read(n) for n in _LENGTHS.unpack(head))
+    lengths = _LENGTHS.unpack(head)
+    if lengths[0] > LONGEST_TEXT or lengths[1] > LONGEST_BODY:
+        raise ValueError(f"a message of {lengths[0]} and {lengths[1]} bytes is none of this suite.")
+    text, body = (stream.read(n) for n in lengths)
+    if (len(text), len(body)) != lengths:
+        raise EOFError
     start = 0
 
     def revive(plain: dict[str, Any]) -> Any:
         nonlocal start
         if _ARRAY not in plain:
             return plain
-        name, shape = plain[_ARRAY]
-        flat: Array = np.frombuffer(body, dtype_of(name), int(np.prod(shape)), start)
+        announced = plain[_ARRAY]
+        if not _announces(announced):
+            raise ValueError(f"a message announces {announced!r}, which is no array of this suite.")
+        name, shape = announced
+        count = math.prod(shape)
+        if start + count * dtype_of(name).itemsize > len(body):
+            raise ValueError(f"a message announces {name} {shape}, and has too few bytes.")
+        flat: Array = np.frombuffer(body, dtype_of(name), count, start)
         start += flat.nbytes
         return flat.reshape(shape).copy()
 
-    return json.loads(text, object_hook=revive)
+    message = json.loads(text, object_hook=revive)
+    if start != len(body):
+        raise ValueError(f"a message has {len(body) - start} bytes that belong to no array.")
+    return message
+
+
+def _announces(x: Any) -> bool:
+    return (
+        isinstance(x, list)
+        and len(x) == 2
+        and x[0] in DTYPES
+        and isinstance(x[1], list)
+        and all(type(n) is int and n >= 0 for n in x[1])
+    )

@@ -39,6 +39,6 @@ def _reaches_beyond(rule: Rule) -> str | None:
     except AttributeError as error:
         if isinstance(error.obj, Symbol):
             return f"x.{error.name}"
-    except TypeError:  # it asks for values: a fault of another kind, and said where it shows
-        pass
+    except Exception:
+        return None  # a fault of another kind, as a rule that asks for values; said where it shows
     return None

@@ -10,6 +10,7 @@ that its floats give, and the program is right for all rules that answer alike: 
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -28,6 +29,17 @@ from ..step import contribution, update_array
 Made = TypeVar("Made")
 
 _ALIKE = 32  # forms of one class with equal other fields: more only where floats are read
+
+_lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # the thread that holds it is not in the child
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def runtime_fields(rule: Rule) -> tuple[str, ...]:
@@ -74,7 +86,6 @@ class Forms(Generic[Made]):
         """How often something was made."""
         self._make, self._maxsize = make, maxsize
         self._kept: OrderedDict[Any, list[tuple[Branches, Made | _Failure]]] = OrderedDict()
-        self._lock = threading.RLock()
         self._found = lru_cache(maxsize)(self._find)
 
     def __call__(self, rule: Rule, *how: Any) -> Made:
@@ -91,7 +102,7 @@ class Forms(Generic[Made]):
         names = runtime_fields(rule)
         others = tuple((f.name, getattr(rule, f.name)) for f in fields(rule) if f.name not in names)
         key = type(rule), names, others, rule if not names else None, how
-        with self._lock:
+        with _lock:
             forms = self._kept.setdefault(key, [])
             self._kept.move_to_end(key)
             for found in forms:

@@ -20,16 +20,18 @@ class Unrecordable(TypeError):
 
 
 class NotElementwise(Unrecordable):
-    """A rule that says it is elementwise calls what is no function of each coordinate.
+    """A rule that says ``elementwise = True`` calls what needs more than one coordinate.
 
     Args:
-        message: for the user.
-        operation: what it calls.
+        operation: as the rule writes it.
     """
 
-    def __init__(self, message: str, operation: str) -> None:
-        super().__init__(message)
+    def __init__(self, operation: str) -> None:
         self.operation = operation
+        super().__init__(
+            f"{operation} does not act on each coordinate by itself, as elementwise = True "
+            "promises: set elementwise = False in the rule."
+        )
 
 
 class Operation(NamedTuple):
@@ -170,26 +172,15 @@ _INSTEAD = {
 
 
 def refusal(name: str) -> Unrecordable:
-    """Why a function of the array API is not among the operations, and what to write instead."""
+    """What to say of a function of the array API that is not among the operations."""
     if name in _OVER_ALL:
-        return over_all(f"be.xp.{name}")
+        return NotElementwise(f"be.xp.{name}")
+    what = f"be.xp.{name} is not among the operations of a recorded step"
     if name in _INSTEAD:
-        return Unrecordable(
-            f"be.xp.{name} is not among the operations of a recorded step: {_INSTEAD[name]}."
-        )
+        return Unrecordable(f"{what}: write {_INSTEAD[name]}.")
     known = ", ".join(sorted({*NAMES, *COMPOSED, *ROUNDED}))
     return Unrecordable(
-        f"be.xp.{name} is not among the operations of a recorded step, since no two libraries "
-        "round it alike or the array API lacks it: write it in sums, products and quotients, as "
-        "mgup_core.numerics.elementary does, or set elementwise = False, whose steps are not "
-        f"recorded. There are {known}."
-    )
-
-
-def over_all(what: str) -> NotElementwise:
-    """Why a function of more than one coordinate is refused."""
-    return NotElementwise(
-        f"{what} does not act on each coordinate by itself, as elementwise = True promises: set "
-        "elementwise = False in the rule.",
-        what,
+        f"{what}, since no two libraries round it alike or the array API lacks it: write it in "
+        "sums, products and quotients, as mgup_core.numerics.elementary does, or set elementwise = "
+        f"False, whose steps are not recorded. There are {known}."
     )

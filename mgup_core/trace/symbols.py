@@ -17,8 +17,8 @@ from .ops import (
     OPERATIONS,
     ROUNDED,
     WHOLE,
+    NotElementwise,
     Unrecordable,
-    over_all,
     refusal,
 )
 
@@ -34,7 +34,7 @@ class _Unknown:
     """The lengths of an array's axes, for a rule, which must not count coordinates."""
 
     def _refuse(self, *others: object) -> NoReturn:
-        raise over_all("the shape of an array")
+        raise NotElementwise("the shape of an array")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __floordiv__ = _refuse
     __truediv__ = __rtruediv__ = __pow__ = __float__ = __int__ = __index__ = _refuse
@@ -66,7 +66,7 @@ class Symbol:
     @property
     def ndim(self) -> int:
         if not self.uniform:
-            raise over_all("the shape of an array")
+            raise NotElementwise("the shape of an array")
         return 0
 
     def __pow__(self, power: Any) -> Symbol:
@@ -90,10 +90,10 @@ class Symbol:
         raise Unrecordable("a rule asked for the value of an array: its step cannot be recorded.")
 
     def __getitem__(self, key: object) -> NoReturn:
-        raise over_all("an index")
+        raise NotElementwise("x[…]")
 
     def __matmul__(self, other: object) -> NoReturn:
-        raise over_all("a matrix product")
+        raise NotElementwise("x @ y")
 
     __iter__ = None
     __rmatmul__ = __matmul__

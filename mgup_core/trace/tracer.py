@@ -22,7 +22,7 @@ from ..policy import MGUP, Policy, SignMGUP
 from ..rules.base import Rule
 from ..step import gradients, update_array
 from .forms import Forms
-from .ops import Unrecordable, over_all
+from .ops import NotElementwise, Unrecordable
 from .symbols import LEAVES as LEAVES
 from .symbols import Length, Namespace, constant, node
 from .symbols import Symbol as Symbol
@@ -57,13 +57,13 @@ class _Recorder(Backend):
         return Symbol("correction", (t, constant(beta, "host")), self.dtype, uniform=True)
 
     def total(self, x: Symbol, axis: int | None = None) -> NoReturn:
-        raise over_all("be.total")
+        raise NotElementwise("be.total")
 
     def matmul(self, a: Symbol, b: Symbol, dtype: str | None = None) -> NoReturn:
-        raise over_all("be.matmul")
+        raise NotElementwise("be.matmul")
 
     def whole(self, function: Callable[..., Any], x: Symbol) -> NoReturn:
-        raise over_all("be.whole")
+        raise NotElementwise("be.whole")
 
     def decide(self, policy: Decider, scores: Symbol, stacked_dims: int = 0) -> Split:
         self.scores = scores
@@ -193,8 +193,8 @@ def record(
 
 
 @Forms
-def _recorded(rule: Rule) -> Program | None:
-    return record(rule, None, decays=True) if rule.elementwise else None
+def _recorded(rule: Rule) -> Program:
+    return record(rule, None, decays=True)
 
 
 def check_recordable(rule: Rule) -> None:
@@ -203,11 +203,13 @@ def check_recordable(rule: Rule) -> None:
     Raises:
         Unrecordable: a TypeError that names the rule, the operation and what to write instead.
     """
+    if not rule.elementwise:
+        return
     try:
         _recorded(rule)
     except Unrecordable:
         raise
-    except (TypeError, AttributeError):  # another fault, which a step of whole arrays may not have
+    except Exception:  # another fault, which a step of whole arrays may not have
         return
 
 

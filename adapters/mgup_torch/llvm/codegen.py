@@ -90,10 +90,10 @@ def code_for(
 
 @functools.lru_cache(maxsize=256)
 def _without_factors(policy: Policy | None) -> Policy | None:
-    """With factors that code does not depend on, since they may change at every step."""
-    if isinstance(policy, (MGUP, SignMGUP)):
-        return replace(policy, alpha=1.0, gamma=1.0)
-    return policy
+    """With values that code does not depend on, since they may change at every step."""
+    if isinstance(policy, MGUP):
+        return replace(policy, tau=0.5, alpha=1.0, gamma=1.0)
+    return replace(policy, alpha=1.0, gamma=1.0) if isinstance(policy, SignMGUP) else policy
 
 
 @Forms

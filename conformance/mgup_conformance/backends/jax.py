@@ -58,6 +58,7 @@ def make_optimizer(
         mode=mode,
         stacked_dims=stacked_dims,
         state_dtype=None if spec["state_dtype"] == spec["dtype"] else spec["state_dtype"],
+        update_dtype="compute",  # R5: apply_updates rounds once
         **policy,
         **rule,
     )

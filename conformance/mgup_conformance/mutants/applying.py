@@ -117,7 +117,8 @@ def step_off_by_one(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, t: int, **kw: Any
 ) -> Any:
     """The bias correction is that of t + 1."""
-    return _right_update(be, rule, policy, w, g, state, t + 1, **kw)
+    later = t + 1 if rule.counts_steps else t
+    return _right_update(be, rule, policy, w, g, state, later, **kw)
 
 
 @instead_of(UPDATE, clause="R5")

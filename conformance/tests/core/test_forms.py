@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -215,3 +217,26 @@ def test_what_is_kept_is_bounded():
     many = Forms(lambda rule, how: how, maxsize=4)
     assert [many(Curious(), i) for i in range(10)] == list(range(10))
     assert len(many._kept) == 4
+
+
+def test_many_threads_make_one():
+    """Each is given what the first one made."""
+    begun, made = threading.Barrier(8), []
+
+    def make(rule):
+        time.sleep(0.05)
+        return object()
+
+    recorded = Forms(make)
+
+    def work():
+        begun.wait()
+        made.append(recorded(Curious()))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(set(map(id, made))) == 1
+    assert recorded.made == 1

@@ -32,12 +32,12 @@ LAYERS = {
         | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
-        rounding numbers mesh_axes selection | backend | pytrees settings | shard_map state
-        | transformation wrapper | muon
+        rounding numbers mesh_axes selection | backend | pytrees settings
+        | shard_map state parameter_step | transformation wrapper | muon
     """,
     "mgup_mindspore": """
-        numpy2 operations | emitter selection | backend | arrays groups training | host | cells fit
-        | base | factory | muon
+        numpy2 operations | emitter selection | backend | arrays groups training | host
+        | cells fit | runtime | base | factory | muon
     """,
 }
 """Lowest first; a module may import what stands before it, and its own package's parts."""

@@ -143,7 +143,8 @@ def rank() -> None:
 
 def bfloat16() -> None:
     case = Case("columns", "stack", dtype=jnp.bfloat16)
-    optimizer = mgup_sgd(LR, tau=0.3, stacked_dims=case.stacks, weight_decay=0.1)
+    options = {"stacked_dims": case.stacks, "update_dtype": "compute"}
+    optimizer = mgup_sgd(LR, tau=0.3, weight_decay=0.1, **options)
     case.check(case.reference(core.SGD(), core.MGUP(tau=0.3)), case.train(optimizer)[0])
 
 

@@ -26,7 +26,7 @@ ARGUMENTS = [
     ("learning_rate", NAN), ("learning_rate", "0.1"), ("learning_rate", jnp.ones(2)),
     ("learning_rate", jnp.asarray(-1.0)), ("weight_decay", -0.1), ("weight_decay", INF),
     ("mode", "best"), ("ties", "up"), ("tau_min", 0.0), ("selection", "host"),
-    ("state_dtype", "int32"), ("mu_dtype", "complex64"),
+    ("state_dtype", "int32"), ("mu_dtype", "complex64"), ("update_dtype", "float32"),
 ]  # fmt: skip
 OWN = [
     (mgup_adamw, "b1", 1.0), (mgup_adamw, "b2", NAN), (mgup_adamw, "eps", -1.0),
@@ -139,6 +139,21 @@ def test_a_schedule_that_returns_nan():
         error.throw()
     error, _ = checked(PARAMS, optimizer.init(PARAMS), PARAMS)
     assert error.get() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "late"), [("alpha", 0.5), ("gamma", 1.5), ("gamma", 0.0), ("weight_decay", -1.0)]
+)
+def test_schedules_that_leave_their_range(name, late):
+    """P7: reported as the learning rate is, eager and under checkify; not before they leave it."""
+    optimizer = mgup_adamw(1e-3, **{name: lambda count: jnp.where(count < 1, 1.0, late)})
+    state = optimizer.init(PARAMS)
+    _, after = optimizer.update(PARAMS, state, PARAMS)
+    with pytest.raises(ValueError, match=f"{name}={late}"):
+        optimizer.update(PARAMS, after, PARAMS)
+    checked = jax.jit(checkify.checkify(optimizer.update))
+    assert checked(PARAMS, state, PARAMS)[0].get() is None
+    assert f"{name}={late}" in checked(PARAMS, after, PARAMS)[0].get()
 
 
 def test_a_slice_of_one_is_told():

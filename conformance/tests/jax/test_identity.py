@@ -124,7 +124,7 @@ def test_eps_zero():
 def test_low_precision(name, dtype, state_dtype):
     """R5: computed in float32, rounded once, by optax.apply_updates."""
     start = tree(SINGLE, dtype=dtype)
-    optimizer = MAKERS[name](**RATES, state_dtype=state_dtype)
+    optimizer = MAKERS[name](**RATES, state_dtype=state_dtype, update_dtype="compute")
     reference = Reference(start, RULES[name](), core.MGUP(), lr=1e-2, weight_decay=0.1)
     for arrays in reference.state.arrays.values():
         arrays.update({n: v.astype(jnp.dtype(state_dtype or dtype)) for n, v in arrays.items()})

@@ -230,6 +230,46 @@ def test_orbax(tmp_path):
     same(step(params, state, grads), step(*restored, grads))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("make", [*EVERY, lambda lr: mgup(optax.sgd(lr))])
+def test_dtype_of_updates(make, dtype):
+    """R5: the parameter's, as optax has it; one rounding by name, and one more of it by default."""
+    params = arrays(dtype=dtype)
+    grads = jax.tree.map(lambda g: jnp.asarray(g, dtype), gradients(tree(SMALL), 0))
+    found = {}
+    for name in ("parameter", "compute"):
+        inner = make(1e-2) if make in EVERY else mgup(optax.sgd(1e-2), update_dtype=name)
+        if make in EVERY:
+            inner = make(1e-2, update_dtype=name)
+        found[name], _ = jax.jit(inner.update)(grads, inner.init(params), params)
+    assert all(x.dtype == jnp.dtype(dtype) for x in jax.tree.leaves(found["parameter"]))
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(found["compute"]))
+    same(jax.tree.map(lambda x: x.astype(dtype), found["compute"]), found["parameter"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_optax_puts_around_keeps_its_dtypes(dtype):
+    """optax's own wrappers select or average updates, and a scan carries them."""
+    params = arrays(dtype=dtype)
+    grads = jax.tree.map(lambda g: jnp.asarray(g, dtype), gradients(tree(SMALL), 0))
+    inner = mgup_adamw(1e-2)
+    around = [
+        optax.apply_if_finite(inner, 3),
+        optax.conditionally_mask(inner, lambda step: step < 2),
+        optax.chain(inner, optax.ema(0.9)),
+        optax.MultiSteps(inner, 2),
+    ]
+    for optimizer in around:
+        state = optimizer.init(params)
+
+        def step(carry, _, optimizer=optimizer):
+            updates, state = optimizer.update(grads, carry[1], carry[0])
+            return (jax.tree.map(lambda w, u: w + u, carry[0], updates), state), None
+
+        (moved, _), _ = jax.jit(lambda c, step=step: lax.scan(step, c, length=3))((params, state))
+        assert all(x.dtype == jnp.dtype(dtype) for x in jax.tree.leaves(moved))
+
+
 # -- the wrapper ----------------------------------------------------------------------------------
 
 
@@ -261,6 +301,39 @@ def test_wrapper_refuses_decay(inner):
     for init in (mgup(inner()).init, jax.jit(mgup(inner()).init)):
         with pytest.raises(ValueError, match=r"decays weights.*weight_decay=0\.0"):
             init(arrays())
+
+
+CLEAN = [
+    "adabelief", "adadelta", "adagrad", "adam", "adamax", "amsgrad", "nadam", "noisy_sgd",
+    "novograd", "optimistic_adam_v2", "optimistic_gradient_descent", "radam", "rmsprop", "rprop",
+    "sgd", "sign_sgd", "sm3", "yogi", "acprop", "ademamix", "adopt", "cocob", "dadapt_adamw",
+    "momo", "momo_adam", "prodigy", "sophia",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_wrapper_gives_no_false_reason(dtype):
+    """What does not decay is taken, though its update at a gradient of 0 be NaN on both sides."""
+    small = jax.tree.map(lambda w: w.astype(dtype), arrays({"w": (2, 2)}))
+    for name in CLEAN:
+        make = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        if make is None:
+            continue  # another version of optax
+        options = {"key": 0} if name == "noisy_sgd" else {}
+        rate = {} if name in ("cocob", "prodigy", "dadapt_adamw") else {"learning_rate": 1e-2}
+        mgup(make(**rate, **options)).init(small)
+
+
+def test_wrapper_takes_what_cannot_be_tried():
+    """An optimizer made for the real shapes is taken at its word, not refused."""
+
+    def init(params):
+        assert params["a"].shape == SMALL["a"]
+
+    inner = optax.GradientTransformation(
+        init, lambda g, s, p=None: (jax.tree.map(lambda x: -x, g), s)
+    )
+    run(mgup(inner), steps=1)
 
 
 def test_wrapper_takes_what_does_not_decay():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -165,6 +168,33 @@ def test_what_waits_in_the_queue_reads_the_parameter_as_it_was():
     assert (before.asnumpy() == 1.0).all()
     assert (after.asnumpy() != 1.0).all()
     assert np.isfinite(busy.asnumpy()).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_step_is_whole_though_it_is_interrupted(dtype):
+    """Views are written in place, so KeyboardInterrupt waits: all have moved, with their state."""
+    from mgup_mindspore import optimizer
+
+    sent = []
+
+    class Interrupted(core.SGD):
+        elementwise = False  # so that it is called at each step
+
+        def direction(self, be, g, w, state, t):
+            if isinstance(g, np.ndarray) and not sent:
+                sent.append(True)
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().direction(be, g, w, state, t)
+
+    values = arrays(((4, 5), (6,), (7,)), dtype)
+    made = optimizer(Interrupted)(parameters(values), 1e-1)
+    whole = MGUPSGD(parameters(values), 1e-1)
+    whole(tensors(values))
+    # MindSpore's own handler, below Python's, ends the process; a program may set Python's again.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        made(tensors(values))
+    assert held(made) == held(whole)
 
 
 def test_positions_mean_what_they_mean_in_the_twins():

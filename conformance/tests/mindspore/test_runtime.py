@@ -76,7 +76,7 @@ def test_muon_and_its_adamw():
         ({"gamma": 0.0}, ValueError, "gamma=0.0"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay=-0.1"),
         ({"weight_decay": 0.0}, ValueError, "weight_decay=0.0 makes another program"),
-        ({"tau": 0.3}, KeyError, "tau: no number of MGUPAdamW that may change"),
+        ({"tau": 0.3}, KeyError, "tau: no number of this optimizer that may change"),
         ({"form": "paper"}, KeyError, "form: no number"),
         ({"beta1": 0.8, "momentum": 0.9}, KeyError, "momentum: no number"),
     ],

@@ -55,6 +55,46 @@ MISTAKES = {
 }
 """Planted mistake -> the clause that it breaks."""
 
+TELLING = {
+    "decay in score": "run/adamw/mgup/float32",
+    "decay in operand": "run/adamw/mgup/float32",
+    "momentum scored": "run/adamw/mgup/float32",
+    "gradient squared scored": "run/adamw/mgup/float32",
+    "NaN first": "rank/nan/float32",
+    "K rounded": "count/decimals",
+    "K from floating point": "count/decimals",
+    "K rounded up": "count/decimals",
+    "one at least": "count/mean",
+    "last index first": "rank/ties/float32",
+    "all ties selected": "rank/ties/float32",
+    "smallest first": "rank/normal/float32",
+    "by magnitude": "run/adamw/mgup/float32",
+    "stacks ranked whole": "stacked/adamw/float32",
+    "factors swapped": "rank/normal/float32",
+    "NaN amplified": "rank/infinities/float32",
+    "zero aligned": "sign/scores/float32",
+    "share not clipped": "adaptive/scores/float32",
+    "floor of the mean": "cautious/scores/float32",
+    "decay multiplied": "run/adamw/mgup/float32",
+    "decay forgotten": "run/adamw/mgup/float32",
+    "decay unscaled": "run/adamw/mgup/float32",
+    "decay as L2": "run/adamw/mgup/float32",
+    "first rate kept": "schedule/adamw/float32",
+    "eps before correction": "hyper/adamw/float32",
+    "eps in root": "hyper/adamw/float32",
+    "no correction": "run/adamw/mgup/float32",
+    "t off by one": "run/adamw/mgup/float32",
+    "betas swapped": "run/adamw/mgup/float32",
+    "Lion after the momentum": "run/lion/mgup_mild/float32",
+    "sign of zero is one": "ties/lion/float32",
+    "first step dampened": "run/sgd_dampened/mgup/float32",
+    "Nesterov the other way": "run/sgd_nesterov/mgup_mild/float32",
+    "SGD scores the direction": "run/sgd_nesterov/mgup_mild/float32",
+    "absent is zero": "absent/adamw/float32",
+    "stored towards zero": "compact/lion/sign_aligned/bfloat16_state32",
+}
+"""The case that is there for each planted mistake."""
+
 
 class Implementation:
     """AdamW, Lion and SGD with every policy; what differs in arithmetic is a method."""
@@ -260,7 +300,7 @@ class Run:
         if made.has("Lion after the momentum"):
             m = kept["exp_avg"]
         b = made.average(m, g, rule["b1"])
-        u = np.sign(b)
+        u = made.inside(np.sign(np.asarray(b)))
         if made.has("sign of zero is one"):
             u = np.where(np.asarray(b) < 0, -1.0, 1.0)
             u = made.inside(u)

@@ -18,6 +18,15 @@ from .support import Reference, array, frozen, give, gradients, parameters, same
 SHAPES = ((6, 5), (4, 3, 2))
 
 
+def compiled_code():
+    """The modules that compile steps in host memory."""
+    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+    from mgup_torch.llvm import codegen as loops
+    from mgup_torch.llvm import jit as machine
+
+    return loops, machine
+
+
 def cycled(optimizer, t: int) -> None:
     """Another value of everything that may have one at each step."""
     for group in optimizer.param_groups:
@@ -62,7 +71,7 @@ class Followed:
 @pytest.mark.parametrize("implementation", ["auto", "reference"])
 def test_fifty_steps_in_host_memory(cls, implementation, monkeypatch):
     """Blocks are recorded once, and loops compiled once."""
-    loops = pytest.importorskip("mgup_torch.llvm.codegen")
+    loops, machine = compiled_code()
     monkeypatch.setattr(loops, "WORTH", 0)
     params = parameters(SHAPES)
     optimizer = cls(params, implementation=implementation)
@@ -75,7 +84,7 @@ def test_fifty_steps_in_host_memory(cls, implementation, monkeypatch):
         optimizer.step()
         followed.step(grads)
         followed.check(params, t)
-        made.append((blocks._replay.made, loops._code.made, loops.compiled.cache_info().misses))
+        made.append((blocks._replay.made, loops._code.made, machine._compiled.cache_info().misses))
     assert made[1] == made[-1]
 
 
@@ -83,7 +92,7 @@ def test_fifty_steps_in_host_memory(cls, implementation, monkeypatch):
 @pytest.mark.parametrize("cls", [MGUPAdamW, MGUPSGD, MGUPLion])
 def test_one_cycle_by_its_default(name, cls, monkeypatch):
     """It cycles betas, or the momentum: nothing compiles after the second step."""
-    loops = pytest.importorskip("mgup_torch.llvm.codegen")
+    loops, machine = compiled_code()
     monkeypatch.setattr(loops, "WORTH", 0)
     params = parameters(SHAPES)
     optimizer = cls(params, weight_decay=0.1, alpha=2.0, gamma=0.5)
@@ -99,7 +108,7 @@ def test_one_cycle_by_its_default(name, cls, monkeypatch):
         optimizer.step()
         followed.step(grads)
         followed.check(params, t)
-        made.append((blocks._replay.made, loops._code.made, loops.compiled.cache_info().misses))
+        made.append((blocks._replay.made, loops._code.made, machine._compiled.cache_info().misses))
         scheduler.step()
     assert len(seen) > 5
     assert made[1] == made[-1]
@@ -191,7 +200,7 @@ def test_a_field_that_a_rule_compares_is_a_constant_of_its_graph():
 @pytest.mark.parametrize("cls", [MGUPAdamW, MGUPLion, MGUPSGD])
 def test_decay_from_zero_and_back(cls, monkeypatch):
     """R0 has another form without decay; each is made once."""
-    loops = pytest.importorskip("mgup_torch.llvm.codegen")
+    loops, _ = compiled_code()
     monkeypatch.setattr(loops, "WORTH", 0)
     params = parameters(SHAPES)
     optimizer = cls(params, weight_decay=0.0, alpha=2.0, gamma=0.5)

@@ -1,0 +1,145 @@
+"""The step of all parameters: a rule's two halves for each, and between them the decision.
+
+A program holds each half once for all parameters of one shape: to trace them for every array took
+as long as XLA takes to compile what comes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+
+from mgup_core import Policy, Rule, Split, State, contribution, summed
+from mgup_core.rules.base import Direction
+from mgup_core.step import Proposal, conclude, propose
+
+from .backend import JaxBackend, Known
+from .settings import Settings, Step
+
+
+class Leaf(NamedTuple):
+    """A parameter that has a gradient."""
+
+    be: JaxBackend
+    w: Any
+    """``None`` where the parameters were not passed."""
+    g: Any
+    state: State
+    decay: Any
+    """The weight decay, a scalar of the backend, or ``None``."""
+    stacked_dims: int
+    kind: Any
+    """The dtype of the update."""
+
+
+class Moved(NamedTuple):
+    """What a step makes of a leaf."""
+
+    update: Any
+    """To be added to the parameter."""
+    state: State
+
+
+class ParameterStep:
+    """The step of a rule."""
+
+    def __init__(self, rule: Rule, settings: Settings) -> None:
+        self.rule = rule
+
+        def traced_propose(dtype: Any, where: Any, scored: bool, known: Known, *given: Any) -> Any:
+            be = settings.backend(dtype, where, known)
+            return self._propose(be, scored, known.t, *given)
+
+        def traced_conclude(dtype: Any, where: Any, kind: Any, known: Known, *given: Any) -> Any:
+            return self._conclude(settings.backend(dtype, where, known), kind, known.t, *given)
+
+        self._traced_propose = jax.jit(traced_propose, static_argnums=(0, 1, 2))
+        self._traced_conclude = jax.jit(traced_conclude, static_argnums=(0, 1, 2))
+
+    def __call__(self, leaves: list[Leaf], t: Any, step: Step) -> list[Moved]:
+        """Take the step ``t``, from 1: an int or a traced 0-d integer array."""
+        totals = None
+        if self.rule.couples_parameters:
+            totals = summed(self._contribution(leaf, t) for leaf in leaves)
+        proposed = self._proposals(leaves, t, totals, step.policy is not None)
+        splits: list[Split | None] = [None] * len(leaves)
+        if step.policy is not None:
+            splits[:] = decide_all(
+                step.policy,
+                [leaf.be for leaf in leaves],
+                [one.scores for one in proposed],
+                [leaf.stacked_dims for leaf in leaves],
+            )
+        moved = []
+        for leaf, one, split in zip(leaves, proposed, splits, strict=True):
+            be = leaf.be
+            given = (leaf.w, one.direction, split, be.scalar(step.learning_rate), leaf.decay)
+            if be.known.t is None:
+                update = self._conclude(be, leaf.kind, t, *given)
+            else:
+                update = self._traced_conclude(be.dtype, be.where, leaf.kind, be.known, *given)
+            moved.append(Moved(update, one.state))
+        return moved
+
+    def _proposals(
+        self, leaves: list[Leaf], t: Any, totals: State | None, scored: bool
+    ) -> list[Proposal]:
+        seen: set[int] = set()
+        found = []
+        for leaf in leaves:
+            be, given = leaf.be, (leaf.w, leaf.g, leaf.state, leaf.decay, totals)
+            # The first is traced in the open, where the backend learns what all of them need.
+            if be.known.t is None or id(be) not in seen:
+                found.append(self._propose(be, scored, t, *given))
+            else:
+                found.append(self._traced_propose(be.dtype, be.where, scored, be.known, *given))
+            seen.add(id(be))
+        return found
+
+    def _contribution(self, leaf: Leaf, t: Any) -> State:
+        decay = 0.0 if leaf.decay is None else leaf.decay
+        w = _values(leaf.w, leaf.be, leaf.g)
+        return contribution(leaf.be, self.rule, w, leaf.g, leaf.state, t, weight_decay=decay)
+
+    def _propose(
+        self, be: JaxBackend, scored: bool, t: Any,
+        w: Any, g: Any, state: State, decay: Any, totals: State | None,
+    ) -> Proposal:  # fmt: skip
+        done = propose(
+            be, self.rule, _values(w, be, g), g, state, t,
+            weight_decay=0.0 if decay is None else decay, totals=totals, scored=scored,
+        )  # fmt: skip
+        kept = {name: be.cast(done.state[name], x.dtype) for name, x in state.items()}
+        return Proposal(kept, done.direction, unmoved(done.scores))
+
+    def _conclude(
+        self, be: JaxBackend, kind: Any, t: Any,
+        w: Any, direction: Direction, split: Split | None, lr: Any, decay: Any,
+    ) -> Any:  # fmt: skip
+        w, decay = _values(w, be, direction.u), 0.0 if decay is None else decay
+        delta = conclude(be, self.rule, w, direction, split, t, lr=lr, weight_decay=decay)
+        return be.cast(-delta, kind)
+
+
+def _values(w: Any, be: JaxBackend, like: Any) -> Any:
+    """The parameter, or what no rule can read a value from."""
+    return jax.ShapeDtypeStruct(like.shape, be.dtype) if w is None else w
+
+
+def unmoved(scores: Any) -> Any:
+    """``scores`` for a policy: a mask has the derivative 0, and a search has none."""
+    return None if scores is None else lax.stop_gradient(scores)
+
+
+def decide_all(
+    policy: Policy, backends: list[JaxBackend], scores: list[Any], stacked_dims: list[int]
+) -> list[Split]:
+    """The split of each array's canonical scores; those of one backend share a search."""
+    splits: dict[int, Split] = {}
+    for be in dict.fromkeys(backends):
+        own = [i for i, one in enumerate(backends) if one is be]
+        found = be.decide_all(policy, [scores[i] for i in own], [stacked_dims[i] for i in own])
+        splits |= zip(own, found, strict=True)
+    return [splits[i] for i in range(len(scores))]
