@@ -1,5 +1,12 @@
-"""Modules that can only be imported where their compiler is installed have no doctests to run."""
+"""pytest imports all modules for their doctests, so it leaves out those without their framework."""
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("triton") else ["mgup_torch/kernels/*"]
+_NEEDS = {
+    "mgup_torch/*": "torch",
+    "mgup_torch/kernels/*": "triton",
+    "mgup_jax/*": "optax",
+    "mgup_mindspore/*": "mindspore",
+}
+
+collect_ignore_glob = [files for files, package in _NEEDS.items() if find_spec(package) is None]

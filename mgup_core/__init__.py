@@ -1,7 +1,21 @@
-"""MGUP: the momentum-gradient alignment update policy, once, for every array library.
+"""MGUP, the momentum-gradient alignment update policy, for every array library.
 
-Score, rank, differentiate and safeguard (:mod:`mgup_core.policy`), the rules they plug into
-(:mod:`mgup_core.rules`), and the reference optimizer. Imports NumPy and array-api-compat only.
+A *rule* (:class:`AdamW`, :class:`Lion`, …) makes an update direction ``u`` of a gradient ``g``. A
+*policy* (:class:`MGUP`, :class:`SignMGUP`, …) scores each coordinate by ``a * g``, where ``a`` is
+``u`` or the momentum, selects the top ``tau`` of each *slice*, and gives these the multiplier
+``alpha`` and the rest ``gamma``, which is never 0. :func:`update_array` is the *step* of one
+parameter: its rule, policy, decay and learning rate. A *backend* has the few operations that the
+array API lacks or that must round alike everywhere. :class:`Optimizer` steps many arrays, and is
+the reference for the adapters ``mgup_torch``, ``mgup_jax`` and ``mgup_mindspore``. The core imports
+NumPy and array-api-compat only.
+
+>>> import numpy as np
+>>> optimizer = Optimizer(AdamW(), MGUP(tau=0.5), lr=0.1, weight_decay=0.0)
+>>> params = {"w": np.array([1.0, -2.0])}
+>>> state = optimizer.init(params)
+>>> params, state = optimizer.step(params, {"w": np.array([0.5, -3.0])}, state)
+>>> params["w"].round(3)  # the second score is the larger: 2 * 0.1 there, 0.5 * 0.1 before
+array([ 0.95, -1.8 ])
 """
 
 from ._typing import Split as Split

@@ -11,7 +11,7 @@ import numpy as np
 def check_range(name: str, value: Any, interval: str, remedy: str) -> None:
     """Refuse a number outside an interval such as ``"[0, 1)"`` or ``"[0, inf)"``.
 
-    Arrays pass: they are scheduled or traced values, whose range is their maker's business.
+    Arrays pass, since they are scheduled or traced values, which cannot be read here.
 
     >>> check_range("beta", 1.0, "[0, 1)", "a moving average forgets at this rate.")
     Traceback (most recent call last):
@@ -25,7 +25,7 @@ def check_range(name: str, value: Any, interval: str, remedy: str) -> None:
     number = float(value)
     above = low <= number if interval[0] == "[" else low < number
     below = number <= high if interval[-1] == "]" else number < high
-    if not (above and below):  # NaN is neither
+    if not (above and below):  # false for NaN as well
         raise ValueError(f"{name}={value!r} is outside {interval}: {remedy}")
 
 
@@ -45,10 +45,10 @@ def check_rate(name: str, value: Any) -> None:
 
 
 def check_fits(values: Mapping[str, Any], dtype: Any) -> None:
-    """Refuse numbers that are finite, but not in the compute dtype of a parameter (N2).
+    """Refuse finite numbers that are infinite in a parameter's compute dtype (N2).
 
     Args:
-        values: by name; what is no number passes.
+        values: hyperparameters by name; all that are not numbers pass.
         dtype: ``numpy.float32`` or ``numpy.float64``.
 
     >>> check_fits({"lr": 1e39}, np.float32)
@@ -66,7 +66,7 @@ below 3.4e+38, or a float64 parameter.
 
 
 def axis_refusal(name: str, axis: int, shape: tuple[int, ...]) -> str | None:
-    """Why ``axis`` is none of an array of this shape, with the remedy; ``None`` if it is.
+    """Why an array of this shape has no such axis, with the remedy; ``None`` if it has.
 
     >>> axis_refusal("out_axis", 2, (4, 3))
     'out_axis=2 is no axis of shape (4, 3): give one from -2 to 1.'
@@ -79,7 +79,7 @@ def axis_refusal(name: str, axis: int, shape: tuple[int, ...]) -> str | None:
 
 def check_real(name: str, x: Any, xp: Any) -> None:
     """Refuse anything but a real floating array (R6)."""
-    # Told by what it is not: bfloat16 and float16 are in no version of the standard.
+    # The other dtypes are named, since no version of the standard has bfloat16 and float16.
     names = ["bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))]
     names += ["complex64", "complex128"]
     if x.dtype in [getattr(xp, name) for name in names if hasattr(xp, name)]:

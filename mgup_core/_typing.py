@@ -1,29 +1,29 @@
-"""The types that the whole core speaks of; it imports nothing of the core."""
+"""Types that the whole core uses. This module imports nothing of the core."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
 Array = Any
-"""Any array of an array-API namespace; the core never names a framework's type."""
+"""Any array of an array-API namespace. The core never names a framework's type."""
 
 State = dict[str, Array]
-"""A rule's state of one parameter, by name."""
+"""A rule's state of one parameter: arrays by name."""
 
 
 class Split(NamedTuple):
-    """A multiplier before it is spread: ``high`` where ``mask``, else ``low``."""
+    """A policy's decision: the multiplier is ``high`` where ``mask`` is true, else ``low``."""
 
     mask: Array
-    """bool, (slices, d)"""
+    """The selected coordinates: bool, (slices, d)."""
     high: Array
-    """0-d, or (slices, 1)"""
+    """0-d, or (slices, 1)."""
     low: Array
-    """0-d, or (slices, 1)"""
+    """0-d, or (slices, 1)."""
 
 
 class Arithmetic(Protocol):
-    """What formulas ask of a :class:`mgup_core.Backend`: operations of the same bits everywhere."""
+    """The operations of a :class:`mgup_core.Backend` that formulas use."""
 
     xp: Any
     dtype: Any
@@ -47,7 +47,7 @@ class Multiplying(Arithmetic, Protocol):
 
 
 class Decider(Protocol):
-    """What a backend knows of a policy: how it splits rows, and what of a row it looks at."""
+    """The part of a policy that a backend uses: its split, and what the split depends on."""
 
     @property
     def ranks(self) -> bool: ...

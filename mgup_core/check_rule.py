@@ -1,7 +1,7 @@
-"""A linter of rules: what a rule does that some framework will not do alike, in seconds, on NumPy.
+"""A linter of rules: in seconds, on NumPy, it finds what frameworks will not compute alike.
 
-Each check names the clause of the specification and the remedy. The conformance suite finds the
-same by comparing backends, once the frameworks are installed.
+Each finding names the clause of the specification and the remedy. The conformance suite finds the
+same faults by comparing backends, but needs the frameworks.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from .trace.ops import NotElementwise
 from .trace.tracer import needed, record
 
 SHAPE = (6, 8)
-"""A matrix, so that rules of matrices take it."""
+"""The shape of the test parameter: a matrix, which rules of matrices accept as well."""
 ROUNDED_UNLIKE = frozenset({
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arctan",
     "arcsin", "arccos", "sinh", "cosh", "tanh", "arctan2", "power", "float_power", "cbrt", "hypot",
     "logaddexp",
 })  # fmt: skip
-"""Functions that no two libraries round alike."""
+"""NumPy's functions that no two libraries round alike."""
 
 
 class Finding(NamedTuple):
-    """Something about a rule."""
+    """One fault of a rule, or one note."""
 
     level: str
-    """``"error"``: some framework refuses the rule or gives other bits. ``"note"``: to know."""
+    """``"error"``: some framework refuses the rule or gives other bits; ``"note"``: information."""
     clause: str
-    """Of the specification; empty where it is a matter of the library."""
+    """The clause of the specification; empty if the fault concerns the library only."""
     text: str
-    """What, and the remedy."""
+    """What is wrong, and the remedy."""
 
     def __str__(self) -> str:
         return f"{self.level}{f' ({self.clause})' if self.clause else ''}: {self.text}"
@@ -48,16 +48,16 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class RuleReport:
-    """What :func:`check_rule` found; as a string, one finding a line."""
+    """The findings of :func:`check_rule`; its string has one finding on each line."""
 
     name: str
     findings: tuple[Finding, ...]
     operations: tuple[str, ...] = ()
-    """Of an elementwise rule: what its step is made of, as targets print it."""
+    """The operations of an elementwise rule's recorded step, which every target prints."""
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error."""
+        """Whether no finding is an error."""
         return all(finding.level != "error" for finding in self.findings)
 
     def __str__(self) -> str:
@@ -66,14 +66,14 @@ class RuleReport:
 
 
 def check_rule(rule: Rule | type[Rule]) -> RuleReport:
-    """Look a rule over, before any framework is installed.
+    """Check a rule with NumPy alone.
 
     Args:
-        rule: a :class:`Rule` or its class, which is then made with its defaults.
+        rule: a :class:`Rule`, or its class, whose defaults are then checked.
 
     Returns:
-        A report, false of ``ok`` if the rule has an error. A rule that fails in a check is reported
-        with what it raised; nothing is raised here.
+        A report, whose ``ok`` is false if the rule has an error. An exception of the rule is a
+        finding; this function raises none.
 
     >>> from mgup_core import AdamW, check_rule
     >>> check_rule(AdamW).ok
@@ -89,10 +89,10 @@ def check_rule(rule: Rule | type[Rule]) -> RuleReport:
         try:
             with np.errstate(all="ignore"):
                 found += check(made)
-        except Exception as error:  # whatever a rule raises is a finding
+        except Exception as error:  # an exception of the rule is a finding
             found.append(_error("", f"{check.__name__[1:]}: {type(error).__name__}: {error}"))
         if check is _state and not all(f.level == "note" for f in found):
-            break  # what follows steps the rule
+            break  # the checks that follow step the rule
     if made.elementwise:
         operations = _operations(made)
     found += _executors(made)
@@ -136,7 +136,7 @@ def _data(scale: float = 1.0, dtype: Any = np.float32) -> tuple[Any, Any]:
 def _steps(
     rule: Rule, be: Backend, scale: float, t: Any = int, policy: Any = None, n: int = 3
 ) -> Iterator[Any]:
-    """The updates of some steps of one parameter under a gradient of a size."""
+    """The updates of the first n steps of one parameter, with gradients of the size ``scale``."""
     w, g = _data(scale, be.host_dtype)
     state = rule.init(be, w)
     if rule.couples_parameters:
@@ -161,7 +161,7 @@ def _elementwise(rule: Rule) -> Iterator[Finding]:
 
 
 def _state(rule: Rule) -> Iterator[Finding]:
-    """What comes out of a step has the names, shapes and dtype of what goes in, and is new."""
+    """The state after a step has the names, shapes and dtype of the state before, in new arrays."""
     be = _backend()
     w, g = _data()
     state = rule.init(be, w)
@@ -190,7 +190,7 @@ def _state(rule: Rule) -> Iterator[Finding]:
 
 
 class _Seen(np.ndarray):
-    """An array that notes what is done to it other than by the backend."""
+    """An array that records the NumPy functions which a rule applies to it past the backend."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if not _Watching.inside:
@@ -208,7 +208,7 @@ class _Seen(np.ndarray):
 
 
 class _Watching(Backend):
-    """A backend that knows what is its own doing."""
+    """A backend that marks the calls which it makes itself."""
 
     inside = 0
     calls: ClassVar[set[tuple[str, str, bool]]] = set()
@@ -230,7 +230,7 @@ class _Watching(Backend):
 
 
 def _watched(rule: Rule) -> Iterator[Finding]:
-    """Operations that the backend offers, done past it."""
+    """The backend's operations that a rule calls on NumPy directly."""
     be = _backend(kind=_Watching)
     _Watching.calls = set()
     w, g = (x.view(_Seen) for x in _data())
@@ -240,7 +240,7 @@ def _watched(rule: Rule) -> Iterator[Finding]:
         state = rule.accumulate(be, g, w, {**state, **totals}, 2)
         rule.direction(be, g, w, state, 2)
         rule.finish(be, g, w, state, 2)
-    # What is compared by norm (N7) may round as it likes.
+    # A rule that is compared by norm (N7) may round otherwise.
     level = "error" if rule.identical else "note"
     for call in sorted(_Watching.calls):
         if said := _past_the_backend(*call, identical=rule.identical):
@@ -250,7 +250,7 @@ def _watched(rule: Rule) -> Iterator[Finding]:
 def _past_the_backend(
     name: str, method: str, on_array: bool, *, identical: bool
 ) -> tuple[str, str] | None:
-    """(clause, what is wrong) with one of NumPy's functions, called by a rule itself."""
+    """(clause, fault) of a NumPy function that a rule calls directly; ``None`` for no fault."""
     if method in ("reduce", "accumulate") and name in ("add", "multiply"):
         return "N5", f"xp.{_SUMS[name]} adds in an order of its own: use be.total."
     if name == "sqrt":
@@ -273,7 +273,7 @@ _SUMS = {"add": "sum", "multiply": "prod"}
 
 
 def _tiny(rule: Rule) -> Iterator[Finding]:
-    """Numbers that some frameworks flush to zero, and others keep (N6)."""
+    """Numbers that some frameworks flush to zero and others keep (N6)."""
     single, double = _backend(), _backend(np.float64)
     double.tiny_moment, double.tiny_score = single.tiny_moment, single.tiny_score
     for scale in (1e-12, 1e-18, 1e-21, 1e-24, 1e-28):
@@ -301,7 +301,7 @@ def _tiny(rule: Rule) -> Iterator[Finding]:
 
 
 def _off(rule: Rule) -> Iterator[Finding]:
-    """P11: a step whose multiplier is 1 is the rule's own, so ``constrain`` leaves it alone."""
+    """P11: ``constrain`` must not change a step whose multiplier is 1, which is the rule's own."""
     if rule.couples_parameters:
         return
     be, (w, g) = _backend(), _data()
@@ -314,7 +314,7 @@ def _off(rule: Rule) -> Iterator[Finding]:
 
 
 def _traced_step(rule: Rule) -> Iterator[Finding]:
-    """``t`` may be traced: a 0-d integer array, of which nobody may ask the value."""
+    """``t`` may be traced: a 0-d integer array whose value a rule must not read."""
     if rule.couples_parameters:
         return
 
@@ -340,13 +340,13 @@ def _recorded(rule: Rule) -> Any:
 def _operations(rule: Rule) -> tuple[str, ...]:
     try:
         program = _recorded(rule)
-    except (TypeError, AttributeError, ValueError):
+    except Exception:  # _executors reports it
         return ()
     return tuple(sorted({s.op for s in needed(program.outputs.values())}))
 
 
 def _executors(rule: Rule) -> Iterator[Finding]:
-    """What the executors of the adapters will do with the rule."""
+    """Which executors of the adapters take the rule."""
     if not rule.elementwise:
         yield Finding(
             "note", "", "elementwise = False: every framework steps it array by array; no blocks, "
@@ -356,14 +356,14 @@ def _executors(rule: Rule) -> Iterator[Finding]:
     try:
         _recorded(rule)
     except NotElementwise:
-        return  # said already
+        return  # _elementwise has reported it
     except Exception as error:
         yield _error(
             "", f"its step cannot be recorded, so that kernels, LLVM and MindSpore's graphs cannot "
             f"print it: {error}",
         )  # fmt: skip
         return
-    yield Finding(  # what could be recorded is made of operations that every target has
+    yield Finding(  # every target has the operations of a recorded step
         "note", "", "elementwise: blocks and LLVM on the CPU, kernels on CUDA, jit in JAX, one "
         "graph in MindSpore.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The reference optimizer: a rule and a policy over lists or dicts of arrays."""
+"""The reference optimizer: steps lists or dicts of arrays by a rule and a policy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Params = TypeVar("Params", list[Any], tuple[Any, ...], dict[str, Any])
 
 
 class OptimizerState(NamedTuple):
-    """Plain data: how many steps each parameter has taken, and its state, by its key."""
+    """Plain data: by each parameter's key, its number of steps and its state."""
 
     steps: dict[Any, int]
     arrays: dict[Any, State]
@@ -42,20 +42,21 @@ def _like(tree: Any, items: dict[Any, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Pure and functional: nothing given is changed.
+    """A pure optimizer of arrays of any array-API namespace; it changes none of its arguments.
 
-    Arrays of any array-API namespace; with NumPy arrays this is the reference that every adapter
-    is compared with. Elementwise rules give the same bits on PyTorch's, JAX's and MindSpore's
-    arrays (N10), and on others as far as their namespace rounds as NumPy does (N4, N5).
+    With NumPy arrays it is the reference that every adapter is compared with. Elementwise rules
+    give the same bits on the arrays of PyTorch, JAX and MindSpore (N10), and on other arrays if
+    their namespace rounds as NumPy does (N4, N5).
 
     Args:
         rule: the base optimizer.
         policy: the multiplier; ``None`` is the plain base rule.
-        lr: learning rate, >= 0; default the rule's.
-        weight_decay: >= 0; default the rule's.
-        stacked_dims: leading axes ranked separately, for all parameters or by key (P5).
-        state_dtype: e.g. ``"float32"``; by default the parameter's own dtype (R5).
-        backend: makes a :class:`Backend` for a parameter; by default the one registered for it.
+        lr: learning rate, finite and >= 0; by default the rule's.
+        weight_decay: finite and >= 0; by default the rule's.
+        stacked_dims: the number of leading axes whose indices are slices of their own, for all
+            parameters or by key (P5).
+        state_dtype: the dtype of the state, e.g. ``"float32"``; by default the parameter's (R5).
+        backend: makes the :class:`Backend` of a parameter; by default the registered one.
 
     >>> from mgup_core import AdamW, MGUP
     >>> optimizer = Optimizer(AdamW(), MGUP(), lr=0.1, weight_decay=0.0)
@@ -174,7 +175,7 @@ class Optimizer:
         own: dict[Any, State],
         steps: dict[Any, int],
     ) -> State:
-        """What the rule sums over all parameters (:meth:`Rule.totals`)."""
+        """The rule's sums over all parameters (:meth:`Rule.totals`)."""
 
         def part(key: Any, g: Any) -> State:
             w, t = weights[key], steps[key] + 1
@@ -199,7 +200,7 @@ class Optimizer:
     def _check(
         self, weights: dict[Any, Any], gradients: dict[Any, Any], state: OptimizerState
     ) -> dict[Any, State]:
-        """What the rule keeps of each parameter that has a gradient, without what others do."""
+        """The rule's own state of each parameter that has a gradient, checked."""
         own: dict[Any, State] = {}
         if weights.keys() != gradients.keys() or weights.keys() != state.arrays.keys():
             raise ValueError(

@@ -7,7 +7,9 @@ Algorithms 1 and 2, eq. (3), Remark 3.1.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -39,7 +41,7 @@ def score(a: Array, g: Array, *, be: Backend | None = None) -> Array:
 
 
 def safeguard(mask: Array, scores: Array) -> Array:
-    """``mask`` without the scores that must never be amplified: NaN and -inf (P7).
+    """``mask`` without the scores that are never amplified, NaN and -inf (P7).
 
     >>> safeguard(np.array([True, True, True]), np.array([np.inf, -np.inf, np.nan]))
     array([ True, False, False])
@@ -73,24 +75,39 @@ def _check_factors(alpha: Any, gamma: Any) -> None:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the policies share: from canonical scores to a :class:`Split`."""
+    """The base of all policies: makes a :class:`Split` from canonical scores."""
 
     ranks: ClassVar[bool] = False
-    """Whether the selected are the K largest; otherwise they are those above zero."""
+    """Whether the policy selects the K largest scores; otherwise it selects those above zero."""
     counts: ClassVar[bool] = False
     """Whether the factors depend on how many scores are positive."""
     selects_zero: ClassVar[bool] = False
+    """Whether a policy that does not rank selects scores of exactly 0 as well (P8)."""
+
+    @property
+    def static(self) -> Policy:
+        """What decides a program: the policy without the numbers that each step gives it (R7).
+
+        >>> MGUP(0.25, alpha=1.5).static == MGUP(0.5).static
+        True
+        """
+        return self
 
     def top(self, d: int) -> int:
-        """K for a slice of d coordinates, when the policy ranks."""
+        """K for a slice of d coordinates, if the policy ranks (P3)."""
         raise NotImplementedError
 
     def factors(self, be: Backend, positive: Array | None, d: int) -> tuple[Array, Array]:
-        """(high, low) of the compute dtype, given the count of positive scores if `counts`."""
+        """(high, low) in the compute dtype, each 0-d or (slices, 1).
+
+        Args:
+            positive: the count of positive scores (slices, 1), if the policy ``counts``.
+            d: the length of a slice.
+        """
         raise NotImplementedError
 
     def decide(self, be: Backend, scores: Array) -> Split:
-        """Split canonical ``scores`` of shape (slices, d), or one device's part of them."""
+        """The split of canonical ``scores`` (slices, d), or of one device's part of them."""
         d = be.length(scores)
         if self.ranks:
             mask = safeguard(be.rank_mask(scores, self.top(d)), scores)
@@ -121,6 +138,12 @@ class Policy:
             split = self.decide(be, rows)
             phi = be.xp.where(split.mask, split.high, split.low)
         return be.xp.reshape(phi, a.shape)
+
+
+@functools.cache
+def _bare(kind: Callable[..., Policy], **static: Any) -> Policy:
+    """A policy of default numbers."""
+    return kind(**static)
 
 
 @dataclass(frozen=True)
@@ -161,6 +184,10 @@ class MGUP(Policy):
             object.__setattr__(self, "gamma", self.tau)
         _check_factors(self.alpha, self.gamma)
 
+    @property
+    def static(self) -> Policy:
+        return _bare(type(self))  # type: ignore[arg-type]
+
     def top(self, d: int) -> int:
         return top_count(self.tau, d)
 
@@ -173,9 +200,10 @@ class SignMGUP(Policy):
     """Cautious-MGUP (eq. 3): ``alpha`` where the score is positive, else ``gamma`` (P8).
 
     Args:
-        alpha: finite, >= 1. gamma: in (0, 1].
-        ties: where the score is 0, ``"damped"`` takes gamma (the paper, strictly > 0) and
-            ``"aligned"`` takes alpha (the authors' code, >= 0).
+        alpha: factor of the selected, finite, >= 1.
+        gamma: factor of the rest, in (0, 1].
+        ties: the factor of a score of 0: ``"damped"`` is gamma (as in the paper, strictly > 0),
+            ``"aligned"`` is alpha (as in the authors' code, >= 0).
     """
 
     alpha: Any = 2.0
@@ -186,6 +214,10 @@ class SignMGUP(Policy):
         _check_factors(self.alpha, self.gamma)
         if self.ties not in get_args(Ties):
             raise ValueError(f"ties={self.ties!r} is neither 'damped' (paper) nor 'aligned'.")
+
+    @property
+    def static(self) -> Policy:
+        return _bare(type(self), ties=self.ties)  # type: ignore[arg-type]
 
     @property
     def selects_zero(self) -> bool:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""The mask of the selected coordinates, of any scores: the public front of selection (P2 to P5)."""
+"""The public functions of selection: the mask of the selected coordinates (P2 to P5)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ Method = Literal["auto", "argsort", "counting", "partition"]
 def rank_mask(scores: Array, k: int, *, stacked_dims: int = 0, method: Method = "auto") -> Array:
     """The mask of exactly ``k`` selected coordinates in each slice (P2, P4, P5).
 
-    The largest scores are selected; among equal scores the lowest flat index first; NaN last.
+    The largest scores are selected, and among equal scores those with the lowest flat index. NaN
+    ranks below every number.
 
     Args:
-        scores: real floating, any shape; made canonical first.
-        k: how many in each slice; clipped to [0, d].
-        stacked_dims: how many leading axes are ranked separately.
+        scores: real floating, any shape; the function makes them canonical first.
+        k: the number to select in each slice; clipped to [0, d].
+        stacked_dims: the number of leading axes whose indices are slices of their own.
         method: ``"argsort"`` (the reference), ``"counting"``, ``"partition"`` (NumPy arrays
             only), or ``"auto"``. All give the same mask.
 
     Returns:
         bool, the shape of ``scores``.
+
+    Raises:
+        ValueError: for another ``method``, or ``stacked_dims`` that the array does not have.
 
     >>> import numpy as np
     >>> rank_mask(np.array([1.0, 3.0, 3.0, np.nan]), 1)

@@ -1,4 +1,4 @@
-"""What the policy did to one parameter, as every backend reports it."""
+"""The statistics of a policy's decision, which every backend reports alike."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from .numerics.backend import Backend
 
 
 class Statistics(NamedTuple):
-    """What the policy did to one parameter: 0-d arrays on its device, without a sync."""
+    """The policy's decision about one parameter, as 0-d arrays on its device, without a sync."""
 
     selected: Array
-    """Share of coordinates that got the high multiplier."""
+    """Share of coordinates that have the high multiplier."""
     threshold: Array
-    """The lowest selected score (+inf if none is)."""
+    """The lowest selected score; +inf if none is selected."""
     ties: Array
-    """How many scores equal the threshold of their slice, selected or not."""
+    """The number of scores that equal the threshold of their slice, selected or not."""
     positive: Array
     """Share of scores above zero."""
     multiplier: Array
-    """Mean multiplier."""
+    """Mean multiplier of all coordinates."""
 
 
 def measure(be: Backend, scores: Array, split: Split) -> Statistics:
     """The statistics of one decision over canonical scores (slices, d).
 
     Args:
-        split: of these scores; its mask may have another shape with the same C order.
+        split: the split of these scores; its mask may have another shape with the same C order.
     """
     xp = be.xp
     mask = xp.reshape(split.mask, scores.shape)

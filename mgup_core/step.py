@@ -1,7 +1,7 @@
-"""One step of one parameter: rule, policy, decay and step size put together (R0, R5).
+"""One step of one parameter, from its rule, policy, decay and learning rate (R0, R5).
 
-Pure and traceable: every driver that sees whole arrays (the NumPy optimizer, compiled graphs,
-accelerators) is this function in a loop.
+:func:`update_array` is pure and traceable. Every driver that has whole arrays (the reference
+optimizer, compiled graphs, accelerators) calls it for each parameter.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from .statistics import Statistics, measure
 
 
 class Update(NamedTuple):
-    """What one step of one parameter gives."""
+    """The result of one step of one parameter."""
 
     delta: Array
-    """To be subtracted from the parameter, in the compute dtype: ``w - delta`` is rounded once."""
+    """The difference to subtract, in the compute dtype, so that ``w - delta`` is rounded once."""
     state: State
-    """In the dtypes of the state given."""
+    """The new state, in the dtypes of the old one."""
     statistics: Statistics | None
+    """What the policy did, if it is measured."""
 
 
 def gradients(be: Backend, w: Array, g: Array, coupled: Array | None) -> tuple[Array, Array]:
-    """(the raw gradient of the score, the one that the moments take in), tiny values as 0 (N6).
+    """(the raw gradient of the score, the gradient of the moments), with tiny values as 0 (N6).
 
     Args:
         w, g: in the compute dtype.
@@ -39,11 +40,12 @@ def gradients(be: Backend, w: Array, g: Array, coupled: Array | None) -> tuple[A
 
 
 def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Array:
-    """``(rate * phi) * u`` (R0), where no selected step overflows that need not (P7).
+    """``(rate * phi) * u`` (R0); a selected step that alone overflows takes the low factor (P7).
 
     Args:
         split: the multiplier of ``u`` as rows (slices, d), or ``None`` for phi = 1.
-        rate: 0-d, or of a shape that broadcasts with ``u``. u: any shape.
+        rate: 0-d, or a shape that broadcasts with ``u``.
+        u: the direction, any shape.
     """
     if split is None:
         return be.mul(rate, u)
@@ -57,12 +59,14 @@ def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Arra
 
 
 class _Entering(NamedTuple):
-    """What a rule is given, in the compute dtype."""
+    """The arguments of a rule, in the compute dtype."""
 
     w: Array
     state: State
     raw: Array
+    """The gradient of the score."""
     g: Array
+    """The gradient of the moments."""
 
 
 def _decay(be: Backend, weight_decay: Any) -> Array | None:
@@ -83,10 +87,10 @@ def _entering(
 def contribution(
     be: Backend, rule: Rule, w: Array, g: Array, state: State, t: Any, *, weight_decay: Any = 0.0
 ) -> State:
-    """One parameter's part of the sums that a rule needs over all of them (:meth:`Rule.totals`).
+    """One parameter's part of the sums over all parameters (:meth:`Rule.totals`).
 
-    The arguments are those of :func:`update_array`, to which the sums go as ``totals``, added in
-    the order of the parameters.
+    The arguments are those of :func:`update_array`, which takes the sums as ``totals``. They are
+    added in the order of the parameters.
     """
     w, state, _, g = _entering(be, rule, w, g, state, weight_decay)
     return rule.totals(be, g, w, state, t)
@@ -101,12 +105,12 @@ def summed(parts: Iterable[State]) -> State:
 
 
 class Proposal(NamedTuple):
-    """What a rule proposes for one parameter before the policy decides; in the compute dtype."""
+    """A rule's step of one parameter before the policy decides, in the compute dtype."""
 
     state: State
     direction: Direction
     scores: Array | None
-    """Canonical (P2), of the parameter's shape; ``None`` where no policy asks for them."""
+    """The canonical scores (P2), of the parameter's shape; ``None`` without a policy."""
 
 
 def propose(
@@ -121,10 +125,10 @@ def propose(
     totals: State | None = None,
     scored: bool = True,
 ) -> Proposal:
-    """The first half of :func:`update_array`, whose arguments these are: moments and scores.
+    """The first half of :func:`update_array`, with the same arguments: moments and scores.
 
     Args:
-        scored: whether a policy is to decide.
+        scored: whether to compute scores for a policy.
     """
     w, state, raw, g = _entering(be, rule, w, g, state, weight_decay)
     sums = {name: be.cast(value, be.dtype) for name, value in (totals or {}).items()}
@@ -146,7 +150,7 @@ def conclude(
     lr: Any,
     weight_decay: Any = 0.0,
 ) -> Array:
-    """The second half of :func:`update_array`: the difference that the policy's split makes."""
+    """The second half of :func:`update_array`: the difference, from the direction and the split."""
     decay = None if rule.couples_decay else _decay(be, weight_decay)
     decay_or_0 = be.scalar(0.0) if decay is None else decay
     w = be.cast(w, be.dtype)
@@ -179,13 +183,12 @@ def update_array(
         be: bound to the compute dtype of ``w``.
         policy: ``None`` for the plain base rule.
         w, g: the parameter and its raw gradient, real floating, of one shape.
-        state: as :meth:`Rule.init` made it, in any floating dtype.
+        state: the state from :meth:`Rule.init` or the last step, in any floating dtype.
         t: the step, from 1: an int or a 0-d integer array.
         lr, weight_decay: numbers or 0-d arrays. A Python 0 leaves the decay out.
-        stacked_dims: how many leading axes are slices of their own (P5).
+        stacked_dims: the number of leading axes whose indices are slices of their own (P5).
         statistics: whether to measure the decision.
-        totals: what :func:`contribution` gave, summed over all parameters; for rules that couple
-            them.
+        totals: the sums of :func:`contribution` over all parameters, for rules that need them.
     """
     w = be.cast(w, be.dtype)
     proposed = propose(

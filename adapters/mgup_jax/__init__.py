@@ -1,4 +1,20 @@
-"""MGUP for JAX: optax transformations made from the rules of :mod:`mgup_core`, and a wrapper."""
+"""MGUP for JAX: optax transformations made from the rules of :mod:`mgup_core`, and a wrapper.
+
+Each function, such as ``mgup_adamw``, takes the arguments of its twin in optax, and ``tau``,
+``alpha``, ``gamma`` and ``mode`` besides. Of each parameter, or each *slice* of it
+(``stacked_dims``), the share ``tau`` of coordinates whose update agrees best with the gradient
+steps ``alpha`` times as far, and the rest ``gamma`` times. :func:`transformation` makes a function
+of any rule; :func:`mgup` wraps any optax transformation. States are pytrees, steps may be jitted,
+and sharded parameters are ranked as wholes. On the CPU the results have the bits of the reference.
+
+>>> import jax.numpy as jnp
+>>> optimizer = mgup_adamw(learning_rate=0.1, weight_decay=0.0, tau=0.5)
+>>> params = {"w": jnp.array([1.0, -2.0])}
+>>> state = optimizer.init(params)
+>>> updates, state = optimizer.update({"w": jnp.array([0.5, -3.0])}, state, params)
+>>> print(optax.apply_updates(params, updates)["w"].round(2))
+[ 0.95 -1.8 ]
+"""
 
 try:
     import jax  # noqa: F401

@@ -1,4 +1,19 @@
-"""MGUP for MindSpore: optimizers made from the rules of :mod:`mgup_core`."""
+"""MGUP for MindSpore: optimizers made from the rules of :mod:`mgup_core`.
+
+Each class, such as ``MGUPAdamW``, is an ``nn.Optimizer`` with the arguments of its twin in
+MindSpore, and ``tau``, ``alpha``, ``gamma`` and ``mode`` besides. Of each parameter, or each
+*slice* of it (``stacked_dims``), the share ``tau`` of coordinates whose update agrees best with the
+gradient steps ``alpha`` times as far, and the rest ``gamma`` times. :func:`optimizer` makes a class
+of any rule. Steps run in PyNative mode and in graphs, with the bits of the reference on the CPU.
+
+>>> import numpy as np
+>>> from mindspore import Parameter, Tensor
+>>> w = Parameter(Tensor(np.array([1.0, -2.0], np.float32)), name="w")
+>>> step = MGUPAdamW([w], learning_rate=0.1, weight_decay=0.0, tau=0.5)
+>>> _ = step((Tensor(np.array([0.5, -3.0], np.float32)),))
+>>> print(w.asnumpy().round(2))
+[ 0.95 -1.8 ]
+"""
 
 try:
     import mindspore  # noqa: F401

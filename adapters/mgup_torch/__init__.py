@@ -1,7 +1,11 @@
 """MGUP for PyTorch: optimizers made from the rules of :mod:`mgup_core`, and a wrapper.
 
 Each class takes the arguments of its twin in ``torch.optim``, and ``tau``, ``alpha``, ``gamma`` and
-``mode`` besides. :func:`optimizer` makes one of any rule; :class:`MGUP` wraps any optimizer.
+``mode`` besides. Of each parameter, or each *slice* of it (``stacked_dims``), the share ``tau`` of
+coordinates whose update agrees best with the gradient steps ``alpha`` times as far, and the rest
+``gamma`` times. :func:`optimizer` makes a class of any rule; :class:`MGUP` wraps any optimizer of
+``torch.optim``. The CPU steps by compiled loops, CUDA by kernels, and DTensors are ranked as
+wholes, all with the bits of the reference as far as the specification promises them.
 
 >>> import torch
 >>> model = torch.nn.Linear(4, 2)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mgup_core import Rule
 
 from .backend import TorchBackend, compute_dtype
-from .distributed import check_same_placement
+from .distributed import check_same_placement, is_dtensor
 
 
 def state_shapes(rule: Rule, p: Tensor) -> dict[str, torch.Size]:
@@ -55,6 +55,8 @@ def check_state(
         ):
             _refuse(name, p, key, value, f"{tuple(shape)} on {p.device}")
     for key in shapes:
+        if not (is_dtensor(p) or is_dtensor(state[key])):
+            continue
         check_same_placement(
             f"state {key!r} of parameter {name}",
             p,

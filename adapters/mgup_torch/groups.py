@@ -198,6 +198,14 @@ def parameter_name(group: Group, i: int) -> str:
     return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
 
 
+def every(groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:
+    """All parameters of an optimizer by name, or as ``0.2``, the third of the first group."""
+    for n, group in enumerate(groups):
+        places = [f"{n}.{i}" for i in range(len(group["params"]))]
+        names = group.get("param_names", places)
+        yield from zip(map(str, names), group["params"], strict=True)
+
+
 def named(params: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors among what a group may hold, tensors or (name, tensor) pairs, as errors say."""
     for i, entry in enumerate([params] if isinstance(params, torch.Tensor) else params):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from types import FrameType
@@ -30,10 +29,9 @@ def warn(message: str) -> None:
     """Warn at the nearest line that is the user's and not a library's.
 
     A number of frames cannot say which that is: PyTorch wraps ``step``, schedulers wrap it again,
-    frameworks call it, and the work is done in a thread while the caller waits in the main one.
+    and frameworks call it.
     """
-    waiting = sys._current_frames().get(threading.main_thread().ident or 0)
-    frames = [*_outwards(sys._getframe(1)), *_outwards(waiting)]
+    frames = list(_outwards(sys._getframe(1)))
     for libraries in (_LIBRARIES, _OWN, ()):
         for frame in frames:
             if not frame.f_code.co_filename.startswith(libraries):

@@ -27,6 +27,7 @@ from .distributed import (
     check_placement,
     local,
 )
+from .executors import NO_GRADIENT, Explained, Explanation, Ranks, Whole
 from .fitting import check_shape
 from .groups import (
     MGUP_DEFAULTS,
@@ -35,6 +36,7 @@ from .groups import (
     check_group,
     check_numbers,
     check_stacked_dims,
+    every,
     listed,
     named,
     parameter_name,
@@ -313,6 +315,26 @@ class MGUP(torch.optim.Optimizer):
             rate = be.mul(be.scalar(group["lr"]), be.scalar(group["weight_decay"]))
             delta = delta + be.mul(rate, w)
         return w - delta
+
+    def explain(self) -> Explanation:
+        """As :meth:`mgup_torch.RuleOptimizer.explain`: who rescales the step of each parameter.
+
+        ``inner`` takes the step in its own way; what it did is rescaled as whole tensors, with what
+        other ranks know of them where they are asked.
+        """
+        reason = f"it is read off the step of {type(self.inner).__name__}"
+
+        def row(name: str, p: Tensor, group: Group, policy: Policy | None) -> Explained:
+            if p.grad is None:
+                return Explained(name, None, NO_GRADIENT)
+            asks = self._sharding.asks(p, group, None, policy, statistics=self._measure)
+            return Explained(name, (Ranks if asks else Whole).name, reason)
+
+        self._complete()
+        placed = [(g, policy_of(_own_of(g))) for g in self.param_groups for _ in g["params"]]
+        return Explanation(
+            row(*one, *where) for one, where in zip(every(self.param_groups), placed, strict=True)
+        )
 
     def statistics(self) -> list[Statistics | None]:
         """As :meth:`mgup_torch.RuleOptimizer.statistics`."""

@@ -84,14 +84,14 @@ def peers(
     """(name, how to make it, arrays read or written a coordinate)."""
     common = {"lr": 1e-3, "weight_decay": 0.1}
     yield "AdamW fused", lambda p: torch.optim.AdamW(p, fused=True, **common), 7
-    yield "MGUP-AdamW rank", lambda p: MGUPAdamW(p, **common), 10
+    yield "MGUP-AdamW rank", lambda p: MGUPAdamW(p, **common), 7
     yield "MGUP-AdamW sign", lambda p: MGUPAdamW(p, mode="sign", **common), 7
     yield "MGUP-AdamW adaptive", lambda p: MGUPAdamW(p, mode="adaptive", **common), 10
     yield "MGUP-Lion rank", lambda p: MGUPLion(p, lr=1e-4, weight_decay=0.1), 7
     yield "MGUP-SGD rank", lambda p: MGUPSGD(p, lr=1e-3, momentum=0.9, weight_decay=0.1), 7
     if dtype == torch.bfloat16:
         wide = {"state_dtype": torch.float32, **common}
-        yield "MGUP-AdamW rank, float32 state", lambda p: MGUPAdamW(p, **wide), 10
+        yield "MGUP-AdamW rank, float32 state", lambda p: MGUPAdamW(p, **wide), 7
         # torch.optim's fused AdamW has no state wider than the parameters.
         yield "AdamW by MGUPAdamW, float32 state", lambda p: MGUPAdamW(p, mode="off", **wide), 7
         return
@@ -311,7 +311,7 @@ def main() -> int:
                     print(rows[-1], file=sys.stderr, flush=True)
         for kind in KINDS[1:]:
             if args.only in "MGUP-AdamW rank":
-                rest = 10, torch.float32, args.rounds, speed, kind
+                rest = 7, torch.float32, args.rounds, speed, kind
                 rows.append(measure(size, shapes, "MGUP-AdamW rank", MGUPAdamW, *rest))
     show(rows, console)
     console.print(f"A copy moves {speed / 1e9:.2f} TB/s. PyTorch {torch.__version__}.")

@@ -1,8 +1,19 @@
-"""The conformance suite of MGUP: whether an implementation gives the updates of the specification.
+"""The conformance suite of MGUP: checks that an implementation gives the specified updates.
 
-``mgup-conformance run --backend mypackage.module:Backend`` checks any object that follows
-:mod:`mgup_conformance.protocol`. What is here is imported when it is asked for, since every pytest
-of an environment imports this package for its plugin, with or without the extra ``conformance``.
+A *backend* is any object that follows :mod:`mgup_conformance.protocol`: it makes optimizers and
+steps them. A *case* is one check with the *clauses* of the specification that it covers, such as a
+mask of hard scores or a trajectory. :func:`run_case` compares the backend with the reference bit
+for bit, or within the bound of the clause, and returns a :class:`Result` with its verdict.
+``mgup-conformance run --backend mypackage.module:Backend`` runs all cases.
+
+The names below are imported on first use, since every pytest of an environment imports this package
+for its plugin, with or without the extra ``conformance``.
+
+>>> from mgup_conformance import all_cases, run_case
+>>> from mgup_conformance.backends import load
+>>> case = next(case for case in all_cases() if case.id == "run/adamw/mgup/float32")
+>>> run_case(load("numpy"), case).status
+'passed'
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What all adapters share: the words for modes, signatures, reserved names, and Muon's routing."""
+"""What all adapters share: modes, signatures, docstrings, reserved names, Muon's routing."""

@@ -1,6 +1,6 @@
-"""The arguments that every adapter adds to a rule's own: their types and what they mean.
+"""The arguments that every adapter adds to a rule's own: their types and meaning.
 
-Docstrings, stubs and the documentation are made from this table, so that they agree.
+Docstrings, stubs and the documentation are generated from this table, so that they agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .modes import Mode
 
 
 def literal(kind: Any) -> str:
-    """A Literal as it is written.
+    """The source text of a Literal.
 
     >>> literal(Ties)
     "Literal['damped', 'aligned']"
@@ -21,12 +21,12 @@ def literal(kind: Any) -> str:
 
 
 class Argument(NamedTuple):
-    """One argument of an optimizer."""
+    """The type and the meaning of one argument of an optimizer."""
 
     type: str
-    """As stubs write it; ``{number}`` stands for the framework's type of a scheduled number."""
+    """The type in stubs; ``{number}`` stands for the framework's type of a scheduled number."""
     text: str
-    """What it is, its range and its clause."""
+    """Its meaning, its range and its clause."""
 
 
 ARGUMENTS: dict[str, Argument] = {

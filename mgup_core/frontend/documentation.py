@@ -1,4 +1,4 @@
-"""Docstrings of optimizers made from rules: the rule's equations, and the arguments they take."""
+"""Docstrings of generated optimizers: the rule's equations and every argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECTION = re.compile(r"^Args:\n((?:    .*\n|\n(?=    ))*)", re.MULTILINE)
 
 
 def argument_texts(rule_class: type[Rule]) -> dict[str, str]:
-    """What a rule's docstring says of its hyperparameters, by field; they may share an entry."""
+    """The text of each hyperparameter in a rule's docstring; several may share one entry."""
     found = _SECTION.search(inspect.cleandoc(rule_class.__doc__ or "") + "\n")
     texts: dict[str, str] = {}
     names: list[str] = []
@@ -38,8 +38,10 @@ def docstring(
     """The docstring of a rule's optimizer: its equations, then every argument that it takes.
 
     Args:
-        signature: of the class or function; its defaults are written out.
-        arguments: what is known of the adapter's own arguments.
+        rule_class: the rule, whose docstring has the equations and its own arguments.
+        framework: the framework's name.
+        signature: the signature of the class or function, with its defaults.
+        arguments: the adapter's own arguments.
         renamed: the rule's field for each argument that has another name.
     """
     doc = inspect.cleandoc(rule_class.__doc__ or "") + "\n"

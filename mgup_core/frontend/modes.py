@@ -1,4 +1,4 @@
-"""How adapters name policies: one set of words for every framework."""
+"""The argument ``mode``: the names of the policies in every framework."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..policy import MGUP, AdaptiveSignMGUP, Cautious, Policy, SignMGUP, Ties
 
 Mode = Literal["rank", "sign", "adaptive", "cautious", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
-"""The policies, by the argument ``mode``."""
+"""The values of the argument ``mode``, one for each policy."""
 
 DEFAULTS: dict[str, Any] = {
     "tau": 0.5,
@@ -18,7 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "ties": "damped",
     "tau_min": 0.01,
 }
-"""The arguments of :func:`policy_of`, as adapters default them."""
+"""The adapters' defaults of the arguments of :func:`policy_of`."""
 
 
 def policy_of(
@@ -26,10 +26,10 @@ def policy_of(
 ) -> Policy | None:
     """The policy of a mode; ``None`` for ``"off"``, the plain base rule.
 
-    ``alpha`` and ``gamma`` default, when ``None``, to 1/tau and tau in both modes that have them.
+    ``alpha`` and ``gamma``, if ``None``, are 1/tau and tau in both modes that have them.
 
     Raises:
-        ValueError: naming the argument, if these values make no policy.
+        ValueError: naming the argument whose value the policy does not allow.
 
     >>> policy_of("sign", tau=0.5, alpha=None, gamma=None, ties="damped", tau_min=0.01)
     SignMGUP(alpha=2.0, gamma=0.5, ties='damped')

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
-"""Words in a parameter's name that keep it from Muon though it is a matrix (R4)."""
+"""Words in a parameter's name that route it to AdamW although it is a matrix (R4)."""
 
 
 def check_words(exceptions: Any) -> tuple[str, ...]:
-    """``exceptions`` as a tuple of words; a single word may be given alone.
+    """``exceptions`` as a tuple of words; one word may stand without a tuple.
 
     Raises:
         TypeError: if they are not words.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def plain(name: str) -> str:
-    """A name without its prefix, case and punctuation.
+    """A name without the prefix MGUP, case and punctuation.
 
     >>> plain("MGUPAdamW"), plain("mgup_adamw"), plain("SGD-SaI")
     ('adamw', 'adamw', 'sgdsai')
@@ -17,10 +17,10 @@ def plain(name: str) -> str:
 
 
 def find(name: str, known: Iterable[str]) -> str:
-    """The one of ``known`` that a name means.
+    """The name in ``known`` that equals ``name`` but for prefix, case and punctuation.
 
     Raises:
-        ValueError: naming the nearest known one.
+        ValueError: with the nearest known name, if there is none.
 
     >>> find("adamw", ["MGUPAdamW", "MGUPLion"])
     'MGUPAdamW'

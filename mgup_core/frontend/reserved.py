@@ -1,4 +1,4 @@
-"""The names that a rule's hyperparameters cannot have, since a driver already means them."""
+"""The names that a rule's hyperparameters cannot have, since drivers use them already."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ RESERVED = frozenset(
         "order_params", "grad_centralization",
     }
 )  # fmt: skip
-"""Names that every driver refuses, so that a rule that works with one works with all."""
+"""Names that every driver refuses, so that a rule which works with one works with all."""
 
 _BETA = re.compile(r"b(\d)")
 
 
 def check_names(rule_class: type[Rule]) -> None:
-    """Refuse a rule of whose hyperparameters one would receive another's value.
+    """Refuse a rule with a field whose name an optimizer's argument has already.
 
-    Drivers keep a rule's fields beside their own arguments under one name each, and b1, b2, … as
-    ``betas`` (PyTorch) or ``beta1``, ``beta2``, … (MindSpore).
+    Drivers keep a rule's fields beside their own arguments, one name each, and b1, b2, … as
+    ``betas`` (PyTorch) or ``beta1``, ``beta2``, … (MindSpore). A shared name would give the field
+    the argument's value.
 
     Raises:
         ValueError: naming the field and the remedy.

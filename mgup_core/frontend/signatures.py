@@ -1,4 +1,4 @@
-"""The signatures of optimizers that are made from rules, and the binding of their arguments."""
+"""The signatures of generated optimizers, and the binding of their arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ def optimizer_signature(defaults: dict[str, Any], positional: tuple[str, ...]) -
     """The signature of an optimizer class: ``self``, ``params``, and arguments with defaults.
 
     Args:
-        positional: those that may also be given by position, in order.
+        defaults: the arguments with their defaults.
+        positional: the arguments that may also be given by position, in order.
     """
     named, either = Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD
     rest = [name for name in defaults if name not in positional]
@@ -25,10 +26,10 @@ def optimizer_signature(defaults: dict[str, Any], positional: tuple[str, ...]) -
 
 
 def bind(title: str, signature: Signature, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of a call of ``title`` by name, the defaults of those not given among them.
+    """The arguments of a call of ``title`` by name, defaults included.
 
     Raises:
-        TypeError: for what does not fit, naming all that does.
+        TypeError: for arguments that do not fit, naming all that the signature takes.
 
     >>> bind("MGUPLion", optimizer_signature({"lr": 1e-4, "tau": 0.5}, ("lr",)), None, [], eps=1e-8)
     Traceback (most recent call last):

@@ -1,1 +1,1 @@
-"""Steps in host memory: in blocks that fit the cache, by several threads."""
+"""Steps in host memory: several threads compute blocks that fit the cache."""

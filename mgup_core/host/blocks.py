@@ -1,10 +1,10 @@
 """One step of one parameter in host memory, in place, block by block.
 
-The same rules and policies as :func:`mgup_core.step.update_array`, and the same bits, at the
-speed of the processor's cache: no array as long as the parameter is ever made. A policy that ranks
-needs two passes, since no coordinate can move before the threshold is known: the first takes the
-gradient into the moments and looks at the scores, the second reads the direction off the new
-moments again.
+It has the rules, the policies and the bits of :func:`mgup_core.step.update_array`, at the speed of
+the processor's cache: it makes no array as long as the parameter. A policy that ranks needs two
+passes over the blocks, since no coordinate can move before the threshold is known. The first pass
+adds the gradient to the moments and reads the scores; the second forms the direction again from the
+new moments, and moves the parameter.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ..trace.interpreter import Replay
 from ..trace.tracer import record_proposal
 from .threads import each
 
-_MASKS = 2  # as long as a block, a byte a cell
+_MASK_BYTES = 2  # a cell needs two masks
 LEAST_BLOCK, _LARGEST = 1 << 15, 1 << 17
 
 
 class Cells(Protocol):
-    """One-dimensional storage: a NumPy array, or something that converts as it reads and writes."""
+    """One-dimensional storage: a NumPy array, or an object that converts as it reads and writes."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, span: slice, /) -> Array: ...
@@ -41,7 +41,7 @@ class Cells(Protocol):
 
 
 class Tally(NamedTuple):
-    """What the policy did to one slice; the counts are 0 unless they were asked for."""
+    """The policy's decision about one slice; the counts are 0 unless they are measured."""
 
     size: int
     selected: int
@@ -55,14 +55,20 @@ class Tally(NamedTuple):
 
 
 def spans_of(size: int, each_cell: int, spare: int, multiple: int = 1) -> list[slice]:
-    """Blocks that fit the cache, in which a step may use ``spare`` bytes, ``each_cell`` a cell."""
+    """Blocks of ``size`` cells that fit the cache.
+
+    Args:
+        each_cell: the bytes that a step uses for each cell of a block.
+        spare: the bytes that it may use.
+        multiple: the length of each block is a multiple of this one.
+    """
     block = min(max(spare // each_cell, LEAST_BLOCK), _LARGEST)
     block = max(block // multiple, 1) * multiple
     return [slice(i, min(i + block, size)) for i in range(0, size, block)]
 
 
 def check_lengths(w: Cells, g: Cells, state: dict[str, Cells]) -> None:
-    """Refuse cells of different lengths before any of them is read.
+    """Refuse cells of different lengths before any cell is read.
 
     Raises:
         ValueError: naming them.
@@ -73,23 +79,24 @@ def check_lengths(w: Cells, g: Cells, state: dict[str, Cells]) -> None:
 
 
 def factors(be: NumPyBackend, policy: Policy, positive: int, size: int) -> tuple[Any, Any]:
-    """(high, low), 0-d, where so many of ``size`` scores are positive."""
+    """(high, low), 0-d, of a slice of ``size`` scores, of which ``positive`` are above zero."""
     high, low = policy.factors(be, np.full((1, 1), positive), size)
     return high.reshape(()), low.reshape(())
 
 
 class _Proposal(NamedTuple):
-    """A block's direction and score, and the moments if they were not written back."""
+    """A block's direction and scores."""
 
     u: Array
     scores: Array
     state: State | None
+    """The moments that took in the gradient; ``None`` once they are stored."""
     free: list[Array]
-    """Buffers as long as these, for whatever comes next."""
+    """Buffers of the block's length that hold none of these."""
 
 
-class _Look(NamedTuple):
-    """One way to look at a block: what is computed of it, with the scalars of this step."""
+class _BlockPass(NamedTuple):
+    """What one pass computes of each block: a program, and its scalars at this step."""
 
     replay: Replay
     scalars: list[Any]
@@ -108,7 +115,7 @@ def _scalars(replay: Replay, rule: Rule, dtype: Any, t: int, decay: float) -> li
 
 
 class BlockStep:
-    """One step of one parameter or of one slice of it, elementwise rules only.
+    """One step of one parameter, or of one slice of it, by an elementwise rule.
 
     Args:
         be: bound to the compute dtype of the parameter.
@@ -116,12 +123,12 @@ class BlockStep:
         t: the step, from 1.
         lr, weight_decay: as in :func:`mgup_core.step.update_array`.
         exact_state: whether the state's cells keep the compute dtype without rounding, so that the
-            direction may be read off them again; otherwise the moments are formed twice.
-        spare: bytes that may be used besides the arguments, over all threads.
-        threads: how many work at it.
-        measure: whether to count what was selected, which takes time.
-        length: of a slice, where the cells are of several: short ones are ranked many at a time. It
-            is not for measuring.
+            second pass may read the new moments from them; otherwise it forms them once more.
+        spare: the bytes that the step may use besides its arguments, over all threads.
+        threads: the number of threads.
+        measure: whether to count the selected and the positive, which takes time.
+        length: the length of a slice, where the cells hold several short slices, which are ranked
+            many at a time. It excludes ``measure``.
     """
 
     def __init__(
@@ -145,40 +152,41 @@ class BlockStep:
         check_lengths(w, g, state)
         self.length = length
         self.measure, self.weight_decay = measure, weight_decay
-        self._mine = threading.local()
+        self._thread = threading.local()
         self.be, self.rule, self.policy = be, rule, policy
         self.w, self.g, self.state, self.t = w, g, state, t
         self.exact_state, self.threads = exact_state, threads
         self.coupled = bool(rule.couples_decay and weight_decay)
-        self.sampling, self.first, self.second = (
-            self._look(*how)
-            for how in ((True, False), (True, exact_state), (not exact_state, False))
-        )
+        self.sample_pass = self._block_pass(accumulate=True, in_place=False)
+        self.first_pass = self._block_pass(accumulate=True, in_place=exact_state)
+        self.second_pass = self._block_pass(accumulate=not exact_state, in_place=False)
         decay = be.scalar(0.0 if self.coupled else weight_decay)
         self.rate, decay_rate = rule.rates(be, be.scalar(lr), decay, t)
         self.decay = None
         if weight_decay and not self.coupled:
             self.decay = be.mul(decay_rate, decay)
         itemsize = np.dtype(be.host_dtype).itemsize
-        live = max(look.replay.buffers for look in (self.first, self.second))
+        live = max(one.replay.buffers for one in (self.first_pass, self.second_pass))
         cells = (w, g, *state.values())
-        live += sum(not isinstance(one, np.ndarray) for one in cells)  # read and converted
-        each_cell = live * itemsize + _MASKS
+        live += sum(not isinstance(one, np.ndarray) for one in cells)  # their blocks are converted
+        each_cell = live * itemsize + _MASK_BYTES
         self.spans = spans_of(len(w), each_cell * threads, spare, length or 1)
         self.block = block = self.spans[0].stop if self.spans else 1
         arrays_kept = 2 if exact_state else 2 + len(state)
-        self.keep = max(spare - each_cell * threads * block, 0) // (arrays_kept * itemsize * block)
+        room = max(spare - each_cell * threads * block, 0)
+        # The first pass keeps the proposals of so many blocks for the second.
+        self.cache_size = room // (arrays_kept * itemsize * block)
         if len(self.spans) == 1:
-            self.keep = 1
-        self.kept: dict[int, _Proposal] = {}
-        self.clean = [False] * len(self.spans)  # whether the first look flushed nothing
+            self.cache_size = 1
+        self.cached_proposals: dict[int, _Proposal] = {}
+        self.needs_no_flush = [False] * len(self.spans)  # whether the first pass flushed nothing
 
-    def _look(self, accumulate: bool, in_place: bool) -> _Look:
+    def _block_pass(self, *, accumulate: bool, in_place: bool) -> _BlockPass:
         dtype = self.be.host_dtype
         name, coupled = np.dtype(dtype).name, self.coupled
         replay = _replay(self.rule, name, coupled, accumulate, in_place)
         decay = self.weight_decay if coupled else 0.0
-        return _Look(replay, _scalars(replay, self.rule, dtype, self.t, decay))
+        return _BlockPass(replay, _scalars(replay, self.rule, dtype, self.t, decay))
 
     # -- one block ---------------------------------------------------------------------------
 
@@ -186,49 +194,59 @@ class BlockStep:
         return np.asarray(cells[span], dtype=self.be.host_dtype)
 
     def _propose(
-        self, look: _Look, span: slice, *, keep: bool, clean: bool = False
+        self, block_pass: _BlockPass, span: slice, *, cache: bool, needs_no_flush: bool = False
     ) -> tuple[_Proposal, bool]:
         """(the proposal of a block, whether nothing was flushed).
 
-        Unless it is to be kept, a proposal is valid until this thread's next.
+        Args:
+            cache: whether the proposal has arrays of its own. Otherwise its arrays are this
+                thread's buffers, and this thread's next proposal overwrites them.
+            needs_no_flush: whether an earlier pass flushed nothing in this block.
         """
         arrays = {name: self._read(cells, span) for name, cells in self.state.items()}
         arrays |= {"w": self._read(self.w, span), "g": self._read(self.g, span)}
         length = len(arrays["w"])
-        count = look.replay.buffers
-        if keep:
+        count = block_pass.replay.buffers
+        if cache:
             buffers = [np.empty(length, self.be.host_dtype) for _ in range(count)]
         else:
             buffers = [buffer[:length] for buffer in self._buffers(count)]
-        found, clean = look.replay.run(arrays, look.scalars, buffers, clean=clean)
+        found, needs_no_flush = block_pass.replay.run(
+            arrays, block_pass.scalars, buffers, needs_no_flush=needs_no_flush
+        )
         u, scores, *moments = found
-        free = [] if keep else [b for b in buffers if not any(b is taken for taken in found)]
-        return _Proposal(u, scores, dict(zip(self.state, moments, strict=True)), free), clean
+        free = [] if cache else [b for b in buffers if not any(b is taken for taken in found)]
+        state = dict(zip(self.state, moments, strict=True))
+        return _Proposal(u, scores, state, free), needs_no_flush
 
     def _buffers(self, count: int) -> list[Array]:
-        """This thread's, as long as a block."""
-        mine: list[Array] = self._mine.__dict__.setdefault("buffers", [])
-        while len(mine) < count:
-            mine.append(np.empty(self.block, self.be.host_dtype))
-        return mine
+        """This thread's buffers, as long as a block; at least ``count`` of them."""
+        buffers: list[Array] = self._thread.__dict__.setdefault("buffers", [])
+        while len(buffers) < count:
+            buffers.append(np.empty(self.block, self.be.host_dtype))
+        return buffers
 
-    def _first(self, i: int) -> _Proposal:
-        """Propose for block i, gradient taken into its moments; keep what there is room for."""
-        keep = i < self.keep
-        proposal, self.clean[i] = self._propose(self.first, self.spans[i], keep=keep)
+    def _propose_first(self, i: int) -> _Proposal:
+        """The proposal of block i, whose moments take in the gradient; cached if there is room."""
+        cache = i < self.cache_size
+        proposal, self.needs_no_flush[i] = self._propose(
+            self.first_pass, self.spans[i], cache=cache
+        )
         if self.exact_state:
             assert proposal.state is not None
             self._store(proposal.state, self.spans[i])
             proposal = proposal._replace(state=None)
-        if keep:
-            self.kept[i] = proposal
+        if cache:
+            self.cached_proposals[i] = proposal
         return proposal
 
-    def _again(self, i: int) -> _Proposal:
-        """The proposal of block i once more."""
-        if i in self.kept:
-            return self.kept.pop(i)
-        return self._propose(self.second, self.spans[i], keep=False, clean=self.clean[i])[0]
+    def _propose_again(self, i: int) -> _Proposal:
+        """The proposal of block i in the second pass: from the cache, or formed again."""
+        if i in self.cached_proposals:
+            return self.cached_proposals.pop(i)
+        return self._propose(
+            self.second_pass, self.spans[i], cache=False, needs_no_flush=self.needs_no_flush[i]
+        )[0]
 
     def _store(self, state: State, span: slice) -> None:
         for name, value in state.items():
@@ -237,7 +255,7 @@ class BlockStep:
                 cells[span] = value
 
     def _finish(self, i: int, proposal: _Proposal, mask: Array | None, high: Any, low: Any) -> int:
-        """Move block i; how many coordinates got the high rate."""
+        """Move block i, and return how many of its coordinates are selected, if measured."""
         be, span = self.be, self.spans[i]
         w = self._read(self.w, span)
         state = proposal.state
@@ -256,11 +274,11 @@ class BlockStep:
             np.multiply(self.rate, proposal.u, out=delta)
         else:
             high, low = self.rate * high, self.rate * low
-            if np.any(high > 1.0):  # only then can the product overflow where u did not (P7)
+            if np.any(high > 1.0):  # only then can a finite u give an infinite product (P7)
                 mask = mask & ~(np.isfinite(proposal.u) & ~np.isfinite(high * proposal.u))
             if np.all(np.isfinite(high)):
-                # high or low by arithmetic, since high >= low >= 0: a branch on a mask is ten times
-                # as slow.
+                # Choose by arithmetic, since high >= low >= 0: a branch on a mask is ten times as
+                # slow.
                 np.copyto(delta, mask.view(np.uint8))
                 delta *= high
                 np.maximum(delta, low, out=delta)
@@ -270,7 +288,7 @@ class BlockStep:
         if self.decay is not None:
             delta += np.multiply(self.decay, w, out=next(buffers))
         if isinstance(self.w, np.ndarray) and self.w.dtype == delta.dtype:
-            np.subtract(w, delta, out=self.w[span])  # one pass less than through a copy
+            np.subtract(w, delta, out=self.w[span])  # saves a pass over a copy
         else:
             self.w[span] = w - delta
         return int(np.count_nonzero(mask)) if self.measure and mask is not None else 0
@@ -281,12 +299,12 @@ class BlockStep:
         return each(work, len(self.spans), self.threads)
 
     def run(self) -> Tally:
-        """Do the step."""
+        """Take the step, and return what the policy did."""
         with np.errstate(all="ignore"):
             if not self.spans:
                 return Tally(0, 0, math.inf, 0, 0, 1.0, 1.0)
             if self.policy is None:
-                self._each(lambda i: self._finish(i, self._first(i), None, None, None))
+                self._each(lambda i: self._finish(i, self._propose_first(i), None, None, None))
                 return Tally(len(self.w), 0, math.inf, 0, 0, 1.0, 1.0)
             if self.length is not None:
                 return self._run_rows(self.policy, self.length)
@@ -295,11 +313,11 @@ class BlockStep:
             return self._run_signed(self.policy)
 
     def _run_rows(self, policy: Policy, length: int) -> Tally:
-        """Slices that are whole in a block: one pass, since a block knows their thresholds."""
-        self.keep = 0
+        """Slices that lie whole in a block take one pass, as the block tells their thresholds."""
+        self.cache_size = 0
 
         def move(i: int) -> None:
-            proposal = self._first(i)
+            proposal = self._propose_first(i)
             split = policy.decide(self.be, proposal.scores.reshape(-1, length))
             high, low = (np.repeat(x, length) if x.ndim else x for x in (split.high, split.low))
             self._finish(i, proposal, split.mask.reshape(-1), high, low)
@@ -308,20 +326,20 @@ class BlockStep:
         return Tally(len(self.w), 0, math.inf, 0, 0, 1.0, 1.0)
 
     def _run_signed(self, policy: Policy) -> Tally:
-        """Those above zero: one pass if the factors do not depend on how many there are."""
+        """Sign mode: one pass, unless the factors depend on the count of positive scores."""
 
         def mask_of_signs(scores: Array) -> Array:
             return scores >= 0.0 if policy.selects_zero else scores > 0.0
 
         if policy.counts:
-            count = self._each(lambda i: int(np.count_nonzero(self._first(i).scores > 0.0)))
-            again = self._again
+            count = self._each(lambda i: int(np.count_nonzero(self._propose_first(i).scores > 0.0)))
+            propose = self._propose_again
         else:
-            self.keep, count, again = 0, [0], self._first
+            self.cache_size, count, propose = 0, [0], self._propose_first
         high, low = factors(self.be, policy, sum(count), len(self.w))
 
         def move(i: int) -> tuple[int, int]:
-            proposal = again(i)
+            proposal = propose(i)
             mask = mask_of_signs(proposal.scores)
             positive = int(np.count_nonzero(proposal.scores > 0.0)) if self.measure else 0
             return self._finish(i, proposal, mask, high, low), positive
@@ -336,18 +354,18 @@ class BlockStep:
         cut, ties = find_cut(
             k,
             self.spans,
-            lambda i: self._first(i).scores,
+            lambda i: self._propose_first(i).scores,
             self._scores_again,
             self._sample,
             self._each,
         )
-        # The quota of each block: the ties are taken in index order.
+        # Ties are selected in index order, so each block has a quota of them (P4).
         before = accumulate([0, *ties])
         quotas = [min(max(cut.need - b, 0), n) for b, n in zip(before, ties, strict=False)]
         high, low = factors(self.be, policy, 0, size)
 
         def move(i: int) -> tuple[int, int]:
-            proposal = self._again(i)
+            proposal = self._propose_again(i)
             mask = mask_of(proposal.scores, cut.threshold, ties[i], quotas[i])
             positive = int(np.count_nonzero(proposal.scores > 0.0)) if self.measure else 0
             return self._finish(i, proposal, mask, high, low), positive
@@ -357,11 +375,11 @@ class BlockStep:
         return Tally(size, selected, cut.threshold, sum(ties), positive, high, low)
 
     def _scores_again(self, i: int) -> Array:
-        proposal = self._again(i)
-        if i < self.keep:
-            self.kept[i] = proposal
+        proposal = self._propose_again(i)
+        if i < self.cache_size:
+            self.cached_proposals[i] = proposal
         return proposal.scores
 
     def _sample(self, stride: int) -> Array:
         span = slice(0, len(self.w), stride)
-        return self._propose(self.sampling, span, keep=True)[0].scores
+        return self._propose(self.sample_pass, span, cache=True)[0].scores

@@ -1,4 +1,4 @@
-"""Handlers of signals wait while something is half done."""
+"""Delays the handlers of signals while a step is half done."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 
 _NUMBERS = sorted(map(int, signal.valid_signals()))
 
-# ``signal`` makes an enum of every number and handler: half a millisecond for those of one step.
+# `signal` makes an enum of every number and handler, which takes half a millisecond a step.
 getsignal, set_handler = _signal.getsignal, _signal.signal
 
 
 class HeldSignals:
-    """In this context, handlers of signals run only at :meth:`let_in`, and when it ends.
+    """A context in which handlers of signals run only at :meth:`let_in` and at the end.
 
-    Python runs them in the main thread, between any two of its instructions. One that raises, as
-    Ctrl-C's does, would leave whatever was at work half done, and one that saves a checkpoint would
-    see it so. In other threads, which no handler runs in, the context does nothing.
+    Python runs handlers in the main thread, between any two instructions. A handler that raises, as
+    Ctrl-C's does, would leave a parameter half stepped, and one that saves a checkpoint would save
+    it so. No handler runs in other threads, and there the context does nothing.
 
     Args:
-        news: how far the work is; whatever a handler raises is told it, an empty KeyboardInterrupt
-            as its message and others as a note.
+        news: says how far the work is. The text becomes the message of an empty KeyboardInterrupt
+            that a handler raises, and a note of any other exception.
 
     >>> done = []
     >>> with HeldSignals(lambda: f"{len(done)} of 3 are done.") as signals:
@@ -52,10 +52,10 @@ class HeldSignals:
         self._handle()
 
     def let_in(self) -> None:
-        """Run the handlers that have been waiting; what they raise is raised here."""
+        """Run the handlers that have been waiting, and raise what they raise."""
         if self._caught:
             self._let_go()
-            self._handle()  # it may set handlers
+            self._handle()  # a handler may set handlers
             self._hold()
 
     def _hold(self) -> None:
@@ -67,7 +67,7 @@ class HeldSignals:
                 if callable(handler):
                     self._handlers[number] = handler
                     set_handler(number, self._catch)
-        except ValueError:  # the main thread of another interpreter, where there are no signals
+        except ValueError:  # the main thread of a subinterpreter, which has no signals
             self._handlers.clear()
         except BaseException:
             self._let_go()
@@ -77,7 +77,7 @@ class HeldSignals:
         self._caught[number] = frame
 
     def _let_go(self) -> None:
-        """Put the handlers back, even if one of them raises meanwhile."""
+        """Restore the handlers, even if one of them raises meanwhile."""
         try:
             while self._handlers:
                 number, handler = next(iter(self._handlers.items()))
@@ -88,7 +88,7 @@ class HeldSignals:
             raise
 
     def _handle(self) -> None:
-        """Call the handlers of what was caught, each, even if one before it raises."""
+        """Call the handler of each caught signal, even if one before it raises."""
         try:
             while self._caught:
                 number, frame = self._caught.popitem()

@@ -1,4 +1,4 @@
-"""A few threads for work that releases the interpreter lock."""
+"""Runs work that releases the interpreter lock on a few threads."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 def _pool(threads: int) -> ThreadPoolExecutor:
     if threads not in _pools:
-        # One that another thread made meanwhile is kept; this one has started no thread yet.
+        # If another thread made a pool meanwhile, that one stays; this one has no threads yet.
         _pools.setdefault(threads, ThreadPoolExecutor(threads, thread_name_prefix="mgup"))
     return _pools[threads]
 
 
-# A forked child inherits the executors but not their threads: work given to them never ends.
+# A forked child inherits the pools without their threads, so work submitted to them never ends.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)
 
 
 def each(work: Callable[[int], T], n: int, threads: int = 1) -> list[T]:
-    """``[work(0), …, work(n - 1)]``, shared among ``threads`` threads, this one included.
+    """``[work(0), …, work(n - 1)]``, computed by ``threads`` threads, this one included.
 
-    After a failure no further piece is begun, and none is at work when the failure is raised.
-    Where no other thread is to be had (they are refused when the interpreter shuts down, and
-    beyond the system's limit), this one does all of it. NumPy's warnings of what is not finite are
-    off in the others, as they should be in this one.
+    After a failure no further piece starts, and the failure is raised when all running pieces have
+    ended. Where no thread can be started (at the interpreter's shutdown, or beyond the system's
+    limit), this thread computes all pieces. NumPy's floating-point warnings are off in the other
+    threads; the caller turns them off in this one.
     """
     if threads <= 1 or n <= 1:
         return [work(i) for i in range(n)]
     results: list[Any] = [None] * n
     numbers = count()
     failures: list[BaseException] = []
-    # Pieces are counted and not helpers: a pool that fails to start a thread may still hand the
-    # work to one of its others.
+    # The semaphore counts pieces, not threads: a pool that fails to start a thread may still give
+    # the work to another of its threads.
     over = threading.Semaphore(0)
 
     def run() -> None:
@@ -60,7 +60,7 @@ def each(work: Callable[[int], T], n: int, threads: int = 1) -> list[T]:
         for _ in range(min(threads, n) - 1):
             _pool(threads - 1).submit(run)
     except RuntimeError:
-        pass  # refused
+        pass  # no thread could be started
     run()
     for _ in range(n):
         over.acquire()

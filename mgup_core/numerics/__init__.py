@@ -1,1 +1,1 @@
-"""Arithmetic that gives the same bits everywhere: clauses N1 to N10 of the specification."""
+"""Arithmetic that gives the same bits on every backend (N1 to N10)."""

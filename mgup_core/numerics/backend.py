@@ -1,8 +1,8 @@
 """The few operations that the array API lacks, as one small class with portable defaults.
 
-A rule and a policy are written against a :class:`Backend`. The default implementation uses only the
-array API standard, so any conforming namespace works with it unchanged; an adapter overrides a
-method where its framework needs help to give the same bits (spec, N1 to N7).
+Rules and policies call a :class:`Backend`. Its default implementation uses only the array API
+standard, so that any conforming namespace works with it unchanged. An adapter overrides a method
+where its framework needs help to give the same bits (N1 to N7).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Backend:
     Args:
         xp: an array-API namespace.
         dtype: the compute dtype in that namespace, float32 or float64.
-        device: where new 0-d arrays are made; ``None`` is the namespace's default.
+        device: the device of new 0-d arrays; ``None`` is the namespace's default.
     """
 
     def __init__(self, xp: Any, dtype: Any, device: Any = None) -> None:
@@ -43,8 +43,9 @@ class Backend:
         self.device = device
         wide = dtype == xp.float64
         self.host_dtype: Any = np.float64 if wide else np.float32
-        # Twice the smallest normal number (P2). And eight times the least number whose last bit is
-        # normal, so that no sum of numbers above it is subnormal (N1, N6).
+        # A tiny score is below twice the smallest normal number (P2). A tiny moment is below eight
+        # times the least number whose last bit is normal, so that no sum of larger numbers is
+        # subnormal (N1, N6).
         self.tiny_score = 2.0**-1021 if wide else 2.0**-125
         self.tiny_moment = 2.0**-967 if wide else 2.0**-100
         self._scalars: dict[float, Array] = {}
@@ -58,7 +59,7 @@ class Backend:
         return self.cast(value, self.dtype)
 
     def _known(self, value: float) -> Array:
-        """The array of a number, made once for a few hundred numbers: a schedule has more."""
+        """The 0-d array of a number; a few hundred are cached, since a schedule has more."""
         known = self._scalars.get(value)
         if known is None:
             if len(self._scalars) >= _MOST_SCALARS:
@@ -70,7 +71,7 @@ class Backend:
         return self.xp.asarray(value, dtype=self.dtype, device=self.device)
 
     def cast(self, x: Array, dtype: Any) -> Array:
-        """``x`` in ``dtype``, rounded to nearest even (R5); ``x`` itself if it has it already."""
+        """``x`` in ``dtype``, rounded to nearest even (R5); ``x`` itself if it has this dtype."""
         return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
     def zeros_like(self, x: Array) -> Array:
@@ -111,7 +112,7 @@ class Backend:
     ) -> Array:
         """``function(x)``, a polynomial in ``x`` and its transpose without a constant (N7).
 
-        Override where matrix products have a dtype or shapes of their own: rows and columns of
+        Override where matrix products need another dtype or padded shapes: rows and columns of
         zeros added to ``x`` are zeros in the result.
         """
         return function(x)
@@ -119,7 +120,7 @@ class Backend:
     def add_product(
         self, beta: float, x: Array, alpha: float, a: Array, b: Array, dtype: str | None = None
     ) -> Array:
-        """``beta*x + alpha*(a @ b)`` (N7). Override where one operation does all of it."""
+        """``beta*x + alpha*(a @ b)`` (N7). Override where the framework has it as one operation."""
         product = self.matmul(a, b, dtype)
         if alpha != 1.0:
             product = self.mul(self.scalar(alpha), product)
@@ -132,47 +133,47 @@ class Backend:
         return self.xp.where(tiny, self.scalar(0.0), x)
 
     def whole(self, function: Callable[[Array], Array], x: Array) -> Array:
-        """``function(x)``, which is no function of each coordinate: it must see all of an array.
+        """``function(x)``, where the function is not elementwise and so needs the whole array.
 
-        Override where ``x`` is one device's part, to give that part of the result.
+        Override where ``x`` is one device's part; it then returns that part of the result.
         """
         return function(x)
 
     # -- selection ------------------------------------------------------------------------------
 
     def decide(self, policy: Decider, scores: Array, stacked_dims: int = 0) -> Split:
-        """The split of canonical ``scores`` of any shape, by default of them as rows (P5).
+        """The policy's split of canonical ``scores`` of any shape, by default as rows (P5).
 
-        Override where an array must not be flattened: the mask may have the shape of ``scores``,
-        when both factors broadcast with it.
+        Override where an array must not be flattened: the mask may have the shape of ``scores`` if
+        both factors broadcast with it.
         """
         return policy.decide(self, slices(scores, self.xp, stacked_dims))
 
     def rank_mask(self, scores: Array, k: int) -> Array:
         """The mask of the k largest in each row of canonical ``scores`` (n, d), by P4.
 
-        The default sorts, which is the reference; the counting search and numpy.partition give
-        the same mask (``mgup_core.rank_mask`` names them).
+        The default is the reference, a stable sort. The counting search and numpy.partition give
+        the same mask (``mgup_core.rank_mask`` has them by name).
         """
         return argsort_mask(self.xp, scores, k)
 
     def length(self, rows: Array) -> Any:
-        """d, the length of the slices of which ``rows`` (n, d) holds all, or one device's part."""
+        """d, the length of whole slices, of which ``rows`` may hold one device's part."""
         return rows.shape[-1]
 
     def count(self, mask: Array) -> Array:
-        """How many are true in each row of ``mask`` (n, d), as exact integers of shape (n, 1)."""
+        """The number of true values in each row of ``mask`` (n, d): exact integers (n, 1)."""
         return cumulative_count(self.xp, mask)
 
     def loop(self, n: int, body: Callable[[Carry], Carry], carry: Carry) -> Carry:
-        """``body`` applied n times. Override where a compiler should not see it unrolled."""
+        """``carry`` after n calls of ``body``. Override where a compiler would unroll the loop."""
         for _ in range(n):
             carry = body(carry)
         return carry
 
 
 class NumPyBackend(Backend):
-    """NumPy arrays: selection by ``numpy.partition``, and a flush that is cheap when idle."""
+    """NumPy arrays: ranks by ``numpy.partition``; a flush costs little if nothing is tiny."""
 
     def rank_mask(self, scores: Array, k: int) -> Array:
         return partition_mask(scores, k)
@@ -185,36 +186,38 @@ class NumPyBackend(Backend):
         keep = np.abs(x) >= self.scalar(below)
         if keep.all():
             return x
-        # NaN * 0 is NaN. Not `where` on the common mask: a branch that the processor cannot
-        # predict costs ten times as much as this product.
+        # A product keeps NaN (NaN * 0), and is ten times as fast as `where`, since the processor
+        # cannot predict the branch of a selection.
         with np.errstate(invalid="ignore"):
             return x * keep.view(np.uint8).astype(x.dtype) + self.scalar(0.0)  # -0 + 0 is +0
 
 
 ENTRY_POINTS = "mgup_core.backends"
-"""The group of entry points in which a package lends a framework's arrays their backend: the name
-is the framework's top-level package, the value a function as for :func:`register`."""
+"""The group of entry points by which a package registers a backend for a framework's arrays. The
+name of an entry point is the framework's top-level package; its value is a function as in
+:func:`register`."""
 
 
 def backend_for(x: Array) -> Backend:
     """The backend of an array, bound to its compute dtype and device (N10).
 
-    It is the one registered for the package that the array's class comes from, or else named by an
-    entry point of the group ``mgup_core.backends``, as PyTorch's, JAX's and MindSpore's are by this
-    library's adapters: they need not be imported before. An array of any other package gets the
-    portable operations on its own namespace, whose square root, division and contractions are that
-    namespace's business (N4, N5).
+    The package that defines the array's class decides it: the backend is the one registered for
+    this package, or the one that an entry point of the group ``mgup_core.backends`` names. This
+    library's adapters have such entry points for PyTorch, JAX and MindSpore, so they need not be
+    imported before. An array of any other package gets the portable operations on its own
+    namespace, which then decides how square roots and quotients round, and whether products are
+    contracted (N4, N5).
     """
     return _maker(type(x))(x)
 
 
 def register(package: str, make: Callable[[Array], Backend]) -> None:
-    """Lend the arrays of a framework a backend, for all that the core does with them (N10).
+    """Register the backend that the core uses for the arrays of a framework (N10).
 
     Args:
-        package: the top-level package of the arrays' class, or of a class above it: ``"torch"``.
-        make: gives the backend of an array of any dtype, whose compute dtype is float64 for float64
-            and else float32.
+        package: the top-level package of the arrays' class, or of one of its bases: ``"torch"``.
+        make: gives the backend of an array of any dtype. Its compute dtype is float64 for float64
+            arrays, and float32 for all others.
     """
     _makers[package] = make
 

@@ -1,6 +1,6 @@
-"""Functions in additions, products and quotients, so that they give the same bits everywhere.
+"""Functions made of sums, products and quotients, which give the same bits on every backend.
 
-No two libraries' ``tanh`` or ``exp`` round alike; correctly rounded operations in a fixed order do.
+No two libraries round ``tanh`` or ``exp`` alike, but all round sums, products and quotients alike.
 """
 
 from __future__ import annotations
@@ -37,14 +37,11 @@ def _fraction(levels: int) -> tuple[list[float], list[float]]:
 
 
 _TANH, _ONE_FROM = (_fraction(17), _fraction(36)), (9.1, 19.1)
-"""In float32 and in float64: to rounding up to where tanh is 1 to rounding."""
+"""For float32 and float64: a fraction exact to rounding, and the x from which tanh rounds to 1."""
 
 
 def tanh(be: Arithmetic, x: Array) -> Array:
-    """The hyperbolic tangent, of any shape, within 12 units in the last place and never beyond 1.
-
-    NaN stays.
-    """
+    """The hyperbolic tangent, within 12 units in the last place, never beyond 1; NaN stays NaN."""
     xp = be.xp
     beyond = xp.abs(x) > be.scalar(_ONE_FROM[be.host_dtype is np.float64])
     value = tanh_inside(be, xp.where(beyond, be.scalar(0.0), x))
@@ -52,17 +49,17 @@ def tanh(be: Arithmetic, x: Array) -> Array:
 
 
 def tanh_inside(be: Arithmetic, x: Array) -> Array:
-    """The same where it is not yet 1: below 9.1, or 19.1 in float64."""
+    """The hyperbolic tangent of ``|x|`` below 9.1, or below 19.1 in float64."""
     above, below = _TANH[be.host_dtype is np.float64]
     square = be.mul(x, x)
     return be.div(be.mul(x, polynomial(be, above, square)), polynomial(be, below, square))
 
 
 def sinh_squared(be: Arithmetic, x: Array, bound: float) -> Array:
-    """``sinh(x)^2``, of any shape, where ``|x| <= bound``.
+    """``sinh(x)^2`` where ``|x| <= bound``, within ``4 * max(1, bound)`` units in the last place.
 
-    ``y = x / 2^k``, at most 1, by the series of ``(cosh(2y) - 1) / 2``, then k times
-    ``s <- 4s(1 + s)``. Within ``4 * max(1, bound)`` units in the last place.
+    The series of ``(cosh(2y) - 1) / 2`` gives ``s = sinh(y)^2`` at ``y = x / 2^k``, at most 1; then
+    ``s <- 4s(1 + s)`` doubles y, k times.
     """
     doublings = max(0, math.ceil(math.log2(bound))) if bound > 0 else 0
     y = be.mul(x, be.scalar(2.0**-doublings))

@@ -1,7 +1,7 @@
-"""Floats of a rule that are known at each step, and not when its step is recorded (R7).
+"""Floats of a rule whose values each step gives, after its program has been recorded (R7).
 
-The sums and products that a rule forms of its floats (``1 - beta``, N2) are kept as expressions,
-and carried out in float64 for the floats of each step.
+The sums and products that a rule forms of its floats (``1 - beta``, N2) are recorded as
+expressions, which are evaluated in float64 with the floats of each step.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 
 class Expression:
-    """Arithmetic of a rule's floats, carried out in float64 on the host.
+    """Arithmetic on a rule's floats, evaluated in float64 on the host.
 
     Args:
-        function: of numbers; ``None`` for a field, whose name is the one argument.
-        args: expressions and numbers.
+        function: a function of numbers; ``None`` for a field, whose name is the only argument.
+        args: the function's arguments, expressions and numbers.
     """
 
     __slots__ = ("args", "function")
@@ -26,23 +26,23 @@ class Expression:
         self.function, self.args = function, args
 
     def fields(self) -> frozenset[str]:
-        """The fields that it is made of."""
+        """The names of the fields on which the expression depends."""
         if self.function is None:
             return frozenset(self.args)
         return frozenset().union(*(a.fields() for a in self.args if isinstance(a, Expression)))
 
     def of(self, rule: Any) -> Any:
-        """The value for the floats of a rule."""
+        """The value of the expression with the floats of a rule."""
         if self.function is None:
             return float(getattr(rule, self.args[0]))
         return self.function(*(a.of(rule) if isinstance(a, Expression) else a for a in self.args))
 
 
 class Branches:
-    """What a rule asks of its floats while it is recorded, with the answers that it gets.
+    """The comparisons that a rule makes of its floats while it is recorded, and their results.
 
     Args:
-        rule: whose floats answer.
+        rule: the rule whose floats decide the comparisons.
     """
 
     def __init__(self, rule: Any) -> None:
@@ -51,26 +51,26 @@ class Branches:
         self._answers: dict[Expression, Any] = {}
 
     def expression(self, function: Callable[..., Any] | None, *args: Any) -> Expression:
-        """One object for one expression, so that it is handed over once."""
+        """The expression; equal ones are one object, so that a program takes its value once."""
         key = function, *(a if isinstance(a, Expression) else repr(a) for a in args)
         return self._known.setdefault(key, Expression(function, args))
 
     def number(self, name: str) -> Number:
-        """A field of the rule."""
+        """A field of the rule, as a number to be recorded."""
         return Number(self.expression(None, name), self)
 
     def answer(self, question: Expression) -> Any:
-        """The answer, and a note that the program holds only where it is this one."""
+        """The value of an expression; the program is right only where it has this value."""
         if question not in self._answers:
             self._answers[question] = question.of(self.rule)
         return self._answers[question]
 
     def hold(self, rule: Any) -> bool:
-        """Whether a rule of the same class, whose other fields are equal, would answer alike."""
+        """Whether a rule of the same class, with equal other fields, gives the same answers."""
         return all(_same(q.of(rule), answer) for q, answer in self._answers.items())
 
     def asked(self) -> frozenset[str]:
-        """The fields that decide an answer, or enter more than arithmetic."""
+        """The fields on which an answer depends, or a function other than arithmetic."""
         others = (e for e in self._known.values() if e.function not in (None, *_ARITHMETIC))
         return frozenset().union(*(q.fields() for q in (*self._answers, *others)))
 
@@ -83,11 +83,11 @@ def _same(a: Any, b: Any) -> bool:
 
 
 class Number:
-    """A float of a rule while it is recorded, or what the rule made of it.
+    """A float of a rule while the rule is recorded, or the result of arithmetic on it.
 
-    Arithmetic is kept as an expression. A comparison is answered, and so is the wish for the float
-    itself (``math.log(self.b1)``): then the program holds for that float alone, and another one is
-    made for the next. :func:`on_host` spares that.
+    Arithmetic is recorded as an expression. A comparison returns its result at once, and so does a
+    conversion to float (``math.log(self.b1)``). A program with a converted float is right for that
+    float alone, and the next float needs another program; :func:`on_host` avoids that.
     """
 
     __slots__ = ("branches", "expression")
@@ -100,12 +100,12 @@ class Number:
     def apply(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)``, where this number is among the arguments."""
         if not all(isinstance(a, (int, float, Number)) for a in args):
-            return NotImplemented  # an array's business
+            return NotImplemented  # the array decides
         parts = (a.expression if isinstance(a, Number) else a for a in args)
         return Number(self.branches.expression(function, *parts), self.branches)
 
     def answer(self, function: Callable[..., Any], *args: Any) -> Any:
-        """The value of ``function(*args)``, on which the program depends from here on."""
+        """The value of ``function(*args)`` now; the program is right only where it is the same."""
         number = self.apply(function, *args)
         if number is NotImplemented:
             return number
@@ -150,10 +150,10 @@ for _name in ("lt", "le", "eq", "ne", "ge", "gt"):
 
 
 def on_host(function: Callable[..., Any], *args: Any) -> Any:
-    """``function(*args)`` of numbers on the host, such as a logarithm of a beta (R7).
+    """``function(*args)`` of numbers on the host, such as the logarithm of a beta (R7).
 
-    A rule calls functions other than arithmetic so, that they may be carried out anew for the
-    floats of each step.
+    Rules call every function other than arithmetic in this way, so that it can be evaluated again
+    with the floats of each step.
 
     >>> on_host(math.log, 1.0)
     0.0

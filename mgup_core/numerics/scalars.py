@@ -1,4 +1,4 @@
-"""Scalars that are the same everywhere: clauses N2 and N3, and the moments of N6."""
+"""Scalars with the same bits on every backend (N2, N3), and moving averages (N6)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def complements(beta: float) -> tuple[float, ...]:
 def bias_correction(be: Arithmetic, beta: float, t: Any) -> Array:
     """``c(beta, t) = 1 - beta^t`` in the compute dtype, by complements (N3).
 
-    Only adds and multiplies, so a traced ``t`` gives the bits that a Python ``t`` gives, and no
-    ``pow`` is asked for 1 - 0.999, where float32 loses half its digits.
+    It only adds and multiplies, so that a traced ``t`` gives the bits of a Python ``t``. A ``pow``
+    in float32 would lose half the digits of 1 - 0.999^t.
 
     Args:
         t: the step, a Python int or a 0-d integer array, 1 <= t < 2^31.
@@ -40,20 +40,20 @@ def bias_correction(be: Arithmetic, beta: float, t: Any) -> Array:
 
 
 def traced_correction(be: Arithmetic, beta: float, t: Array) -> Array:
-    """``c(beta, t)`` of a 0-d integer array, without asking for its value."""
+    """``c(beta, t)`` of a 0-d integer array ``t`` whose value stays unknown."""
     one = be.scalar(1.0)
     c = be.scalar(0.0)
     for k, complement in enumerate(complements(beta)):
-        if be.host_dtype(complement) == 1:  # then c + (1 - c) is 1, and stays
+        if be.host_dtype(complement) == 1:  # from here on, c + (1 - c) is 1
             return be.xp.where(t >= 2**k, one, c)
         c = _with_bit(be, c, be.scalar(complement), t, k)
     return c
 
 
 def correction_of(be: Arithmetic, complements: Sequence[Array], t: Array) -> Array:
-    """``c(beta, t)`` from all :func:`complements` of beta as arrays, or of a row of betas (R7).
+    """``c(beta, t)`` from all :func:`complements` of one beta, or of several, as arrays (R7).
 
-    The same bits as :func:`traced_correction`, which looks at beta's value to leave some out.
+    It has the bits of :func:`traced_correction`, which knows beta and so leaves some bits of t out.
     """
     c = be.scalar(0.0)
     for k, complement in enumerate(complements):

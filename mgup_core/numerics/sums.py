@@ -1,8 +1,8 @@
-"""Sums in one order, so that rules with norms give the same bits everywhere.
+"""Sums in one order, so that rules with norms give the same bits on every backend.
 
-``xp.sum`` adds in whatever order is fastest on its hardware. Here an axis is folded in halves until
-one element is left: only elementwise additions, whose results are the same on every backend, in
-about twice the memory traffic, with the small error of a pairwise sum.
+``xp.sum`` adds in the order that is fastest on its hardware. :func:`folded_sum` adds the halves of
+an axis until one element is left. These elementwise additions have the same results on every
+backend, and the small error of a pairwise sum, for about twice the memory traffic.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from .._typing import Arithmetic, Array
 
 
 def folded_sum(xp: Any, x: Array, axis: int | None = None) -> Array:
-    """The sum over ``axis``, kept with length 1; over all axes, as a 0-d array, without one.
+    """The sum over ``axis``, kept with length 1; without ``axis`` over all axes, as a 0-d array.
 
-    ``x[:h] + x[h:2h]`` with ``h`` the largest power of two below the length, the rest added to the
-    front first.
+    Each step is ``x[:h] + x[h:]``, where ``h`` is the largest power of two below the length; in the
+    first step, ``x[h:]`` may be shorter than ``h``.
     """
     if axis is None:
         return xp.reshape(folded_sum(xp, xp.reshape(x, (-1,)), 0), ())
@@ -50,8 +50,8 @@ def part(x: Array, axis: int, start: int, stop: int) -> Array:
 def dot(be: Arithmetic, x: Array, y: Array, axis: int | None = None) -> Array:
     """The inner product over ``axis`` (kept, with length 1), or over all axes (0-d).
 
-    Products below 2^-100 count as 0, since some backends flush them (N6). Sums of what is left
-    are never subnormal.
+    Products below 2^-100 count as 0, since some backends flush them (N6). Sums of the others are
+    never subnormal.
     """
     return be.total(be.flush(be.mul(x, y)), axis)
 

@@ -1,4 +1,4 @@
-"""Base optimizers, one file each; :data:`ALL` is the list of them."""
+"""Base optimizers, one in each file; :data:`ALL` lists them."""
 
 from .._typing import State as State
 from .adabelief import AdaBelief as AdaBelief

@@ -31,14 +31,14 @@ class AdaBelief(Rule):
 
         u  = (m / (1 - b1^t)) / (sqrt(s / (1 - b2^t)) + eps)
 
-    The form and the defaults of the authors' package, version 0.2.1; before 0.1 it had eps = 1e-8
-    and no rectification. Its amsgrad and fixed_decay are not here.
+    This is the form of the authors' package, version 0.2.1, with its defaults; before 0.1 it had
+    eps = 1e-8 and no rectification. Its amsgrad and fixed_decay are left out.
 
     Args:
         b1, b2: decay rates of the two moments, in [0, 1).
-        eps: added to the surprise and to the root, >= 0.
+        eps: added to the second moment and to its root, >= 0.
         rectify: scale by R, as RAdam does.
-        degenerated_to_sgd: ``False`` stands still where R is not defined.
+        degenerated_to_sgd: with ``False``, a step in which R is not defined does not move.
         coupled_decay: ``True`` for L2 decay, which enters the moments (but never the score's
             gradient); by default the decay is decoupled.
 
@@ -93,9 +93,9 @@ def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Array]:
         rho_t = rho - 2*t*beta^t / (1 - beta^t)         rho = 2 / (1 - beta) - 1
         R = sqrt((1 - beta^t) * (rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))
 
-    defined for rho_t >= 5. In the first steps that difference is small beside rho, and float32
-    would lose what decides about 5. There ``rho_t = 1 - H(x) + t*H(t*x)`` instead, which is the
-    same, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its power series.
+    R is defined for rho_t >= 5. In the first steps the difference is small beside rho, and float32
+    would lose the digits that decide whether it is 5. There ``rho_t = 1 - H(x) + t*H(t*x)``, which
+    is equal, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its power series.
     """
     one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
     if limit <= 5.0:

@@ -27,15 +27,15 @@ class AdamP(Projected):
         u  = p, or p - n<n, p> with n = w / (|w| + eps) where max cos < delta / sqrt(row length)
                                                                     a = u
 
-    Rows, one for each index of ``out_axis``, are tried before the whole; where the step is
-    projected, the decay is ``wd_ratio`` of itself. MGUP ranks by ``u`` as AdamW does, and what the
-    multiplier brings back of the radial part is taken out again. With ``delta=0`` this is AdamW.
+    The rows, one for each index of ``out_axis``, are tried before the whole. Where the step is
+    projected, ``wd_ratio`` multiplies the decay. MGUP ranks by ``u`` as with AdamW, and the radial
+    part that the multiplier brings back is removed again. With ``delta=0`` this is AdamW.
 
     Args:
         b1, b2: decay rates of the two moments, in [0, 1).
         eps: >= 0, in both quotients.
-        delta: how small the cosine must be, >= 0.
-        wd_ratio: share of the decay that is left to a projected parameter, >= 0.
+        delta: bounds the cosine of a step that is projected, >= 0.
+        wd_ratio: the factor of a projected parameter's decay, >= 0.
         nesterov: whether p looks ahead.
         out_axis: the axis of output units: 0 in PyTorch and MindSpore, -1 in flax.
 

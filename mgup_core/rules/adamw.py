@@ -25,7 +25,8 @@ class AdamW(Rule):
         v <- b2*v + (1 - b2)*g*g
         u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
 
-    to rounding ``torch.optim.AdamW``, ``optax.adamw`` and ``mindspore.experimental.optim.AdamW``.
+    To rounding, this is ``torch.optim.AdamW``, ``optax.adamw`` and
+    ``mindspore.experimental.optim.AdamW``.
 
     Args:
         b1, b2: decay rates of the two moments, in [0, 1).

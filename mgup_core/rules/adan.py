@@ -25,10 +25,10 @@ class Adan(Rule):
         u  = (m / (1 - b1^t) + b2 * d / (1 - b2^t)) / (sqrt(n / (1 - b3^t)) + eps)      a = u
         w <- (w - lr*phi*u) / (1 + lr*weight_decay)
 
-    The form of the authors' code, whose betas are 1 - beta of the paper. Their code can also clip
-    the gradients of all parameters together (off by default) and restart: clip before the step
-    with the framework's own function. ``optax.adan`` is another rule: it looks ahead by 1 - b2
-    where this one does by b2.
+    This is the form of the authors' code, whose betas are 1 - beta of the paper. Their code can
+    also clip the gradients of all parameters together (off by default) and restart; here, clip
+    before the step with the framework's own function. ``optax.adan`` is another rule: it looks
+    ahead by 1 - b2, and this rule by b2.
 
     Args:
         b1, b2, b3: decay rates of the three moments, in [0, 1).

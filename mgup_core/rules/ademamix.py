@@ -29,17 +29,17 @@ class AdEMAMix(Rule):
         mix_t = mix * min(t / mix_warmup, 1)
         b3_t : 1 / log(b3_t) goes from 1 / log(b1) to 1 / log(b3) in a line over beta3_warmup steps
 
-    The form of the authors' code, and of ``optax.contrib.ademamix`` where nothing warms up. ``mix``
-    is the paper's alpha, which here is MGUP's. Defaults are those of the authors' code; the paper
-    advises a mix of 4 to 10, both warm-ups as long as the training, and a smaller b3 for less than
-    some ten thousand steps.
+    This is the form of the authors' code, and without warm-up of ``optax.contrib.ademamix``.
+    ``mix`` is the paper's alpha, a name that MGUP has already. The defaults are those of the
+    authors' code. The paper advises a mix of 4 to 10, both warm-ups as long as the training, and a
+    smaller b3 for fewer than some ten thousand steps.
 
     Args:
         b1, b2, b3: decay rates of the fast momentum, the second moment and the slow momentum, in
             [0, 1); for a warm-up of b3, 1e-6 <= b1 <= b3.
         eps: added to the root, >= 0.
         mix: the weight of the slow momentum, >= 0; at 0 this is AdamW.
-        mix_warmup, beta3_warmup: steps, >= 0; 0 is no warm-up.
+        mix_warmup, beta3_warmup: the number of steps of each warm-up, >= 0; 0 for none.
 
     State: ``exp_avg_fast`` (m1), ``exp_avg_slow`` (m2) and ``exp_avg_sq`` (v), zeros of the
     parameter's shape.

@@ -49,7 +49,7 @@ class AuON(Rule):
 
     Args:
         momentum: in [0, 1).
-        gamma_c: of the code's form, in [0, 40]; the paper has none.
+        gamma_c: the factor of the code's form, in [0, 40]; the paper has none.
         normalize: ``True`` for the paper's form.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape.

@@ -1,4 +1,4 @@
-"""What a base optimizer is to this library: its state, its direction, its alignment operand."""
+"""The interface of a base optimizer: its state, its direction and its alignment operand."""
 
 from __future__ import annotations
 
@@ -10,48 +10,53 @@ from ..numerics.backend import Backend
 
 
 class Direction(NamedTuple):
-    """What a rule proposes for one parameter: ``u`` and ``a`` of its shape and compute dtype."""
+    """A rule's direction for one parameter: ``u`` and ``a``, of its shape, in the compute dtype."""
 
     u: Array
     """The update direction: plain training is ``w <- decay(w) - lr * u``."""
     a: Array
     """The alignment operand: the score is ``a * g`` (P1)."""
     size: Array | None = None
-    """What :meth:`Rule.rates` needs to know of this parameter: 0-d, as it broadcasts with ``u``, or
-    a tuple of such. Not for elementwise rules."""
+    """What :meth:`Rule.rates` needs of this parameter, such as a norm: an array that broadcasts
+    with ``u``, or a tuple of them. An elementwise rule has none."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """A momentum optimizer for one parameter, written once for every framework.
 
-    A step calls, in this order, :meth:`accumulate` (the moments take in the gradient),
-    :meth:`direction` (read off them), and :meth:`finish` (what the paper updates last). Each is
-    pure: it returns new arrays and changes none. ``g``, ``w`` and ``state`` come in the compute
-    dtype; ``t`` is 1, 2, … as a Python int or a 0-d integer array. The decay, the score, the
-    multiplier and the step size are not a rule's business.
+    A step calls :meth:`accumulate` (the moments take in the gradient), :meth:`direction` (formed
+    from the moments) and :meth:`finish` (the state that the paper updates last), in this order.
+    Each method is pure: it returns new arrays and changes none. ``g``, ``w`` and ``state`` are in
+    the compute dtype; ``t`` is 1, 2, … as a Python int or a 0-d integer array. The step, not the
+    rule, applies the decay, the score, the multiplier and the learning rate.
 
-    An elementwise rule is also called on symbols, to be recorded (:mod:`mgup_core.trace.tracer`):
-    like any traced function it must not ask for an array's values.
+    An elementwise rule is also called on symbols, which record it (:mod:`mgup_core.trace.tracer`).
+    Like any traced function, it must not read an array's values.
 
     State may have any shape: a number for each parameter, one for each row, a matrix. An input that
     others supply (a server's direction, a layer's statistics) is state that the rule reads and
-    never changes. What a parameter is (a matrix, an embedding) is a field of the rule, and each
+    never changes. The kind of a parameter (a matrix, an embedding) is a field of the rule, and each
     group of parameters has a rule of its own.
     """
 
     elementwise: ClassVar[bool] = True
     """Whether each coordinate's step depends on that coordinate alone, so that a driver may
     work block by block."""
+    matrices: ClassVar[bool] = False
+    """Whether it trains matrices, so that those of one shape are worth stepping as one stack."""
+    gathers: ClassVar[bool] = False
+    """Whether its step is elementwise but for functions that it gives to
+    :meth:`Backend.whole`, so that ranks that hold a part each can take it together."""
     experimental: ClassVar[bool] = False
     """Whether the equations are confirmed by no official source."""
     counts_steps: ClassVar[bool] = True
-    """Whether ``t`` enters beyond "is this the first step", so that it must be kept."""
+    """Whether the rule needs more of ``t`` than whether it is 1, so that drivers must keep it."""
     stacks: ClassVar[bool] = True
-    """Whether leading axes of a parameter may be a stack of parameters (P5). Not where the rule
-    reduces over the whole of it."""
+    """Whether leading axes of a parameter may be a stack of parameters (P5). They may not where the
+    rule reduces over the whole tensor."""
     reads_parameters: ClassVar[bool] = False
-    """Whether the parameter's values enter, and not just its shape, so that they must be given."""
+    """Whether the rule reads the parameter's values, and not only its shape."""
     exact_state: ClassVar[tuple[str, ...]] = ()
     """State that stays in the compute dtype when the parameter's is lower: sums, factors."""
     lr: ClassVar[float] = 1e-3
@@ -74,16 +79,16 @@ class Rule:
 
     @property
     def couples_decay(self) -> bool:
-        """Whether decay enters the moments' gradient, as L2 (never the score's gradient)."""
+        """Whether decay enters the moments' gradient, as L2 does. It never enters the score's."""
         return False
 
     @property
     def couples_parameters(self) -> bool:
-        """Whether a step needs :meth:`totals` over all parameters together."""
+        """Whether a step needs the sums of :meth:`totals` over all parameters."""
         return False
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
-        """``None`` for a shape that the rule can train, else the reason and the remedy."""
+        """``None`` for a shape that the rule trains, else the reason and the remedy."""
         if stacked_dims and not self.stacks:
             return (
                 f"{type(self).__name__} measures whole tensors, so stacked_dims={stacked_dims} is "
@@ -98,12 +103,12 @@ class Rule:
     def totals(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         """This parameter's part of the sums over all parameters, each 0-d.
 
-        :meth:`accumulate` finds the sums in its ``state``, by the same names.
+        The ``state`` that :meth:`accumulate` takes has the sums under the same names.
         """
         return {}
 
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
-        """The state with the gradient taken in; by default unchanged."""
+        """The state after it took in the gradient; by default unchanged."""
         return state
 
     def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
@@ -111,13 +116,13 @@ class Rule:
         raise NotImplementedError
 
     def finish(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
-        """The state after the direction was read off; by default unchanged."""
+        """The state after the direction was formed; by default unchanged."""
         return state
 
     def rates(
         self, be: Backend, lr: Array, decay: Array, t: Any, size: Array | None = None
     ) -> tuple[Array, Array]:
-        """(rate of the update, rate of the decay), from the learning rate; by default both it.
+        """(rate of the update, rate of the decay); by default both are the learning rate.
 
         Args:
             lr, decay: learning rate and weight decay, 0-d.
@@ -128,16 +133,16 @@ class Rule:
     def constrain(
         self, be: Backend, delta: Array, w: Array, rate: Array, direction: Direction
     ) -> Array:
-        """The step without its decay, after the multiplier; by default as it is.
+        """The step after the multiplier and before the decay; by default unchanged.
 
         Args:
-            delta: ``(rate * phi) * u``; where phi = 1 it must be returned with its bits (P11).
-            rate, direction: as :meth:`rates` and :meth:`direction` gave them.
+            delta: ``(rate * phi) * u``. Where phi = 1, the method must return its bits (P11).
+            rate, direction: the results of :meth:`rates` and :meth:`direction`.
         """
         return delta
 
 
 def fresh_state(be: Backend, rule: Rule, w: Array, dtype: Any) -> State:
-    """The state before the first step of ``w``, in ``dtype`` save :attr:`Rule.exact_state`."""
+    """The state before the first step of ``w``, in ``dtype`` except :attr:`Rule.exact_state`."""
     state = rule.init(be, be.cast(w, be.dtype))
     return {n: x if n in rule.exact_state else be.cast(x, dtype) for n, x in state.items()}

@@ -25,13 +25,14 @@ class HybridAuON(AuON):
         X  = newton_schulz(D), or D for a vector
         u  = X / (sqrt(mean(cosh(gamma_c * X / (|X| + 1e-7))^2)) + 1e-8)                a = D
 
-    The paper has one step of the iteration, ``ns_steps=1, normalize=True``; it prints the mean
-    without its root, which the code has. MGUP ranks by D, elementwise, as for Muon.
+    The paper has one step of the iteration (``ns_steps=1, normalize=True``), and prints the mean
+    without the root that the code takes. MGUP ranks by D, which is elementwise, as with Muon.
 
     Args:
         momentum, gamma_c, normalize: as :class:`mgup_core.AuON`.
-        ns_steps, ns_dtype: of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. Tensors of
-            more than two axes are stacks of matrices there, and one tensor in the norm.
+        ns_steps, ns_dtype: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`.
+            The iteration takes a tensor of more than two axes as a stack of matrices; the norm is
+            that of the whole tensor.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape.
     """

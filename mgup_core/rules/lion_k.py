@@ -1,4 +1,4 @@
-"""Lion-K, which holds Lion."""
+"""Lion-K, of which Lion is a special case."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class LionK(Rule):
     Args:
         b1, b2: decay rates of the direction and of the momentum, in [0, 1).
         kernel: ``"sign"``, ``"clip"`` or ``"tanh"``.
-        sharpness: > 0; how small a gradient already saturates the kernel (its inverse). 1 in the
-            paper; gradients of a network are often far below 1, where clip and tanh are linear.
+        sharpness: > 0; a gradient of its inverse saturates the kernel. It is 1 in the paper; the
+            gradients of a network are often far below 1, where clip and tanh are linear.
 
     ``optax.scale_by_lion`` has them as ``mode="hard"``, ``"refined"`` (without sharpness) and
     ``"smooth"`` (``smooth_beta``).

@@ -19,6 +19,7 @@ class MatrixRule(Rule):
     """A rule whose direction comes from matrix products: bounded (N7), or identical (N9)."""
 
     elementwise: ClassVar[bool] = False
+    matrices: ClassVar[bool] = True
 
     @property
     def identical(self) -> bool:

@@ -50,6 +50,7 @@ class Muon(MatrixRule):
     ns_steps: int = 5
     eps: float = 1e-7
     ns_dtype: NSDtype = "float32"
+    gathers: ClassVar[bool] = True
 
     counts_steps: ClassVar[bool] = False
     weight_decay: ClassVar[float] = 0.1

@@ -1,4 +1,4 @@
-"""NAMO and NAMO-D: Muon at a step size that adapts to the size of the gradients."""
+"""NAMO and NAMO-D: Muon with a step size that adapts to the size of the gradients."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .matrix import (
 
 
 class Single:
-    """A backend's arithmetic, each result rounded to float32.
+    """A backend's arithmetic with each result rounded to float32.
 
-    The official code keeps its statistics in float32 beside parameters of any dtype.
+    The official code keeps its statistics in float32, whatever the dtype of the parameters.
     """
 
     def __init__(self, be: Backend) -> None:
@@ -66,15 +66,15 @@ class NAMO(MatrixRule):
         w <- w - min(lr*s*scale*sqrt(max(rows, cols)), 1)*u - min(lr*s, 1)*decay*w
 
     The paper's form, by second-hand accounts, has no Nesterov, no ``scale`` factor and no bounds
-    at 1, and takes the exact orthogonal factor. MGUP ranks by ``b``, elementwise, and multiplies
-    ``u``; ``s`` is one number for the matrix, and no part of the score.
+    at 1, and takes the exact orthogonal factor. MGUP ranks by ``b``, which is elementwise, and
+    multiplies ``u``. ``s`` is one number for the matrix, and no part of the score.
 
     Args:
         momentum, mu2: decay rates of the momentum and of the squared norm, in [0, 1).
         eps: added to the root, >= 0.
         nesterov: whether b looks ahead.
-        scale: of the update, >= 0.
-        ns_steps, ns_dtype: of the Newton-Schulz iteration; see :class:`mgup_core.Muon`.
+        scale: the factor of the update, >= 0.
+        ns_steps, ns_dtype: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``v_squared`` (v), zeros of
     shape (..., 1, 1), always in float32 precision, as in the official code.
@@ -104,7 +104,7 @@ class NAMO(MatrixRule):
         return {"momentum_buffer": zeros, "v_squared": self._norm(be, zeros)}
 
     def _norm(self, be: Backend, x: Array) -> Array:
-        """The size of what has a step size of its own: here of each matrix, as (..., 1, 1)."""
+        """The norm of each part that has its own step size: here each matrix, as (..., 1, 1)."""
         return frobenius(be, x)
 
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
@@ -153,8 +153,8 @@ class NAMOD(NAMO):
         r_j  = lr * sqrt(1 - mu2^t) / (1 - momentum^t + 1e-12) * s_j
         w_:j <- max(1 - decay*min(r_j, 1), 0)*w_:j - min(r_j*scale*sqrt(max(rows, cols)), 1)*u_:j
 
-    with m, b, u and a = b as there. The columns of u differ in length, so that it is as little
-    orthogonal as ``clamp`` allows: 1 gives all columns the mean.
+    with m, b, u and a = b as in NAMO. The update's columns differ in length as far as ``clamp``
+    allows, and so it is not orthogonal; a ``clamp`` of 1 gives all columns the mean.
 
     Args:
         momentum, mu2, eps, nesterov, scale, ns_steps, ns_dtype: as :class:`mgup_core.NAMO`.

@@ -12,12 +12,12 @@ from ..numerics.backend import Backend
 from ..numerics.sums import dots_along
 from .base import Direction, Rule
 
-FREE, ROWS, WHOLE = 0.0, 1.0, 2.0  # a view as a number, so that a traced step can choose it
+FREE, ROWS, WHOLE = 0.0, 1.0, 2.0  # views are numbers, so that a traced step can choose one
 
 
 @dataclass(frozen=True)
 class Projected(Rule):
-    """What AdamP and SGDP share: Heo et al., 2020, arXiv 2006.08217, as in clovaai/AdamP.
+    """The base of AdamP and SGDP: Heo et al., 2020, arXiv 2006.08217, as in clovaai/AdamP.
 
     A view of ``w`` is its *rows*, one for each index of ``out_axis``, or the *whole* of it::
 
@@ -49,7 +49,7 @@ class Projected(Rule):
         return axis or super().accepts(shape, stacked_dims)
 
     def project(self, be: Backend, p: Array, g: Array, w: Array) -> tuple[Array, Array | None]:
-        """(p as projected, the view in which it was: 0-d, or None for a vector)."""
+        """(the projected p, the view that was projected: 0-d, or ``None`` for a vector)."""
         if w.ndim < 2:
             return p, None
         where, rows = be.xp.where, w.shape[self.out_axis]
@@ -69,7 +69,7 @@ class Projected(Rule):
         return p - self._radial(be, p, w, view), view
 
     def _radial(self, be: Backend, x: Array, w: Array, view: Array) -> Array:
-        """``n<n, x>`` in a view; 0 in none."""
+        """``n<n, x>`` in a view; 0 if no view is projected."""
         where, in_rows = be.xp.where, view == be.scalar(ROWS)
         squares = dots_along(be, w, w, self.out_axis)
         squares = where(in_rows, squares, be.total(squares))
@@ -88,7 +88,7 @@ class Projected(Rule):
     def constrain(
         self, be: Backend, delta: Array, w: Array, rate: Array, direction: Direction
     ) -> Array:
-        """Without the radial part that the multiplier brought back, in the same view."""
+        """The step without the radial part that the multiplier brought back, in the same view."""
         if direction.size is None:
             return delta
         brought = delta - be.mul(rate, direction.u)

@@ -31,16 +31,16 @@ class SCALE(Rule):
     vocabulary, so that s is one for each feature. (The paper says "column-wise normalization"; the
     code takes the root mean square, by sqrt(size) larger than the norm.)
 
-    Only the last layer has momentum. Of all others the score ``u * g = g*g / s`` is never
-    negative: there MGUP selects by size alone.
+    Only the last layer has momentum. In all other layers the score ``u * g = g*g / s`` is never
+    negative, so that MGUP selects by size alone.
 
     Args:
         role: ``"matrix"`` for hidden layers, ``"embedding"``, or ``"last"`` for the layer whose
             outputs are the model's. Vectors go to AdamW.
-        momentum: of the last layer, in [0, 1).
+        momentum: the decay rate of the last layer's momentum, in [0, 1).
         eps: the least s, >= 0.
         out_axis: the axis of output units: 0 in PyTorch and MindSpore, -1 in flax. Embeddings
-            have features last in all of them, and do not ask.
+            have their features last in all frameworks, and ignore it.
 
     State: for ``role="last"`` ``momentum_buffer`` (m), zeros of the parameter's shape; else none.
     """

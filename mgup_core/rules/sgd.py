@@ -57,7 +57,7 @@ class SGD(Rule):
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         old = state["momentum_buffer"]
         m = ema(be, old, g, self.momentum, weight=1.0 - self.dampening)
-        if self.dampening != 0:  # otherwise m is g already at the first step, old being zero
+        if self.dampening != 0:  # else m is g at the first step, as the buffer is zero
             m = at_first(be, t, g, m)
         return {"momentum_buffer": m}
 

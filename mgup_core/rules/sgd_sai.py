@@ -14,7 +14,8 @@ from ..numerics.sums import norm
 from .base import Direction, Rule
 
 NOISELESS = 1e5
-"""A gradient's root mean square over its standard deviation, from where the latter is rounding."""
+"""The ratio of a gradient's root mean square to its standard deviation, from which the latter is
+no more than rounding."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class SGDSaI(Rule):
 
     arXiv 2412.11768, 2024, in the form of the authors' code: the norm and the standard deviation
     (with n - 1) are those of the whole tensor, and the decay has the rate lr. The paper's Algorithm
-    1 has eps outside the root of the variance too, but divides r by the largest of all parameters;
-    the code does not, nor does this rule.
+    1 also adds eps to the root, but divides r by the largest r of all parameters; the code does
+    not, and neither does this rule.
 
     A tensor without noise to measure (one element, equal elements, all 0) has a standard deviation
     of 0 or of rounding, and r would be near ``|g| / eps``, or 0 for ever. There r is sqrt(n), as it
@@ -41,7 +42,7 @@ class SGDSaI(Rule):
         eps: added to the standard deviation, >= 0.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``gsnr`` (r), 0-d, in the
-    compute dtype. It is in checkpoints: measured anew it would be another.
+    compute dtype. Checkpoints hold it, since a later gradient would give another r.
     """
 
     momentum: float = 0.9
@@ -63,7 +64,7 @@ class SGDSaI(Rule):
 
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         m, r = ema(be, state["momentum_buffer"], g, self.momentum), state["gsnr"]
-        if not (isinstance(t, int) and t > 1):  # measured once, where that is known
+        if not (isinstance(t, int) and t > 1):  # a traced t measures in every step
             m, r = at_first(be, t, g, m), at_first(be, t, self._ratio(be, g), r)
         return {"momentum_buffer": m, "gsnr": r}
 

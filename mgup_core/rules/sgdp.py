@@ -23,10 +23,10 @@ class SGDP(Projected):
         p  = m, or g + momentum*m with nesterov
         u  = p, projected as in AdamP                               a = m
 
-    The decay is decoupled, at ``lr / (1 - momentum)``, and ``wd_ratio`` of that where the step is
-    projected. The official code without Nesterov projects the momentum along with the step, since
-    both are one array there; this rule keeps the momentum as it is. MGUP ranks by ``m`` as with
-    SGD, and what the multiplier brings back of the radial part is taken out again.
+    The decay is decoupled, at the rate ``lr / (1 - momentum)``; where the step is projected,
+    ``wd_ratio`` multiplies it. The official code without Nesterov projects the momentum along with
+    the step, since both are one array there; this rule leaves the momentum unprojected. MGUP ranks
+    by ``m`` as with SGD, and the radial part that the multiplier brings back is removed again.
 
     Args:
         momentum: in [0, 1).

@@ -21,8 +21,8 @@ class Signum(Rule):
         m <- momentum*m + (1 - momentum)*g
         u  = sign(m)                                                a = u        (sign(0) = 0)
 
-    arXiv 1802.04434, Algorithm 2; to rounding ``optax.signum``, and MXNet's ``Signum``, whose
-    ``wd_lh`` is the decay here. It is Lion with both betas equal.
+    arXiv 1802.04434, Algorithm 2. To rounding, this is ``optax.signum``, and MXNet's ``Signum``,
+    whose ``wd_lh`` is the decay here. It is Lion with equal betas.
 
     Args:
         momentum: in [0, 1). At 0 this is signSGD.

@@ -1,1 +1,1 @@
-"""Which coordinates are selected (P2 to P5): each file is one algorithm."""
+"""Which coordinates are selected (P2 to P5). Each file holds one algorithm."""

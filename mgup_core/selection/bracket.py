@@ -1,8 +1,8 @@
-"""Where to cut: the K-th largest score of a long array that is never held at once.
+"""The K-th largest score of a long array of which only blocks are in memory; NumPy arrays only.
 
 A bracket (low, high] around the threshold is guessed from a sample. One pass over the blocks counts
-the scores above either end and keeps the few in between; the counts tell whether the guess was
-right, so the guess decides only the speed. NumPy arrays only.
+the scores above each end and keeps the few scores in between. The counts prove whether the bracket
+holds the threshold, so that the guess decides only the speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from .._typing import Array
 from .sampling import sample_stride
 
-_ONE_IN, _FEWEST, _MOST = 1 << 7, 1 << 12, 3 << 14  # a far score costs as much as hundreds near
+_ONE_IN, _FEWEST, _MOST = 1 << 7, 1 << 12, 3 << 14  # one strided read costs as hundreds in order
 _DEVIATIONS = 3.5  # of the sample's quantile: a few guesses in ten thousand miss
 
 
@@ -28,7 +28,7 @@ class Cut(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What one block has to say of a bracket."""
+    """The counts of one block against a bracket."""
 
     above_high: int
     above_low: int
@@ -37,14 +37,14 @@ class Scan(NamedTuple):
 
 
 def exact_cut(scores: Array, k: int) -> Cut:
-    """The cut for the k largest of canonical scores (d,), NaN and -inf left out (P7)."""
+    """The cut for the k largest of canonical scores (d,) except NaN and -inf (P7)."""
     if k <= 0:
         return Cut(math.inf, 0)
     return _cut_of(scores[scores > -math.inf], k)
 
 
 def _cut_of(eligible: Array, k: int) -> Cut:
-    """The same for k >= 1 and scores above -inf, in an array that may be reordered."""
+    """The cut for k >= 1 of scores above -inf; it reorders the array."""
     n = eligible.size
     if n <= k:
         return Cut(-math.inf, 0)
@@ -55,10 +55,11 @@ def _cut_of(eligible: Array, k: int) -> Cut:
 
 
 def guess(sample: Array, share: float) -> tuple[float, float]:
-    """A bracket (low, high] that likely holds the cut for the top ``share`` of the whole.
+    """A bracket (low, high] that likely holds the threshold of the top ``share`` of all scores.
 
-    Where the quantiles on both sides agree, the cut is among ties and the bracket holds their
-    value alone; otherwise it leaves both quantiles out, since either may be a crowd of ties.
+    Where the quantiles on both sides are equal, the threshold is a score with many ties, and the
+    bracket holds it alone. Otherwise the bracket excludes both quantiles, since many scores may
+    equal either of them.
     """
     n = sample.size
     ordered = np.sort(np.where(sample > -math.inf, sample, -math.inf).astype(sample.dtype))
@@ -85,12 +86,12 @@ def scan(scores: Array, low: float, high: float) -> Scan:
 
 
 def holds_one(dtype: Any, low: float, high: float) -> bool:
-    """Whether the bracket (low, high] holds a single value of a NumPy scalar type."""
+    """Whether (low, high] contains a single value of a NumPy scalar type."""
     return bool(np.nextafter(dtype(high), dtype(-math.inf)) <= low)
 
 
 def resolve(scans: list[Scan], k: int, low: float, high: float) -> Cut | None:
-    """The cut, if it lies in the bracket that the blocks were counted against."""
+    """The cut, or ``None`` if the scans show that it is not in their bracket."""
     above_high = sum(s.above_high for s in scans)
     above_low = sum(s.above_low for s in scans)
     if k > above_low and low == -math.inf:
@@ -114,15 +115,15 @@ def find_cut(
     each: Callable[[Callable[[int], Any]], list[Any]],
     scan: Callable[[Array, float, float], Scan] = scan,
 ) -> tuple[Cut, list[int]]:
-    """The cut for the k largest of all blocks' scores, and how many ties each block has there.
+    """(the cut for the k largest scores of all blocks, the count of ties in each block).
 
     Args:
-        spans: of the blocks, at least one.
-        scores: the scores of a block by its number, asked for once.
-        again: the same once more.
-        sample: the scores this far apart.
-        each: carries out a function for each block's number.
-        scan: :func:`scan`, or a faster one.
+        spans: the blocks, at least one.
+        scores: gives the scores of a block by its index; called once for each block.
+        again: gives them once more.
+        sample: gives the scores at a stride.
+        each: calls a function with each block's index, and returns the list of results.
+        scan: :func:`scan`, or a faster function with the same result.
     """
     if len(spans) == 1:
         whole = scores(0)
@@ -135,7 +136,7 @@ def find_cut(
     found = resolve(scans, k, low, high)
     if found is not None:
         return found, [ties_in(s, found.threshold) for s in scans]
-    # The guess missed: look at all scores at once. Rare, and as exact.
+    # The bracket missed, which is rare: partition all scores at once.
     whole = np.empty(size, np.result_type(scans[0].between))
 
     def fill(i: int) -> None:
@@ -147,11 +148,11 @@ def find_cut(
 
 
 def boundary(cut: Cut, ties: list[int], spans: list[slice], scores: Callable[[int], Array]) -> int:
-    """The place before which all scores equal to the threshold are selected, and none after.
+    """The index before which all scores equal to the threshold are selected, and after which none.
 
     Args:
-        ties: how many of them each block has, as :func:`find_cut` tells.
-        scores: the scores of a block by its number.
+        ties: the count of ties in each block, from :func:`find_cut`.
+        scores: gives the scores of a block by its index.
     """
     need = cut.need
     for i, count in enumerate(ties):
@@ -165,14 +166,14 @@ def boundary(cut: Cut, ties: list[int], spans: list[slice], scores: Callable[[in
 
 
 def ties_in(block: Scan, threshold: float) -> int:
-    """How many scores of a scanned block equal the threshold that :func:`resolve` found."""
+    """The number of a scanned block's scores that equal the threshold from :func:`resolve`."""
     if block.between.size:
         return int(np.count_nonzero(block.between == threshold))
     return block.above_low - block.above_high
 
 
 def mask_of(scores: Array, threshold: float, ties: int, quota: int) -> Array:
-    """The mask of one block: above the threshold, and the first ``quota`` of its ``ties``."""
+    """The mask of one block: scores above the threshold, and the first ``quota`` of ``ties``."""
     if quota >= ties > 0:
         return scores >= threshold
     mask = scores > threshold

@@ -1,14 +1,14 @@
-"""Exact selection by counting: "how many scores are at least x?" is all it asks.
+"""Exact selection by counts of the scores that are at least x, for many x.
 
-No sort of the scores, no index, no data-dependent shape: the search runs inside a compiled graph,
-and since counts add up it also ranks an array whose parts lie on many devices, given an
-``all_reduce`` of counts. The thresholds tried are keys, integers in the order of the floats,
-decoded by arithmetic, since the array API has no bit cast.
+It needs no sort of the scores, no index and no data-dependent shape, so that the search runs inside
+a compiled graph. Counts add up, so with an ``all_reduce`` of counts it also ranks an array whose
+parts lie on many devices. The search tries keys, which are integers in the order of the floats;
+arithmetic decodes them, since the array API has no bit cast.
 
-The search halves a bracket of keys, 33 times for float32. Given a ``while_loop``, it guesses
-instead: first the quantiles of a small sample, then by interpolation between the counts, and it
-stops as soon as the counts say that exactly K scores are above. The guesses decide only how many
-passes over the scores it takes; every answer is proved by counts.
+The search halves a bracket of keys, 33 times for float32. With a ``while_loop`` it guesses keys
+instead: first the quantiles of a small sample, then interpolations between the counts. It stops
+when a count says that exactly K scores are at least x. The guesses decide only how many passes over
+the scores the search takes, since counts prove every result.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ Reduce = Callable[[Array], Array]
 Counts = Callable[[list[Array]], list[Array]]
 
 SAMPLE = 1 << 13
-"""How many scores of a row at most are sorted to guess its threshold."""
-_ONE_IN, _FEWEST = 1 << 10, 64  # to sort one score costs as much as to count many
+"""The largest number of a row's scores that are sorted to guess its threshold."""
+_ONE_IN, _FEWEST = 1 << 10, 64  # sorting one score costs as much as counting many
 _FEW, _WAYS = 2, 7
-"""How many thresholds are tried at once: at least one on each side; more where it is one pass."""
+"""How many thresholds are counted at once: one on each side, or more where they take one pass."""
 
 
 def cumulative_count(xp: Any, mask: Array, total: int | None = None) -> Array:
-    """How many are true in each row of ``mask`` (n, d): integers of shape (n, 1).
+    """The number of true values in each row of ``mask`` (n, d): integers (n, 1).
 
     Args:
-        total: the length of the whole row, when ``mask`` is one device's part of it.
+        total: the length of the whole row, if ``mask`` is one device's part of it.
     """
     dtype = index_dtype(xp, mask.shape[-1] if total is None else total)
-    # Cast again: a sum of int32 is int64 where the default integer is.
+    # A sum of int32 is int64 where int64 is the default integer, so the sum is cast again.
     return xp.astype(xp.sum(xp.astype(mask, dtype), axis=-1, keepdims=True), dtype)
 
 
 def index_dtype(xp: Any, d: int) -> Any:
-    """int32 where it can count d things, since JAX has no other by default."""
+    """int32 where it can count to d, since JAX has no int64 by default."""
     return xp.int32 if d < 2**31 - 1 else xp.int64
 
 
@@ -63,11 +63,12 @@ def python_while(condition: Callable[[Any], Any], body: Callable[[Any], Any], ca
 
 
 class _Rows(NamedTuple):
-    """Rows of scores, or one device's part of them, and the means to count and search in them."""
+    """Rows of scores (n, d), or one device's part of them, and the operations of the search."""
 
     xp: Any
     scores: Array
     total: int
+    """d, the length of a whole row."""
     reduce: Reduce
     counts: Counts | None
     loop: Loop
@@ -80,7 +81,7 @@ class _Rows(NamedTuple):
         return _FEW if self.counts is None else _WAYS
 
     def counted(self, masks: list[Array]) -> list[Array]:
-        """How many are true in each whole row of each mask: integers (n, 1)."""
+        """The number of true values in each whole row of each mask: integers (n, 1)."""
         if self.counts is not None:
             return [self.reduce(count) for count in self.counts(masks)]
         return [self.reduce(cumulative_count(self.xp, mask, self.total)) for mask in masks]
@@ -110,7 +111,7 @@ class _Rows(NamedTuple):
 
 
 def _quantiles(xp: Any, keys: Keys, sample: Array, k: int, total: int, m: int) -> Array:
-    """Keys (n, m) that likely lie on both sides of the K-th largest, from a sample of each row."""
+    """Keys (n, m) likely on both sides of the K-th largest score, from a sample of each row."""
     lowest = xp.asarray(-xp.inf, dtype=sample.dtype, device=device(sample))
     ordered = xp.sort(xp.where(sample == sample, sample, lowest), axis=-1)
     n, share = sample.shape[-1], k / total
@@ -121,22 +122,25 @@ def _quantiles(xp: Any, keys: Keys, sample: Array, k: int, total: int, m: int) -
     offsets = [round(margin * (2 * i / (m - 1) - 1.0)) for i in range(m)]
     places = [max(0, min(n - 1, position + offset)) for offset in offsets]
     found = keys.encode(xp.take(ordered, xp.asarray(places, device=device(sample)), axis=-1))
-    # One more above the middle, so that ties which are the threshold are enclosed at once.
+    # Keys above the middle are one larger, so that they enclose a threshold with many ties at once.
     further = [int(2 * i >= m) for i in range(m)]
     found = found + xp.asarray(further, dtype=found.dtype, device=device(sample))
     return xp.minimum(found, xp.full_like(found, keys.infinity))
 
 
 class _Cut(NamedTuple):
-    """Where each row is cut: all (n, 1)."""
+    """The cut of each row; all arrays are (n, 1)."""
 
     among_nan: Array
-    """Whether all numbers are in, so that the cut is among the NaN."""
+    """Whether all numbers are selected, so that the scores that tie are the NaN."""
     threshold: Array
-    """If not, at least it are exactly as many as wanted, or it is the score of that rank."""
+    """Otherwise, the K-th largest score, or any value that exactly K scores reach."""
     at_least: Array
+    """The count of scores that reach the threshold."""
     above: Array
+    """The count of scores above the threshold, unless ``at_least`` is K, where it is not used."""
     wanted: Array
+    """K."""
 
 
 def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
@@ -144,11 +148,11 @@ def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
 
     Args:
         k: an integer, or integers (n, 1).
-        sample: some scores of each row, to guess from; ``k`` is then an integer.
+        sample: some scores of each row, from which the search guesses; ``k`` is then an integer.
     """
     xp, scores, ways = rows.xp, rows.scores, rows.ways
     keys = rows.keys(xp, scores.dtype, device(scores))
-    lowest = -keys.infinity - 1  # of NaN, which is below every number
+    lowest = -keys.infinity - 1  # the key of NaN, which ranks below every number (P2)
     none = xp.full(
         (scores.shape[0], 1), 0, dtype=index_dtype(xp, rows.total), device=device(scores)
     )
@@ -179,20 +183,21 @@ def _cut(rows: _Rows, k: Any, sample: Array | None) -> _Cut:
 
 
 def _first(xp: Any, ties: Array, need: Array) -> Array:
-    """The first ``need`` (n, 1) true values of each row, in index order."""
+    """The first ``need`` (n, 1) true values of each row of ``ties`` (n, d)."""
     dtype = index_dtype(xp, ties.shape[-1])
     return ties & (xp.cumulative_sum(xp.astype(ties, dtype), axis=-1) <= need)
 
 
 def _bound_in_blocks(rows: _Rows, is_tie: Callable[[Array], Array], need: Array) -> Array:
-    """The least index (n, 1) with ``need`` ties below it: in which block, then where in that.
+    """The least index (n, 1) below which each row has ``need`` ties, found block by block.
 
-    One pass counts the ties of all blocks, if any are needed.
+    One pass over the scores counts the ties of every block. The block that holds the index is then
+    searched alone. Where no row needs a tie, nothing is counted.
     """
     xp, scores, dtype = rows.xp, rows.scores, need.dtype
     n, d = scores.shape
     size = 1 << (d.bit_length() // 2)
-    blocks = d // size  # what is left over is one more, which needs no count
+    blocks = d // size  # the remainder is one more block, whose count is not needed
 
     def find(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         need, _ = carry
@@ -210,23 +215,26 @@ def _bound_in_blocks(rows: _Rows, is_tie: Callable[[Array], Array], need: Array)
         return 0 * need, xp.where(need > 0, bound, 0 * need)
 
     assert rows.while_loop is not None
-    # As a branch, which the array API has not.
+    # A while_loop of one turn is a branch, which the array API does not have.
     return rows.while_loop(lambda carry: xp.any(carry[0] > 0), find, (need, 0 * need))[1]
 
 
 def _bound_by_counts(
     rows: _Rows, is_tie: Callable[[Array], Array], need: Array, ties: Array, index: Array
 ) -> Array:
-    """The same, of the whole rows that have ``ties`` (n, 1), where a device has a part of them."""
+    """The least index (n, 1) below which each row has ``need`` of its ``ties`` (n, 1), by counts.
+
+    It serves rows of which one device holds a part.
+    """
     xp, scores, ways = rows.xp, rows.scores, rows.ways
     need = xp.astype(need, index.dtype)
 
     def count(bounds: Array) -> list[Array]:
         masks = [is_tie(scores) & (index < bound) for bound in columns(bounds)]
-        return [-n for n in rows.counted(masks)]  # negative, since it must fall
+        return [-n for n in rows.counted(masks)]  # negated, since the search needs a falling count
 
     def guess(bracket: Bracket) -> Array:
-        dtype = xp.float32  # a guess that is off by its rounding is still a guess
+        dtype = xp.float32  # a rounded guess is still a guess
         way = xp.astype(bracket.high - bracket.low, dtype)
         way = way * bracket.shares(xp, -need, ways, dtype)
         return bracket.low + xp.astype(way, bracket.low.dtype)
@@ -255,22 +263,28 @@ def counting_mask(
 
     Args:
         scores: (n, d), or this device's part of the rows.
-        k: how many to select in each whole row.
-        all_reduce: sums integer counts of shape (n, 1) over all devices; ``None`` for one device.
+        k: the number to select in each whole row.
+        all_reduce: sums integer counts (n, 1) over all devices; ``None`` for one device.
         index: with ``all_reduce``, the flat index in the whole row of each local coordinate,
             integers (d,).
         total: with ``all_reduce``, the length of the whole row.
         sample: with ``all_reduce``, some scores (n, m) of each whole row, the same on all devices;
-            the search guesses from them. Without, it takes them from ``scores``.
+            the search guesses from them. Without ``all_reduce``, the sample comes from ``scores``.
         loop: ``loop(n, body, carry)``, for compilers that have one.
-        while_loop: ``while_loop(condition, body, carry)``, likewise; the search is several times
-            faster with it.
-        min_passes: with ``while_loop``, how many passes the search takes by ``loop`` before, for
-            devices that must ask their host after each one whether to go on.
-        counts: how many are true in each row of each of a list of masks (n, d): a list of integers
-            (n, 1), of :func:`index_dtype`. For compilers that make it one pass over the scores,
-            over which the search then goes a few times only.
-        keys: how floats become integers, for frameworks that have a bit cast.
+        while_loop: ``while_loop(condition, body, carry)``, likewise; it makes the search several
+            times faster.
+        min_passes: with ``while_loop``, the number of passes that the search first takes by
+            ``loop``, for devices that wait for the host at each condition.
+        counts: gives the number of true values in each row of each mask (n, d) of a list: a list of
+            integers (n, 1) of :func:`index_dtype`. Give it where the compiler makes it one pass
+            over the scores; the search then takes few passes.
+        keys: the conversion of floats to keys, for frameworks that have a bit cast.
+
+    Returns:
+        bool, the shape of ``scores``.
+
+    Raises:
+        ValueError: for ``all_reduce`` without ``index`` or ``total``.
     """
     if all_reduce is not None and (index is None or total is None):
         raise ValueError("counting_mask with all_reduce needs `index` and `total` to break ties.")
@@ -281,11 +295,11 @@ def counting_mask(
     rows = _Rows(xp, scores, length, reduce, counts, loop, while_loop, min_passes, keys)
     if while_loop is None:
         sample = None
-    elif all_reduce is None:  # not every tracer has slices with a step
+    elif all_reduce is None:  # not every tracer has slices with a stride, so only here
         apart = sample_stride(length, one_in=_ONE_IN, fewest=_FEWEST, most=SAMPLE)
         sample = scores[:, ::apart]
     cut = _cut(rows, k, sample)
-    whole = cut.at_least <= cut.wanted  # all that equal the threshold are in
+    whole = cut.at_least <= cut.wanted  # all scores equal to the threshold are selected
     need = cut.wanted - cut.above
 
     def is_tie(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Exact selection with ``numpy.partition``: the fast way where scores lie in host memory."""
+"""Exact selection with ``numpy.partition``, the fastest where the scores lie in host memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .._typing import Array
 
 
 def partition_mask(scores: Array, k: int) -> Array:
-    """The mask of the k largest of each row of canonical scores (n, d), NumPy arrays only (P4)."""
+    """The mask of the k largest of each row of canonical scores (n, d); NumPy arrays only (P4)."""
     n, d = scores.shape
     k = min(k, d)
     if k <= 0 or n == 0:
@@ -32,5 +32,5 @@ def partition_mask(scores: Array, k: int) -> Array:
 
 
 def _first(mask: Array, n: Array) -> Array:
-    """The first n of each row that are true."""
+    """The first ``n`` true values of each row."""
     return mask & (np.cumsum(mask, axis=-1, dtype=np.int64) <= n)

@@ -1,8 +1,8 @@
-"""Which coordinates are selected: clauses P2 to P5 of the specification.
+"""The reference of selection: K and slices (P3, P5), and the mask by a stable sort (P2, P4).
 
-Three independent ways find the same mask bit for bit. This module holds the reference, a stable
-sort; :mod:`mgup_core.selection.counting` needs only counts, so it runs traced and sharded; and
-:mod:`mgup_core.selection.partition` is the fast one where the data lie in host memory.
+Two other algorithms give the same mask bit for bit: :mod:`mgup_core.selection.counting` needs only
+counts, and so runs traced and sharded; :mod:`mgup_core.selection.partition` is the fastest where
+the scores lie in host memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def slices(x: Array, xp: Any, stacked_dims: int = 0) -> Array:
 def argsort_mask(xp: Any, scores: Array, k: int) -> Array:
     """The mask of the k largest of each row of canonical scores (n, d), by stable sorts (P4).
 
-    The reference. Only ``argsort`` of the array API is used, so it also runs traced.
+    It is the reference. It needs only ``argsort`` of the array API, and so it also runs traced.
     """
     d = scores.shape[-1]
     if d == 0:
@@ -47,7 +47,7 @@ def argsort_mask(xp: Any, scores: Array, k: int) -> Array:
     lowest = xp.asarray(-xp.inf, dtype=scores.dtype, device=device(scores))
     filled = xp.where(nan, lowest, scores)
     order = xp.argsort(filled, axis=-1, descending=True, stable=True)
-    place = xp.argsort(order, axis=-1)  # the inverse permutation: each coordinate's place
-    # NaN ranks below -inf (P2): move it behind all numbers, which keep their places' order.
+    place = xp.argsort(order, axis=-1)  # the inverse permutation gives each coordinate its place
+    # NaN ranks below -inf (P2), so it moves behind all numbers; these keep their order.
     place = place + xp.astype(nan, place.dtype) * d
     return xp.argsort(xp.argsort(place, axis=-1), axis=-1) < k

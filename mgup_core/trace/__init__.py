@@ -1,1 +1,1 @@
-"""A rule and a policy recorded as a straight-line program, for the targets that print it."""
+"""Records a rule and a policy as a straight-line program, which targets print."""

@@ -1,4 +1,4 @@
-"""Whether a rule is what it says: ``elementwise``, each coordinate's step its own."""
+"""Checks that a rule which says ``elementwise = True`` steps each coordinate by itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .tracer import Symbol, record
 
 
 def check_elementwise(rule: Rule) -> None:
-    """Refuse a rule that says so and reduces, multiplies matrices, or reads a shape.
+    """Refuse an elementwise rule that reduces, multiplies matrices, or reads a shape.
 
-    It would be stepped block by block, each with a norm of its own.
+    Drivers step elementwise rules block by block, and so would give each block a norm of its own.
 
     Raises:
         ValueError: naming the rule, the operation and the remedy.
@@ -27,7 +27,7 @@ def check_elementwise(rule: Rule) -> None:
 
 
 def _reaches_beyond(rule: Rule) -> str | None:
-    """What the rule asks for beyond a coordinate of its own."""
+    """The operation by which a coordinate depends on others; ``None`` if there is none."""
     like = np.zeros((2, 3), np.float32)
     for name, value in rule.init(backend_for(like), like).items():
         if value.shape != like.shape:
@@ -40,5 +40,5 @@ def _reaches_beyond(rule: Rule) -> str | None:
         if isinstance(error.obj, Symbol):
             return f"x.{error.name}"
     except Exception:
-        return None  # a fault of another kind, as a rule that asks for values; said where it shows
+        return None  # another fault, such as a rule that reads values, is reported where it shows
     return None

@@ -1,10 +1,10 @@
-"""What of a rule decides its program, and what is a value of each step (R7).
+"""Separates what decides a rule's program from the values that each step gives (R7).
 
-A schedule may change a learning rate, a beta or eps at every step, and what was compiled must serve
-for all of them. So a rule is recorded with a number of :mod:`mgup_core.numerics.runtime` in the
-place of each float. A rule may compare a float (``if self.dampening != 0``). It gets the answer
-that its floats give, and the program is right for all rules that answer alike: they have one
-*form*.
+A schedule may change a learning rate, a beta or eps at every step, and one compiled program must
+serve all their values. So a rule is recorded with a number of :mod:`mgup_core.numerics.runtime` in
+the place of each float. A rule may compare a float (``if self.dampening != 0``): the comparison has
+the result that the rule's floats give, and the program is right for all rules whose comparisons
+have the same results. These rules have one *form*.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..step import contribution, update_array
 
 Made = TypeVar("Made")
 
-_ALIKE = 32  # forms of one class with equal other fields: more only where floats are read
+_ALIKE = 32  # forms kept of one class with equal other fields; a rule that reads floats has more
 
 _lock = threading.RLock()
 
@@ -38,15 +38,15 @@ def _new_lock() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # the thread that holds it is not in the child
+if hasattr(os, "register_at_fork"):  # the thread that holds the lock does not exist in the child
     os.register_at_fork(after_in_child=_new_lock)
 
 
 def runtime_fields(rule: Rule) -> tuple[str, ...]:
-    """The fields that are values of a step: those declared as floats, or that hold one."""
+    """The fields whose values each step gives: those that are declared as floats, or hold one."""
     known = {f.name for f in fields(rule)}
     if set(getattr(rule, "__dict__", ())) - known:
-        return ()  # made with the rule, perhaps of its floats
+        return ()  # another attribute may depend on the floats
     return tuple(f.name for f in fields(rule) if _is_float(f.type, getattr(rule, f.name)))
 
 
@@ -65,25 +65,25 @@ def opened(branches: Branches, names: Iterable[str]) -> Rule:
 
 
 class _Failure:
-    """In the place of what could not be made, so that it is not tried at every step."""
+    """Stands for a result that could not be made, so that not every step tries again."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 class Forms(Generic[Made]):
-    """``make(rule, *how)``, called once for each form of a rule.
+    """Caches ``make(rule, *how)``, which is called once for each form of a rule.
 
     Args:
-        make: called with a copy of a rule that has numbers for floats; it may record it. What it
-            returns must hold for every rule of the form. It may raise TypeError or AttributeError,
-            and so does the call then.
-        maxsize: how many results are kept.
+        make: takes a copy of a rule that has numbers for floats, which it may record. Its result
+            must be right for every rule of the form. If it raises TypeError or AttributeError, so
+            does the call.
+        maxsize: the number of results that are kept.
     """
 
     def __init__(self, make: Callable[..., Made], maxsize: int = 256) -> None:
         self.made = 0
-        """How often something was made."""
+        """The number of calls of ``make`` so far."""
         self._make, self._maxsize = make, maxsize
         self._kept: OrderedDict[Any, list[tuple[Branches, Made | _Failure]]] = OrderedDict()
         self._found = lru_cache(maxsize)(self._find)
@@ -95,7 +95,7 @@ class Forms(Generic[Made]):
         return made
 
     def asked(self, rule: Rule, *how: Any) -> frozenset[str]:
-        """The float fields on which more than a value of the result depends."""
+        """The float fields that decide more of the result than its values."""
         return self._found(rule, how)[0].asked()
 
     def _find(self, rule: Rule, how: tuple[Any, ...]) -> tuple[Branches, Made | _Failure]:
@@ -123,7 +123,7 @@ class Forms(Generic[Made]):
             return branches, self._make(opened(branches, names), *how)
         except (TypeError, AttributeError):
             pass
-        # Perhaps it wants true floats. Then the result is right for these alone.
+        # The rule may need true floats. Then the result is right for these floats alone.
         for name in names:
             branches.answer(branches.number(name).expression)
         try:
@@ -133,7 +133,7 @@ class Forms(Generic[Made]):
 
 
 class _Trial(NumPyBackend):
-    """Arithmetic on whatever the floats are now; nobody looks at the result."""
+    """Computes with the current floats; the results are not used."""
 
     def scalar(self, value: Any) -> Any:
         if isinstance(value, Number):
@@ -146,7 +146,7 @@ class _Trial(NumPyBackend):
 
 @Forms
 def _tried(rule: Rule) -> bool:
-    """A step of a small array: whether there is a shape that the rule trains."""
+    """Steps a small array; whether the rule trains one of the shapes tried."""
     be = _Trial(numpy_xp, np.float32)
     for shape in ((4, 4), (4,), ()):
         if rule.accepts(shape) is None:
@@ -162,9 +162,9 @@ def _tried(rule: Rule) -> bool:
 
 
 def free_fields(rule: Rule) -> frozenset[str]:
-    """The fields that may be arrays in a graph, where they can be added and multiplied only (R7).
+    """The fields that may be arrays in a graph, since the rule only adds and multiplies them (R7).
 
-    A field that the rule compares, or gives to a function, is a constant of the graph.
+    A field that the rule compares, or passes to a function, is a constant of the graph.
     """
     try:
         tried = _tried(rule)

@@ -1,7 +1,8 @@
-"""A recorded program carried out on NumPy arrays, in few buffers.
+"""A recorded program, carried out on NumPy arrays in few buffers.
 
-The operations of :mod:`mgup_core.trace.tracer` in their order, each into a buffer that is free by
-then: a block of a parameter stays in the processor's cache, and nothing is allocated on the way.
+The operations of :mod:`mgup_core.trace.tracer` are carried out in their order, each into a buffer
+that is free by then. So a block of a parameter stays in the processor's cache, and a step allocates
+nothing.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ _INTO = {
     for one in OPERATIONS.values()
     if isinstance(one.numpy, np.ufunc) and one.gives == REAL
 }
-"""Operations that write their result where they are told to."""
+"""The operations that NumPy writes into a given array (``out``)."""
 
 
 def _compute(symbol: Symbol, args: list[Any]) -> Any:
-    """The value of an operation that is not in a buffer."""
+    """The value of an operation whose result gets an array of its own."""
     if symbol.op == "cast":
         return np.asarray(args[0]).astype(symbol.dtype)[()]
     return SPELLED[symbol.op](*args)
 
 
 class Scalars:
-    """What a program needs that is the same for all coordinates, computed once, on the host.
+    """The uniform values of a program (equal for all coordinates), computed once on the host.
 
     Args:
-        outputs: the symbols that are wanted of the program.
+        outputs: the symbols that the program computes.
     """
 
     def __init__(self, outputs: Iterable[Symbol]) -> None:
@@ -46,18 +47,18 @@ class Scalars:
         arrays = [s for s in needed(outputs) if not s.uniform and s.op != "input"]
         used = [s for s in (*(a for s in arrays for a in s.args), *outputs) if s.uniform]
         self.symbols = list(dict.fromkeys(used))
-        """Whose values :meth:`values` returns, constants included."""
+        """The symbols whose values :meth:`values` returns, constants included."""
         self._order = needed(self.symbols)
         self.inputs = [s.args[0] for s in self._order if s.op == "input"]
-        """The names that must be known."""
+        """The names of the inputs that :meth:`values` needs."""
 
     def values(self, dtype: Any, known: Mapping[str, Any], rule: Rule) -> list[Any]:
-        """The values, as NumPy scalars and, of constants, numbers.
+        """The values of :attr:`symbols`: NumPy scalars, and numbers for constants.
 
         Args:
             dtype: the compute dtype, as a NumPy scalar type.
-            known: at least the :attr:`inputs`; others may be among them.
-            rule: whose floats are those of this step (R7).
+            known: the value of each of :attr:`inputs`; it may hold others.
+            rule: its floats are those of this step (R7).
         """
         values: dict[Symbol, Any] = {}
         for symbol in self._order:
@@ -78,12 +79,12 @@ class Scalars:
 
 
 class Replay:
-    """Some symbols of a program, computed from arrays.
+    """Computes some symbols of a program from arrays.
 
     Args:
-        outputs: in the order in which :meth:`run` returns them.
-        homes: outputs by the name of the input whose array they shall overwrite. Where that input
-            is needed longer, or is the output itself, the output stays where it is.
+        outputs: the symbols, in the order in which :meth:`run` returns their values.
+        homes: outputs by the name of the input whose array they are to overwrite. Where the program
+            needs that input longer, or the input is the output, the output gets a buffer instead.
     """
 
     def __init__(
@@ -113,9 +114,9 @@ class Replay:
                 free.append(self.buffers)
                 self.buffers += 1
             slots[symbol] = free.pop()
-        self.buffers += 1  # the last one for what an operation needs in passing
-        # By number instead of by symbol: this runs for every block, and two threads that meet at
-        # the interpreter's lock wait longer than they work.
+        self.buffers += 1  # the last is for the intermediate values of an operation
+        # `run` looks values up by number, which is faster than by symbol: it runs for every block,
+        # and two threads that meet at the interpreter's lock wait longer than they work.
         symbols = dict.fromkeys([*self.scalars.symbols, *order])
         numbers = {symbol: i for i, symbol in enumerate(symbols)}
         self._length = len(numbers)
@@ -127,13 +128,13 @@ class Replay:
         ]
 
     def _at_home(self, homes: Mapping[str, Symbol], last: dict[Symbol, int]) -> dict[Symbol, str]:
-        """The steps that write over an input, with its name."""
+        """The steps that overwrite an input, with the name of the input."""
         place = {symbol: i for i, symbol in enumerate(self.steps)}
         found: dict[Symbol, str] = {}
         for name, output in homes.items():
             chain = [output]
             if output.op == "flush" and last.get(output.args[0]) == place[output]:
-                chain.append(output.args[0])  # a flush leaves nearly always what is there
+                chain.append(output.args[0])  # a flush nearly always changes nothing
             first = place.get(chain[-1])
             if first is not None and last[self.inputs[name]] <= first:
                 found |= dict.fromkeys(chain, name)
@@ -145,35 +146,35 @@ class Replay:
         scalars: list[Any],
         buffers: list[Array],
         *,
-        clean: bool = False,
+        needs_no_flush: bool = False,
     ) -> tuple[list[Array], bool]:
-        """(the outputs, among the buffers or the inputs; whether nothing was flushed).
+        """(the outputs, each in a buffer or in an input's array; whether nothing was flushed).
 
         Args:
             arrays: the inputs by name, of one length and dtype.
-            scalars: what :meth:`Scalars.values` returned.
-            buffers: of that length and dtype, ``self.buffers`` of them or more.
-            clean: whether it is known that there is nothing to flush.
+            scalars: the result of :meth:`Scalars.values`.
+            buffers: at least ``self.buffers`` arrays of that length and dtype.
+            needs_no_flush: whether the caller knows that there is nothing to flush.
         """
         values = [*scalars, *[None] * (self._length - len(scalars))]
         for i, name in self._inputs:
             values[i] = arrays[name]
-        spare, clean_so_far = buffers[self.buffers - 1], True
+        intermediate, flushed_nothing = buffers[self.buffers - 1], True
         for into, symbol, i, operands, slot in self._steps:
             out = arrays[slot] if isinstance(slot, str) else buffers[slot]
             if into is not None:
                 into(*[values[j] for j in operands], out=out)
             elif symbol.op == "flush":
                 x, bound = values[operands[0]], values[operands[1]]
-                if clean or np.abs(x, out=spare).min(initial=np.inf) >= bound:
+                if needs_no_flush or np.abs(x, out=intermediate).min(initial=np.inf) >= bound:
                     values[i] = x
                     continue
-                clean_so_far = False
-                # NaN * 0 is NaN. Not a selection: a branch that the processor cannot predict
-                # costs ten times as much as this product.
-                np.multiply(x, spare >= bound, out=out)
+                flushed_nothing = False
+                # A product keeps NaN (NaN * 0), and is ten times as fast as a selection, since the
+                # processor cannot predict the branch of a selection.
+                np.multiply(x, intermediate >= bound, out=out)
                 out += 0.0  # -0 + 0 is +0
             else:
                 np.copyto(out, _compute(symbol, [values[j] for j in operands]))
             values[i] = out
-        return [values[i] for i in self._outputs], clean_so_far
+        return [values[i] for i in self._outputs], flushed_nothing

@@ -1,8 +1,8 @@
-"""The operations that a step is recorded in: one table, which every target spells (DESIGN, trace).
+"""The operations of a recorded step: one table, which every target prints.
 
-A target (NumPy blocks, LLVM, Triton) keeps a dictionary with one entry for each name of
-:data:`OPERATIONS`, and a test feeds all of them alike. Everything else that a rule may call is made
-of these (:data:`COMPOSED`), or is refused with what to write instead (:func:`refusal`).
+A target (NumPy blocks, LLVM, Triton) has a dictionary with one entry for each name of
+:data:`OPERATIONS`, and one test feeds the same inputs to all targets. All other functions that a
+rule may call are composed of these (:data:`COMPOSED`), or refused with a remedy (:func:`refusal`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ REAL, CONDITION, INTEGER, MIXED = "real", "condition", "integer", "mixed"
 
 
 class Unrecordable(TypeError):
-    """A rule calls what a step cannot be recorded in; the message says what to write instead."""
+    """A rule calls a function that cannot be recorded; the message says what to write instead."""
 
 
 class NotElementwise(Unrecordable):
-    """A rule that says ``elementwise = True`` calls what needs more than one coordinate.
+    """A rule with ``elementwise = True`` calls a function that needs more than one coordinate.
 
     Args:
-        operation: as the rule writes it.
+        operation: the call as the rule writes it.
     """
 
     def __init__(self, operation: str) -> None:
@@ -40,14 +40,14 @@ class Operation(NamedTuple):
     name: str
     arity: int
     takes: str
-    """``"real"`` numbers of the compute dtype, ``"condition"`` for booleans, ``"integer"`` for the
-    step and counts, ``"mixed"`` for a condition and two numbers."""
+    """The kind of the operands: ``"real"`` for numbers of the compute dtype, ``"condition"`` for
+    booleans, ``"integer"`` for the step and counts, ``"mixed"`` for a condition and two numbers."""
     gives: str
-    """The same words."""
+    """The kind of the result, in the same words."""
     numpy: Callable[..., Any]
-    """What every target must give the bits of (N1: any NaN is NaN, and a zero any zero)."""
+    """The function whose bits every target must give (N1: NaN may be any NaN, 0 may be -0)."""
     nan: str
-    """The result where an operand is NaN."""
+    """The result if an operand is NaN, for the reader."""
 
 
 def _flush(x: Any, bound: Any) -> Any:
@@ -80,10 +80,10 @@ OPERATIONS: dict[str, Operation] = {
         Operation("where", 3, MIXED, REAL, np.where, "stays if chosen"),
     )
 }
-"""On arrays and on what is the same for all coordinates."""
+"""Operations on arrays and on uniform values, by name."""
 
 UNIFORM: dict[str, Callable[..., Any]] = {"floordiv": np.floor_divide, "mod": np.mod}
-"""On the step and on counts only, as integers."""
+"""Integer operations on the step and on counts only."""
 
 NAMES = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg",
@@ -92,7 +92,7 @@ NAMES = {
     "signbit": "signbit", "logical_and": "and", "logical_or": "or", "logical_not": "invert",
     "where": "where",
 }  # fmt: skip
-"""The array API's names of operations."""
+"""The operation of each function of the array API."""
 
 Op = Callable[..., Any]
 """``op(name, *operands)``: records an operation."""
@@ -100,7 +100,7 @@ Op = Callable[..., Any]
 
 def _round(op: Op, x: Any, whole: float) -> Any:
     size = op("abs", x)
-    rounded = op("sub", op("add", size, whole), whole)  # no fraction has room beside `whole`
+    rounded = op("sub", op("add", size, whole), whole)  # numbers from `whole` on have no fraction
     return op("where", op("lt", size, whole), _copysign(op, rounded, x), x)
 
 
@@ -138,7 +138,7 @@ COMPOSED: dict[str, Op] = {
     "copysign": _copysign,
     "clip": _clip,
 }
-"""What is made of the operations, by the array API's name."""
+"""Functions composed of the operations, by the array API's name."""
 
 ROUNDED: dict[str, Op] = {
     "round": _round,
@@ -146,9 +146,10 @@ ROUNDED: dict[str, Op] = {
     "ceil": _ceil,
     "trunc": lambda op, x, whole: _copysign(op, _floor(op, op("abs", x), whole), x),
 }
-"""The same, with the least power of two from which all numbers of the dtype are whole."""
+"""Composed functions that also take the least number from which the dtype has integers only."""
 
 WHOLE = {"float32": 2.0**23, "float64": 2.0**52}
+"""The least number from which a dtype has integers only."""
 
 _OVER_ALL = {
     "all", "any", "argmax", "argmin", "argsort", "broadcast_to", "concat", "count_nonzero",
@@ -172,7 +173,7 @@ _INSTEAD = {
 
 
 def refusal(name: str) -> Unrecordable:
-    """What to say of a function of the array API that is not among the operations."""
+    """The error for a function of the array API that cannot be recorded."""
     if name in _OVER_ALL:
         return NotElementwise(f"be.xp.{name}")
     what = f"be.xp.{name} is not among the operations of a recorded step"

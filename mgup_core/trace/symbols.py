@@ -1,4 +1,4 @@
-"""Symbols in the place of arrays, which keep what is asked of them."""
+"""Symbols that take the place of arrays and record the operations on them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .ops import (
 )
 
 LEAVES = ("input", "const", "number")
-"""The operations without symbols that go in."""
+"""The operations without operands."""
 
 
 class Length(int):
-    """The length of a slice, which differs from slice to slice and is no constant."""
+    """The length of a slice, which is an input of the program and no constant."""
 
 
 class _Unknown:
-    """The lengths of an array's axes, for a rule, which must not count coordinates."""
+    """The length of an axis, which an elementwise rule must not read."""
 
     def _refuse(self, *others: object) -> NoReturn:
         raise NotElementwise("the shape of an array")
@@ -42,18 +42,18 @@ class _Unknown:
 
 
 class Symbol:
-    """A value of a program: the operation that makes it and the values that go in.
+    """A value of a program: its operation and its operands.
 
     Args:
-        op: ``"input"``, ``"const"``, ``"number"`` (of the rule, at each step: R7); a name of
-            :data:`mgup_core.trace.ops.OPERATIONS`; of the step and counts ``"floordiv"``,
+        op: ``"input"``, ``"const"``, or ``"number"`` (a float of the rule at each step, R7); a name
+            of :data:`mgup_core.trace.ops.OPERATIONS`; on the step and on counts ``"floordiv"``,
             ``"mod"``, and ``"cast"`` to the compute dtype; ``"correction"`` (of a step and a beta,
             N3); or ``"selected"`` (the rank mask of a score).
-        args: symbols; for an input its name, for a constant its number, for a number its
+        args: the operands; for an input its name, for a constant its value, for a number its
             :class:`~mgup_core.numerics.runtime.Expression`.
-        dtype: ``"float32"``, ``"float64"``, ``"int64"`` or ``"bool"``; of a beta ``"host"``, a
+        dtype: ``"float32"``, ``"float64"``, ``"int64"`` or ``"bool"``; for a beta ``"host"``, a
             float that is not rounded.
-        uniform: whether it is the same for all coordinates of a slice (0-d).
+        uniform: whether the value is equal for all coordinates of a slice (0-d).
     """
 
     __array_ufunc__ = None
@@ -121,14 +121,14 @@ for _name, _op in {
 
 
 def constant(value: Any, dtype: str) -> Symbol:
-    """A number that is known now, or that the rule's floats give at each step."""
+    """A constant, or a number that the rule's floats give at each step."""
     if isinstance(value, Number):
         return Symbol("number", (value.expression,), dtype, uniform=True)
     return Symbol("const", (value,), dtype, uniform=True)
 
 
 def _literal(value: Any, dtype: str) -> Symbol:
-    """A number beside an array, rounded once to the array's dtype (N2)."""
+    """A Python number that is an operand beside an array, rounded once to its dtype (N2)."""
     if isinstance(value, Number):
         return constant(value, dtype)
     if not isinstance(value, (int, float, np.generic)):
@@ -142,7 +142,7 @@ def _call(op: str, *args: Any) -> Symbol:
 
 
 def node(op: str, *args: Any) -> Symbol:
-    """An operation on symbols and numbers, or its result where all are known."""
+    """The symbol of an operation on symbols and numbers, or of its result if all are constant."""
     kinds = [x.dtype for x in args if isinstance(x, Symbol)]
     kind = next((k for k in reversed(kinds) if k != "bool"), "bool")
     takes = OPERATIONS[op].takes if op in OPERATIONS else INTEGER
@@ -222,10 +222,10 @@ class Namespace:
 
 
 def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symbol]:
-    """All symbols that these depend on, themselves included, each after what it needs.
+    """These symbols and all that they depend on, each after its operands.
 
     Args:
-        known: symbols that need not be computed.
+        known: symbols whose operands are not needed.
     """
     order: dict[Symbol, None] = {}
     stack = [(symbol, False) for symbol in reversed(list(symbols))]
@@ -243,7 +243,7 @@ def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symb
 
 
 def frontier(symbols: Iterable[Symbol]) -> list[Symbol]:
-    """The uniform symbols that the arrays among ``symbols`` and their needs are computed from."""
+    """The uniform operands, except constants, of all array operations that ``symbols`` need."""
     found: dict[Symbol, None] = {}
     for symbol in needed(symbols):
         if not symbol.uniform and symbol.op not in LEAVES:

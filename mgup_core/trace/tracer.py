@@ -1,8 +1,8 @@
-"""A rule and a policy as a straight-line program, for targets that want to be told what to compute.
+"""Records a rule and a policy as a straight-line program, for targets that cannot call a rule.
 
-A GPU kernel cannot call a rule. So :func:`record` runs the pure step once, on symbols instead of
-arrays, and keeps what was asked of them; the target then spells the same operations in its own
-language. What a rule says is still written once, in the rule.
+A GPU kernel cannot call Python. So :func:`record` runs the pure step once on symbols instead of
+arrays, and records the operations; a target then prints the same operations in its own language.
+So each rule is still written once.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from .symbols import needed as needed
 
 
 class _Recorder(Backend):
-    """Hands out symbols in place of arrays, and notes what the policy looks at."""
+    """A backend of symbols; it records which statistic of a slice the policy needs."""
 
     def __init__(self, dtype: str = "float32") -> None:
         super().__init__(Namespace(), dtype)
-        self.seen: Symbol | None = None
+        self.slice_statistic: Symbol | None = None
         self.scores: Symbol | None = None
         self._numbers: dict[Expression, Symbol] = {}
 
@@ -44,7 +44,7 @@ class _Recorder(Backend):
             return self.cast(value, self.dtype)  # type: ignore[no-any-return]
         if isinstance(value, Length):
             return self.scalar(_input("d", "int64"))
-        if isinstance(value, Number):  # one symbol, so that it is handed over once
+        if isinstance(value, Number):  # one symbol, so that a target takes it once
             number = constant(value, self.dtype)
             return self._numbers.setdefault(value.expression, number)
         with np.errstate(over="ignore"):
@@ -73,11 +73,11 @@ class _Recorder(Backend):
         return Length(2**30)
 
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
-        self.seen = scores
+        self.slice_statistic = scores
         return Symbol("selected", (scores,), "bool", uniform=False)
 
     def count(self, mask: Symbol) -> Symbol:
-        self.seen = mask
+        self.slice_statistic = mask
         return _input("positive", "int64")
 
 
@@ -86,7 +86,7 @@ def _input(name: str, dtype: str = "float32", *, uniform: bool = True) -> Symbol
 
 
 class Proposal(NamedTuple):
-    """What a step would do to one parameter, before anything is selected."""
+    """A rule's step of one parameter before the policy decides, as symbols."""
 
     u: Symbol
     scores: Symbol
@@ -95,7 +95,7 @@ class Proposal(NamedTuple):
 
 @contextmanager
 def _recording(rule: Rule) -> Iterator[None]:
-    """Whatever is refused names the rule."""
+    """Add the rule's name to the message of whatever is refused."""
     try:
         yield
     except Unrecordable as error:
@@ -104,12 +104,12 @@ def _recording(rule: Rule) -> Iterator[None]:
 
 
 def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) -> Proposal:
-    """The direction and the canonical score of a rule, from ``w``, ``g``, ``t`` and its state.
+    """The direction and the canonical scores of a rule, from ``w``, ``g``, ``t`` and its state.
 
     Args:
         dtype: the compute dtype, ``"float32"`` or ``"float64"``.
         coupled: whether ``weight_decay`` enters the moments' gradient.
-        accumulate: whether the moments are yet to take in the gradient.
+        accumulate: whether the moments still have to take in the gradient.
     """
     be = _Recorder(dtype)
 
@@ -135,8 +135,9 @@ class Program:
     """
 
     states: tuple[str, ...]
-    seen: Symbol | None
-    """What must be known of the whole slice first: a score, to be ranked; a mask, to be counted."""
+    slice_statistic: Symbol | None
+    """What a statistic of the whole slice is needed of, before any coordinate can move: scores to
+    rank, or a mask to count. ``None`` if no coordinate depends on others."""
     outputs: dict[str, Symbol]
     """``w`` and the state, in the compute dtype."""
     scores: Symbol | None
@@ -154,7 +155,7 @@ def record(
     """The program of a rule and a policy.
 
     Args:
-        decays: whether there is weight decay at all.
+        decays: whether there is weight decay.
         maximize: whether the gradient is negated first.
         dtype: the compute dtype, ``"float32"`` or ``"float64"``.
 
@@ -189,7 +190,7 @@ def record(
             weight_decay=scalar("weight_decay") if decays else 0.0,
         )
     outputs = {"w": w - update.delta, **update.state}
-    return Program(states, be.seen, outputs, be.scores)
+    return Program(states, be.slice_statistic, outputs, be.scores)
 
 
 @Forms
@@ -198,7 +199,7 @@ def _recorded(rule: Rule) -> Program:
 
 
 def check_recordable(rule: Rule) -> None:
-    """Refuse an elementwise rule that calls what a step cannot be recorded in, with the remedy.
+    """Refuse an elementwise rule that calls a function which cannot be recorded.
 
     Raises:
         Unrecordable: a TypeError that names the rule, the operation and what to write instead.
@@ -209,20 +210,20 @@ def check_recordable(rule: Rule) -> None:
         _recorded(rule)
     except Unrecordable:
         raise
-    except Exception:  # another fault, which a step of whole arrays may not have
+    except Exception:  # another fault, which a step of whole arrays need not have
         return
 
 
 class Numbers:
-    """What a program takes of the rule's floats, as a row for a target that cannot form it (R7).
+    """The values of a rule's floats as one row, for a target that cannot evaluate expressions (R7).
 
     Args:
-        outputs: the symbols that are wanted of the program.
+        outputs: the symbols that the program computes.
     """
 
     def __init__(self, outputs: Iterable[Symbol]) -> None:
         self.places: dict[Symbol, int] = {}
-        """Where the row has each number, and the complements of each correction (N3)."""
+        """The index in the row of each number, and of each correction's first complement (N3)."""
         self.length = 0
         for symbol in needed(outputs):
             if symbol.op == "correction" or (symbol.op == "number" and symbol.dtype != "host"):
@@ -230,7 +231,7 @@ class Numbers:
                 self.length += STEP_BITS if symbol.op == "correction" else 1
 
     def of(self, rule: Rule) -> list[float]:
-        """The row for the floats of a rule, in float64: to be rounded once."""
+        """The row for the floats of a rule, in float64; the target rounds it once."""
         row: list[float] = []
         for symbol in self.places:
             number = symbol.args[1] if symbol.op == "correction" else symbol

@@ -1,4 +1,4 @@
-"""What may happen to gradients before an optimizer sees them."""
+"""Transforms of gradients before the optimizer's step."""
 
 from .sam_gs import SAMGS as SAMGS
 from .sam_gs import SAMGSState as SAMGSState

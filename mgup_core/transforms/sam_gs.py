@@ -17,7 +17,7 @@ TRIGGERS = ("mean", "any")
 
 
 class SAMGSState(NamedTuple):
-    """Plain data: the number of steps, a momentum for each task, and one number."""
+    """Plain data: the number of steps, a momentum for each task, and v."""
 
     step: Any
     momenta: tuple[Any, ...]
@@ -36,23 +36,23 @@ class SAMGS:
         G = sum_i g_i/|g_i| * mean_j |g_j|                                 if S < threshold
         G = sum_i g_i * |m_i/(1 - b1^t)| / sqrt(v/(1 - b2^t))              else
 
-    and ``K*G`` takes the place of the gradient, to be on the scale of the sum of the losses. Norms
-    are over all parameters together. No array's values are asked for, so it may be compiled.
+    and ``K*G`` replaces the gradient, on the scale of the sum of the losses. Norms are over all
+    parameters together. The transform reads no array's values, so that it may be compiled.
 
     Args:
         b1, b2: decay rates, in [0, 1).
-        threshold: of similarity, in [0, 1]: 0.1 is the default of the code's class, 0.7 that of its
-            configurations.
+        threshold: the similarity below which G has unit gradients, in [0, 1]. The official class
+            has the default 0.1, its configurations have 0.7.
         trigger: ``"mean"`` as above, ``"any"`` for the code's reinforcement-learning variant, where
             any s_ij below the threshold is enough.
-        scale: of the result; ``None`` is K. The reinforcement-learning variant has 1.
+        scale: the factor of the result; ``None`` is K. The reinforcement-learning variant has 1.
 
-    A task whose gradient is zero adds nothing, where the official code gives NaN; two of them are
-    alike. NumPy, PyTorch, JAX and MindSpore arrays, with the same bits (N10), and those of any
-    array-API namespace.
+    A task whose gradient is zero adds nothing, where the official code gives NaN; two such tasks
+    have similarity 1. It takes NumPy, PyTorch, JAX and MindSpore arrays, with the same bits (N10),
+    and arrays of any other array-API namespace.
 
     >>> import numpy as np
-    >>> tasks = [[np.array([3.0, 4.0])], [np.array([0.0, 5.0])]]  # alike: as long
+    >>> tasks = [[np.array([3.0, 4.0])], [np.array([0.0, 5.0])]]  # of one length, so similar
     >>> surgery = SAMGS()
     >>> gradient, state = surgery.aggregate(tasks, surgery.init(tasks))
     >>> len(gradient), gradient[0].shape
@@ -128,7 +128,7 @@ class SAMGS:
         scale = be.scalar(len(tasks) if self.scale is None else self.scale)
 
         def one_of(i: int, g: Array, m: Array) -> Array:
-            """What task i brings."""
+            """The term of task i."""
             zero = lengths[i] == 0.0
             unit = be.div(mean, be.xp.where(zero, be.scalar(1.0), lengths[i]))
             weight = be.xp.where(differ, unit, be.mul(be.xp.abs(m), corrected))

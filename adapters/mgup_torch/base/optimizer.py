@@ -10,41 +10,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mgup_core import Rule, State, Statistics, fresh_state
+from mgup_core import Rule, Statistics, fresh_state
 from mgup_core._checks import check_fits
 from mgup_core.host.signals import HeldSignals
-from mgup_core.trace.tracer import check_recordable
 
 from ..backend import TorchBackend, compute_dtype
-from ..distributed import (
-    PartBackend,
-    Proposal,
-    Sharding,
-    Traffic,
-    is_dtensor,
-    local,
-    placed_gradient,
+from ..distributed import Sharding, Traffic, is_dtensor, local, placed_gradient
+from ..executors import (
+    CUDA,
+    LLVM,
+    Executor,
+    Explanation,
+    Graph,
+    NumPyBlocks,
+    Ranks,
+    Stacked,
+    Step,
+    Whole,
+    assign,
+    explain,
 )
-from ..executors.cuda import Fusion
-from ..executors.graph import for_graph
-from ..executors.stacked import move_stack, stacks
-from ..fitting import check_state, has_state, state_shapes
-from ..groups import Group, check_numbers, parameter_name, policy_of, reads_slices, same_shapes
+from ..fitting import check_state, has_state
+from ..groups import Group, check_numbers, every, parameter_name, same_shapes
 from ..notices import note
 from ..parameter_step import (
-    Job,
+    Task,
     all_damped,
     check_gradient,
-    move_in_blocks,
-    move_whole,
-    next_step,
-    propose,
+    here,
     readable,
     totals_of,
     warn_all_damped,
 )
 from .grad_scaler import check_scaled, forget, unscale
 from .rule_groups import RuleGroups
+from .settings import Made, made
 
 _LEAST_SPARE = 1 << 21
 _SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, the blocks included
@@ -64,8 +64,12 @@ class RuleOptimizer(RuleGroups):
         """What no pickle keeps."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
-        self._fusion = Fusion()
+        self._made: list[Made] = []
         self._sharding = Sharding()
+        self._fusion = CUDA()
+        self._executors = (
+            self._fusion, Ranks(self._sharding), LLVM(), NumPyBlocks(), Stacked(), Whole(),
+        )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_measure": self._measure}
@@ -94,11 +98,8 @@ class RuleOptimizer(RuleGroups):
             with torch.enable_grad():
                 loss = closure()
         if torch.compiler.is_compiling():
-            jobs = self._gather_for_graph()
-            totals = totals_of(jobs)
-            for job in jobs:
-                be = TorchBackend(compute_dtype(job.param.dtype), job.param.device)
-                move_whole(job, be, job.group["lr"], measure=False, totals=totals)
+            tasks = self._gather_for_graph()
+            Graph().run(tasks, Step(totals_of(tasks), 0))
         else:
             self._step_eager()
         return loss
@@ -126,135 +127,116 @@ class RuleOptimizer(RuleGroups):
         Args:
             let_in: called where no parameter is in the middle of its step.
         """
-
-        def ready(grads: Iterable[Tensor]) -> Tensor | None:
-            for group in self.param_groups:  # nothing else can have changed
-                check_fits({"lr": group["lr"]}, np.float32)
-            self._sharding.agree_again(self.param_groups)
-            return unscale(self, grads)
-
-        if again := self._fusion.step.repeat(self.state, ready):
+        if again := self._fusion.step.repeat(self.state, self._ready):
             done += again
             return
         self._sharding.agree(self.param_groups, self.state)
-        jobs = [job.here() for job in self._gather()]
-        fused, jobs = self._fusion.divide(jobs, self._sharding.part, measure=self._measure)
-        found = unscale(self, [job.grad for job in (*fused, *jobs)])
-        # Only kernels can skip what they were told to do. And whether there is a state must be
-        # known here: a rule may ask whether a step is the first.
-        kept = all(self.state.get(j.owner.param) is j.owner.state for j in fused)
-        if found is not None and (jobs or not kept):
+        tasks = self._gather()
+        self._warn_all_damped(tasks)
+        assigned = assign(self._executors, tasks)
+        found = unscale(self, [task.grad for task in tasks])
+        if found is not None and not self._can_skip(assigned[self._fusion], tasks):
             if found > 0:
                 return
             found = None
         self._measured.clear()
-        spare = max(int(_SPARE * self._bytes()), _LEAST_SPARE)
-        backends: dict[Any, TorchBackend] = {}
-        totals = totals_of(jobs)
-        settled = self._settle(jobs, totals)
-
-        def move(stack: list[Job]) -> Statistics | None:
-            job = stack[0]
-            if job.owner.param in settled:
-                be, measured = settled.pop(job.owner.param)
-                move_whole(job, be, job.group["lr"], measure=False, totals=totals)
-                return measured
-            if job.param.device.type == "cpu" and job.rule.elementwise:
-                return move_in_blocks(job, spare=spare, measure=self._measure)
-            kind = compute_dtype(job.param.dtype), job.param.device
-            be = backends.setdefault(kind, TorchBackend(*kind))
-            if len(stack) > 1:
-                move_stack(stack, be, totals)
-                return None
-            return move_whole(job, be, job.group["lr"], measure=self._measure, totals=totals)
-
-        # Here, where the caller's stream is current.
-        alone = [job for job in jobs if self._measure or job.param.device.type == "cpu"]
-        together = [job for job in jobs if not (self._measure or job.param.device.type == "cpu")]
-        for stack in (*([job] for job in alone), *stacks(together)):
-            let_in()
-            self._run(stack, done, move)
+        step = Step(totals_of(tasks), self._spare(), found)
+        for executor, mine in assigned.items():
+            executor.prepare(mine, step)
+        for executor, mine in assigned.items():
+            for batch in executor.batches(mine):
+                let_in()
+                self._run(executor, batch, step, done)
         let_in()
-        if fused:
-            self._run_fused(fused, found, done)
-            if len(fused) == len(done):
-                self._fusion.step.remember(self.param_groups, fused, self._rule)
+        if tasks and len(assigned[self._fusion]) == len(tasks):
+            self._fusion.step.remember(self.param_groups, tasks, self._rule)
 
-    def _run(
-        self, stack: list[Job], done: list[str], move: Callable[[list[Job]], Statistics | None]
-    ) -> None:
-        names = ", ".join(job.name for job in stack)
-        with _told(f"the step of parameter {names}", done):
-            measured = move(stack)
-        for job in stack:
-            if job.rule.counts_steps:
-                job.state["step"] += 1
-            self.state[job.owner.param] = job.owner.state
-            if measured is not None:
-                self._measured[job.owner.param] = measured
-            done.append(job.name)
+    def _ready(self, grads: Iterable[Tensor]) -> Tensor | None:
+        """Before a step is repeated: check what can have changed; returns ``found_inf``."""
+        for group in self.param_groups:
+            check_fits({"lr": group["lr"]}, np.float32)
+        self._sharding.agree_again(self.param_groups)
+        return unscale(self, grads)
 
-    def _run_fused(self, jobs: list[Job], found: Tensor | None, done: list[str]) -> None:
-        with _told(f"the fused step of {len(jobs)} parameters", done):
-            self._fusion.step.run(jobs, found)
-        for job in jobs:
-            # The count of steps has moved to the device, and has no parts.
-            if job.rule.counts_steps:
-                job.owner.state["step"] = job.state["step"]
-            self.state[job.owner.param] = job.owner.state
-            done.append(job.name)
+    def _can_skip(self, fused: list[Task], tasks: list[Task]) -> bool:
+        """Whether the device may find out, after the host went on, that nothing is to change.
 
-    def _gather(self) -> list[Job]:
-        """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
-        rules = [(self._rule(group), policy_of(group)) for group in self.param_groups]
-        for rule, _ in rules:
-            check_recordable(rule)
-        whole = [not rule.elementwise or reads_slices(policy) for rule, policy in rules]
-        self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
-        jobs = []
-        for group, (rule, policy) in zip(self.param_groups, rules, strict=True):
-            check_numbers(group, group["params"], rule)
-            for i, p in enumerate(group["params"]):
-                if p.grad is None:
-                    continue
-                name = parameter_name(group, i)
-                grad = placed_gradient(name, p)
-                check_gradient(name, p, grad)
-                shapes = state_shapes(rule, p)
-                state: dict[str, Any] = self.state.get(p) or {}
-                t: Any = 1
-                if has_state(rule, shapes, state):
-                    check_state(name, p, state, rule, shapes)
-                    t = 2
-                else:
-                    state = {**state, **self._fresh_state(rule, group, p)}
-                if rule.counts_steps:
-                    step = state["step"]
-                    t = int(step) + 1 if step.device.type == "cpu" else step
-                grad = readable(p, grad)
-                jobs.append(Job(name, p, grad, state, tuple(shapes), t, rule, policy, group))
-        check_scaled(self, (job.grad for job in jobs))
-        fresh = (job for job in jobs if job.param not in self._warned)
-        if damped := [job for job in fresh if all_damped(job.policy, job.param, job.group)]:
-            self._warned.update(job.param for job in damped)
-            warn_all_damped([(job.name, job.param, job.group) for job in damped])
-        return jobs
-
-    def _settle(
-        self, jobs: list[Job], totals: State
-    ) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
-        """What other ranks know of the steps of DTensors; see :mod:`mgup_torch.distributed`."""
-
-        def take(job: Job) -> Callable[[PartBackend], object]:
-            return lambda be: propose(job, be, job.group["lr"], measure=False, totals=totals)
-
-        return self._sharding.settle(
-            (
-                Proposal(job.name, job.owner.param, job.group, job.rule, job.policy, take(job))
-                for job in jobs
-            ),
-            statistics=self._measure,
+        Only kernels can skip what they were told to do. And whether there is a state must be known
+        here: a rule may ask whether a step is the first.
+        """
+        return len(fused) == len(tasks) and all(
+            self.state.get(task.owner.param) is task.owner.state for task in fused
         )
+
+    def _run(self, executor: Executor, batch: list[Task], step: Step, done: list[str]) -> None:
+        with _told(batch, done):
+            measured = executor.run(batch, step)
+        for task in batch:
+            self.state[task.owner.param] = task.owner.state
+            done.append(task.name)
+        if measured is not None:
+            self._measured[batch[0].owner.param] = measured
+
+    def _gather(self) -> list[Task]:
+        """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
+        self._made = made(self.param_groups, self._made, self._rule)
+        whole = [one.whole for one in self._made]
+        self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
+        tasks = []
+        for group, one in zip(self.param_groups, self._made, strict=True):
+            check_numbers(group, group["params"], one.rule)
+            for i, p in enumerate(group["params"]):
+                if p.grad is not None:
+                    task = self._task(parameter_name(group, i), p, group, one)
+                    tasks.append(here(task, self._sharding.part))
+        check_scaled(self, (task.grad for task in tasks))
+        return tasks
+
+    def _task(self, name: str, p: Tensor, group: Group, made: Made) -> Task:
+        rule = made.rule
+        grad = placed_gradient(name, p)
+        check_gradient(name, p, grad)
+        shapes = made.state_shapes(p)
+        state: dict[str, Any] = self.state.get(p) or {}
+        count: Any = 0
+        if has_state(rule, shapes, state):
+            check_state(name, p, state, rule, shapes)
+            count = 1
+        else:
+            state = {**state, **self._fresh_state(rule, group, p)}
+        if rule.counts_steps:
+            step = state["step"]
+            count = int(step) if step.device.type == "cpu" else step
+        return Task(
+            name, p, readable(p, grad), state, tuple(shapes), count, rule, made.policy, group,
+            self._measure,
+        )  # fmt: skip
+
+    def _warn_all_damped(self, tasks: list[Task]) -> None:
+        owners = [task.owner for task in tasks if task.owner.param not in self._warned]
+        if damped := [task for task in owners if all_damped(task.policy, task.param, task.group)]:
+            self._warned.update(task.param for task in damped)
+            warn_all_damped([(task.name, task.param, task.group) for task in damped])
+
+    def explain(self) -> Explanation:
+        """How each parameter will take the next eager step, as things are now; changes nothing.
+
+        Prints as a table, and is a tuple of records with ``parameter``, ``executor`` and
+        ``reason``, why no faster executor takes it. Inside ``torch.compile`` parameters in host
+        memory take their steps in the graph instead.
+
+        With DTensors all ranks must call it, for a partial gradient is summed to be looked at.
+
+        Raises:
+            RuntimeError, ValueError: as :meth:`step`.
+
+        >>> p = torch.ones(3, requires_grad=True)
+        >>> p.grad = torch.ones(3)
+        >>> print(mgup_torch.MGUPLion([("w", p)]).explain())
+        parameter  executor  reason
+        w          numpy     it is small, and stepped in a stack
+        """
+        return explain(self._executors, every(self.param_groups), self._gather())
 
     def communication(self) -> Traffic:
         """What this rank sent to others in the last step, for the sake of DTensor parameters."""
@@ -272,32 +254,28 @@ class RuleOptimizer(RuleGroups):
         device = p.device if group["capturable"] else "cpu"
         return {"step": torch.zeros((), dtype=torch.float32, device=device), **state}
 
-    def _bytes(self) -> int:
+    def _spare(self) -> int:
         params = (local(p) for group in self.param_groups for p in group["params"])
-        return sum(p.numel() * p.element_size() for p in params)
+        return max(int(_SPARE * sum(p.nbytes for p in params)), _LEAST_SPARE)
 
     @torch.compiler.disable
-    def _gather_for_graph(self) -> list[Job]:
-        """The jobs with every value that changes as a tensor, so that no step recompiles (R7).
+    def _gather_for_graph(self) -> list[Task]:
+        """The tasks with every value that changes as a tensor, so that no step recompiles (R7).
 
         Runs outside the graph, where the count of steps advances, and where parameters that may
         be fused take their step: a graph has nothing to add to that.
         """
-        jobs: list[Job] = []
         if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
-            return jobs
-        gathered = self._gather()
-        found = unscale(self, [local(job.grad) for job in gathered])
+            return []
+        tasks = self._gather()
+        self._warn_all_damped(tasks)
+        found = unscale(self, [task.grad for task in tasks])
         if found is not None and found > 0:
-            return jobs
-        for job in gathered:
-            if job.rule.counts_steps:
-                job = job._replace(t=torch.as_tensor(next_step(job.t)))
-                job.state["step"] += 1
-            self.state[job.param] = job.state
-            jobs.append(job)
-        return for_graph(jobs)
+            return []
+        for task in tasks:
+            self.state[task.param] = task.state
+        return Graph.count(tasks)
 
     def statistics(self) -> list[Statistics | None]:
         """What the policy did in the last eager step, one entry per parameter in group order.
@@ -314,22 +292,32 @@ class RuleOptimizer(RuleGroups):
 
 
 @contextmanager
-def _told(what: str, done: list[str]) -> Iterator[None]:
+def _told(batch: list[Task], done: list[str]) -> Iterator[None]:
     """Say of an error which step it broke off, and how far the others are.
 
     Want of memory stays what it is, for those who catch it.
     """
+
+    def what() -> str:
+        names = [task.name for task in batch]
+        many = f"s {_listed(names)} ({len(names)} together)" if len(names) > 1 else f" {names[0]}"
+        return f"the step of parameter{many} failed"
+
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
-        note(error, f"{what} failed and may have moved a part. {_progress(done)}")
+        note(error, f"{what()} and may have moved a part. {_progress(done)}")
         raise
     except Exception as error:
         raise RuntimeError(
-            f"{what} failed ({error!r}) and may have moved a part. {_progress(done)}"
+            f"{what()} ({error!r}) and may have moved a part. {_progress(done)}"
         ) from error
 
 
 def _progress(done: list[str]) -> str:
-    names = ", ".join(done[:5]) + (", …" if len(done) > 5 else "")
-    return f"{len(done)} parameters have taken this step{': ' + names if done else ''}."
+    names = f": {_listed(done)}" if done else ""
+    return f"{len(done)} parameters have taken this step{names}."
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

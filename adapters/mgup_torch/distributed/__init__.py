@@ -1,11 +1,12 @@
-"""Steps of DTensor parameters: each rank moves what it holds, as the whole would have moved.
+"""Steps of DTensor parameters: each rank updates its shard as the whole tensor would be updated.
 
-Rules are elementwise, so only the decision needs the other ranks: see :mod:`.deferred`. Nothing
-changes before all collectives of a step are through.
+Most rules are elementwise, so that only the policy's decision needs the other ranks: the mask of
+the K largest, a count, or a statistic (:mod:`.deferred`). No rank changes anything before all
+collectives of a step have finished.
 """
 
 from .deferred import PartBackend as PartBackend
-from .mesh_group import Team as Team
+from .mesh_group import MeshGroup as MeshGroup
 from .mesh_group import Traffic as Traffic
 from .shard import Part as Part
 from .shard import check_gradient_placement as check_gradient_placement

@@ -1,4 +1,4 @@
-"""Whether all ranks are about to take the same step: one small collective before anything else."""
+"""One small collective before each step compares what the ranks are about to do."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 
 import torch
 
-from .fingerprint import Facts, difference
-from .mesh_group import Team
+from .fingerprint import StepInputs, difference
+from .mesh_group import MeshGroup
 
 _REMEDY = (
     "All ranks that share a parameter must step it alike; one that a rank did not use can be given "
@@ -16,65 +16,74 @@ _REMEDY = (
 
 
 class Agreement:
-    """The checks of one optimizer, a team at a time.
+    """Checks that all ranks of each mesh group pass the same :class:`StepInputs` to a step.
 
-    Each rank sends a fingerprint of its facts, 16 bytes for each mesh dimension. Where the
-    collective runs on the host, it is read at once. On an accelerator reading it would wait for the
-    device, so that is done in the first step and whenever this rank's own facts have changed;
-    otherwise it is read in the next step, when it has long arrived.
+    Each rank sends a fingerprint of its inputs, 16 bytes for each mesh dimension. Where the
+    collective runs on the host, the result is read at once. On an accelerator, reading it would
+    wait for the device. So the result is read at once only in the first step and when this rank's
+    own inputs have changed; otherwise the next step reads it, when it has long arrived.
     """
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, ...], tuple[Facts, _Fingerprint]] = {}
+        self._last: dict[tuple[str, ...], tuple[StepInputs, _Fingerprint]] = {}
 
-    def check(self, team: Team, facts: Facts) -> None:
-        """Compare the facts of all ranks.
+    def check(self, mesh_group: MeshGroup, inputs: StepInputs) -> None:
+        """Compare the inputs of all ranks.
 
         Raises:
-            ValueError: naming a parameter, what differs, and the ranks.
+            ValueError: naming a parameter, the value that differs, and the ranks.
         """
-        before, sent = self._last.pop(team.key, (None, None))
+        before, sent = self._last.pop(mesh_group.key, (None, None))
         if sent is not None and sent.differs():
-            raise ValueError(_told(team, before, "took different steps last time"))
-        sent = _Fingerprint(team, facts)
-        changed = before is not None and before.lasting() != facts.lasting()
+            raise ValueError(
+                _difference_message(mesh_group, before, "took different steps last time")
+            )
+        sent = _Fingerprint(mesh_group, inputs)
+        changed = before is not None and before.lasting() != inputs.lasting()
         if not (sent.waits and before is not None) and sent.differs():
-            raise ValueError(_told(team, facts, "disagree, and no parameter has taken this step"))
-        if sent.waits and changed and sent.differs():  # the others do not look, and cannot be asked
-            own = {"the last step": before.lasting(), "this": facts.lasting()}
+            raise ValueError(
+                _difference_message(
+                    mesh_group, inputs, "disagree, and no parameter has taken this step"
+                )
+            )
+        if sent.waits and changed and sent.differs():  # the other ranks do not read it in this step
+            own = {"the last step": before.lasting(), "this": inputs.lasting()}
             raise ValueError(
                 f"rank {torch.distributed.get_rank()} steps otherwise than before, and the other "
                 f"ranks do not follow: {difference(own)}. No parameter has taken this step here. "
                 f"{_REMEDY}"
             )
-        self._last[team.key] = facts, sent
+        self._last[mesh_group.key] = inputs, sent
 
 
 class _Fingerprint:
-    """The greatest fingerprint of all ranks and the least, on their way to the host."""
+    """The maximum and the minimum of all ranks' fingerprints, on their way to the host."""
 
-    def __init__(self, team: Team, facts: Facts) -> None:
-        digest = hashlib.blake2b(repr(facts).encode(), digest_size=7).digest()
+    def __init__(self, mesh_group: MeshGroup, inputs: StepInputs) -> None:
+        digest = hashlib.blake2b(repr(inputs).encode(), digest_size=7).digest()
         number = int.from_bytes(digest, "big")
-        mine = torch.tensor([number, -number])
-        self.waits = team.device.type == "cuda"
+        own = torch.tensor([number, -number])
+        self.waits = mesh_group.device.type == "cuda"
         if not self.waits:
-            self.ends = team.greatest(mine.to(team.device))
+            self.extremes = mesh_group.all_reduce_max(own.to(mesh_group.device))
             return
-        ends = team.greatest(mine.pin_memory().to(team.device, non_blocking=True))
-        self.ends = torch.empty_like(mine, pin_memory=True)
-        self.ends.copy_(ends, non_blocking=True)
+        extremes = mesh_group.all_reduce_max(
+            own.pin_memory().to(mesh_group.device, non_blocking=True)
+        )
+        self.extremes = torch.empty_like(own, pin_memory=True)
+        self.extremes.copy_(extremes, non_blocking=True)
         self.arrived = torch.cuda.Event()
         self.arrived.record()
 
     def differs(self) -> bool:
+        """Whether two ranks sent different fingerprints; waits for the collective."""
         if self.waits:
             self.arrived.synchronize()
-        greatest, least = self.ends.tolist()
-        return bool(greatest != -least)
+        maximum, negated_minimum = self.extremes.tolist()
+        return bool(maximum != -negated_minimum)
 
 
-def _told(team: Team, facts: Facts, what: str) -> str:
-    told = sorted(team.gather((torch.distributed.get_rank(), facts)), key=lambda pair: pair[0])
-    everyone = {f"rank {rank}": given for rank, given in told}
+def _difference_message(mesh_group: MeshGroup, inputs: StepInputs, what: str) -> str:
+    gathered = mesh_group.all_gather_object((torch.distributed.get_rank(), inputs))
+    everyone = {f"rank {rank}": given for rank, given in sorted(gathered, key=lambda pair: pair[0])}
     return f"the ranks {what}: {difference(everyone)}. {_REMEDY}"

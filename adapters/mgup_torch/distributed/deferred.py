@@ -1,9 +1,9 @@
-"""What one rank cannot know of a step by itself: asked of all tensors first, answered together.
+"""Results that need other ranks: requested for all tensors first, then computed together.
 
-A rule and a policy run on what lies here. Where they need the rest of a tensor they ask their
-backend, as they would anywhere: for the mask of the K largest, for a count, for a function of the
-whole. The first time round a :class:`PartBackend` only notes the questions; then the questions of
-all tensors share each collective; the second time round it has the answers.
+A rule and a policy run on this rank's shard. Where they need the rest of the tensor, they call
+their backend as they would anywhere: for the mask of the K largest, for a count, for a function of
+the whole tensor. In the first pass, a :class:`PartBackend` only records these requests. Then the
+requests of all tensors share each collective. In the second pass, the backend returns the results.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from torch import Tensor
 from mgup_core import Policy, Rule, Split
 
 from ..backend import TorchBackend
-from .mesh_group import Team
+from .mesh_group import MeshGroup
 from .radix_select import Rows, digit_bits, order_keys, select
 from .shard import Part
 
 
 @dataclass(eq=False)
-class Question:
-    """Something asked about one tensor."""
+class Request:
+    """A result that is needed of one tensor, and that needs other ranks."""
 
     part: Part
-    answer: Any = None
+    result: Any = None
 
 
 @dataclass(eq=False)
-class Selection(Question):
-    """Which are the k largest of each slice."""
+class SelectRequest(Request):
+    """The mask of the k largest of each slice, from the :func:`order_keys` here, (n, m)."""
 
     keys: Any = None
     k: int = 0
 
 
 @dataclass(eq=False)
-class Count(Question):
-    """How many there are in each slice, from how many are here, (n, 1)."""
+class CountRequest(Request):
+    """The count of each whole slice, from the count here, (n, 1)."""
 
     here: Any = None
 
 
 @dataclass(eq=False)
-class Whole(Question):
-    """This rank's part of a function of the whole tensor."""
+class WholeRequest(Request):
+    """This rank's part of ``function(x)``, where ``x`` is the whole tensor."""
 
     function: Any = None
     x: Any = None
@@ -58,9 +58,9 @@ class PartBackend(TorchBackend):
     """The backend of one tensor of which this rank holds a part.
 
     Args:
-        part: of the tensor.
-        alone: whether each part is ranked as if it were the whole.
-        scalars: made before, for other backends of this dtype and device.
+        part: which part of the tensor this rank holds.
+        alone: whether each part is ranked as if it were the whole tensor.
+        scalars: the cache of 0-d arrays that backends of this dtype and device share.
     """
 
     def __init__(
@@ -75,124 +75,132 @@ class PartBackend(TorchBackend):
         super().__init__(dtype, device)
         self._scalars = {} if scalars is None else scalars
         self.part = part
-        self.rankers = None if alone else part.rankers
-        self.questions: list[Question] = []
-        self.seen: tuple[Tensor, Split] | None = None
-        """The last decision, if watched: canonical scores (n, m), and how they were split."""
-        self._answers: Iterator[Any] | None = None
+        self.slice_group = None if alone else part.slice_group
+        self.requests: list[Request] = []
+        self.decision: tuple[Tensor, Split] | None = None
+        """The last decision, if it is watched: canonical scores (n, m) and their split."""
+        self._results: Iterator[Any] | None = None
         self._watch = False
 
     def asks(self, rule: Rule | None, policy: Policy | None, *, measure: bool) -> bool:
-        """Whether a step needs the other ranks at all."""
+        """Whether a step needs other ranks."""
         whole = rule is not None and not rule.elementwise
-        if self.part.holders is not None and (whole or (policy is not None and measure)):
+        if self.part.tensor_group is not None and (whole or (policy is not None and measure)):
             return True
-        return self.rankers is not None and policy is not None and (policy.ranks or policy.counts)
+        return (
+            self.slice_group is not None and policy is not None and (policy.ranks or policy.counts)
+        )
 
     def again(self, *, watch: bool = False) -> PartBackend:
-        """Itself, to give the answers from now on, in the order of the questions."""
-        self._answers = iter([question.answer for question in self.questions])
+        """This backend, which from now on returns the results in the order of the requests.
+
+        Args:
+            watch: whether to keep the decision.
+        """
+        self._results = iter([request.result for request in self.requests])
         self._watch = watch
         return self
 
     def decide(self, policy: Policy, scores: Tensor, stacked_dims: int = 0) -> Split:
         split = super().decide(policy, scores, stacked_dims)
         if self._watch:
-            self.seen = scores.reshape(split.mask.shape), split
+            self.decision = scores.reshape(split.mask.shape), split
         return split
 
-    def _ask(self, question: Callable[[], Question], meanwhile: Tensor) -> Tensor:
-        if self._answers is not None:
-            return next(self._answers)
-        self.questions.append(question())
-        return meanwhile
+    def _request(self, make: Callable[[], Request], placeholder: Tensor) -> Tensor:
+        if self._results is not None:
+            return next(self._results)
+        self.requests.append(make())
+        return placeholder
 
     def length(self, rows: Tensor) -> int:
-        return int(rows.shape[-1]) if self.rankers is None else self.part.length
+        return int(rows.shape[-1]) if self.slice_group is None else self.part.length
 
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
-        if self.rankers is None:
+        if self.slice_group is None:
             return super().rank_mask(scores, k)
-        return self._ask(
-            lambda: Selection(self.part, keys=order_keys(scores), k=k),
+        return self._request(
+            lambda: SelectRequest(self.part, keys=order_keys(scores), k=k),
             torch.zeros_like(scores, dtype=torch.bool),
         )
 
     def count(self, mask: Tensor) -> Tensor:
-        if self.rankers is None:
+        if self.slice_group is None:
             return super().count(mask)
         here = mask.sum(-1, keepdim=True)  # int64, whatever the length of a part
-        return self._ask(lambda: Count(self.part, here=here), here)
+        return self._request(lambda: CountRequest(self.part, here=here), here)
 
     def whole(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if self.part.holders is None:
+        if self.part.tensor_group is None:
             return function(x)
-        return self._ask(lambda: Whole(self.part, function=function, x=x), x)
+        return self._request(lambda: WholeRequest(self.part, function=function, x=x), x)
 
 
-def answer(questions: Iterable[Question]) -> None:
-    """Answer all of them; every rank must ask the same in the same order."""
-    asked = list(questions)
-    for team, counts in _by_team(Count, asked):
-        found = team.total(torch.cat([q.here for q in counts]))
-        for q, part in zip(counts, found.split([len(q.here) for q in counts]), strict=True):
-            q.answer = part
-    for team, selections in _by_team(Selection, asked):
-        for kind in _kinds(team, selections):
-            rows = [_rows(q) for q in kind]
-            masks = select(rows, team.total, bits=_bits(team, kind[0]))
-            for q, mask in zip(kind, masks, strict=True):
-                q.answer, q.keys = mask, None
-    for team, wholes in _by_team(Whole, asked):
-        _answer_wholes(team, wholes)
+def resolve(requests: Iterable[Request]) -> None:
+    """Compute all results; every rank must pass the same requests in the same order."""
+    pending = list(requests)
+    for mesh_group, counts in _by_mesh_group(CountRequest, pending):
+        found = mesh_group.all_reduce_sum(torch.cat([r.here for r in counts]))
+        for r, part in zip(counts, found.split([len(r.here) for r in counts]), strict=True):
+            r.result = part
+    for mesh_group, selections in _by_mesh_group(SelectRequest, pending):
+        for search in _searches(mesh_group, selections):
+            rows = [_rows(r) for r in search]
+            masks = select(rows, mesh_group.all_reduce_sum, bits=_bits(mesh_group, search[0]))
+            for r, mask in zip(search, masks, strict=True):
+                r.result, r.keys = mask, None
+    for mesh_group, wholes in _by_mesh_group(WholeRequest, pending):
+        _resolve_wholes(mesh_group, wholes)
 
 
-def _by_team(kind: type[Question], asked: list[Question]) -> list[tuple[Team, list[Any]]]:
-    teams: dict[tuple[str, ...], tuple[Team, list[Any]]] = {}
-    for q in asked:
-        if type(q) is kind:
-            team = q.part.holders if kind is Whole else q.part.rankers
-            assert team is not None
-            teams.setdefault(team.key, (team, []))[1].append(q)
-    return list(teams.values())
+def _by_mesh_group(
+    kind: type[Request], pending: list[Request]
+) -> list[tuple[MeshGroup, list[Any]]]:
+    mesh_groups: dict[tuple[str, ...], tuple[MeshGroup, list[Any]]] = {}
+    for r in pending:
+        if type(r) is kind:
+            mesh_group = r.part.tensor_group if kind is WholeRequest else r.part.slice_group
+            assert mesh_group is not None
+            mesh_groups.setdefault(mesh_group.key, (mesh_group, []))[1].append(r)
+    return list(mesh_groups.values())
 
 
-def _kinds(team: Team, selections: list[Selection]) -> list[list[Selection]]:
-    """Those that can share a search: keys of one dtype on one device, digits of one width."""
-    kinds: dict[Any, list[Selection]] = {}
-    for q in selections:
-        kinds.setdefault((q.keys.dtype, q.keys.device, _bits(team, q)), []).append(q)
-    return list(kinds.values())
+def _searches(mesh_group: MeshGroup, selections: list[SelectRequest]) -> list[list[SelectRequest]]:
+    """The requests that share a search: keys of one dtype on one device, digits of one width."""
+    searches: dict[Any, list[SelectRequest]] = {}
+    for r in selections:
+        searches.setdefault((r.keys.dtype, r.keys.device, _bits(mesh_group, r)), []).append(r)
+    return list(searches.values())
 
 
-def _bits(team: Team, q: Selection) -> int:
-    return digit_bits(q.keys.shape[0], torch.iinfo(q.keys.dtype).bits, len(team.groups))
+def _bits(mesh_group: MeshGroup, r: SelectRequest) -> int:
+    return digit_bits(r.keys.shape[0], torch.iinfo(r.keys.dtype).bits, len(mesh_group.groups))
 
 
-def _rows(q: Selection) -> Rows:
-    device = q.keys.device
-    return Rows(q.keys, q.k, q.part.length, lambda dtype: q.part.index(device, dtype))
+def _rows(r: SelectRequest) -> Rows:
+    device = r.keys.device
+    return Rows(r.keys, r.k, r.part.length, lambda dtype: r.part.index(device, dtype))
 
 
-def _answer_wholes(team: Team, questions: list[Whole]) -> None:
-    """Each tensor's function is computed by one rank, those of a round side by side.
+def _resolve_wholes(mesh_group: MeshGroup, requests: list[WholeRequest]) -> None:
+    """One rank computes the function of each tensor; the ranks of one batch work side by side.
 
-    A tensor is gathered by all and then broadcast by its owner, so each of its coordinates is sent
-    to every rank twice; no rank holds more than two whole tensors at a time.
+    All ranks gather a tensor, and its owner broadcasts the result, so that each coordinate is sent
+    to every rank twice. No rank holds more than two whole tensors at a time.
     """
-    largest_first = sorted(questions, key=lambda q: -torch.Size(q.part.shape).numel())
-    for start in range(0, len(questions), team.size):
-        turn = largest_first[start : start + team.size]
+    largest_first = sorted(requests, key=lambda r: -torch.Size(r.part.shape).numel())
+    for start in range(0, len(requests), mesh_group.world_size):
+        batch = largest_first[start : start + mesh_group.world_size]
         results: list[Tensor] = []
-        for owner, q in enumerate(turn):
-            whole = q.part.whole(q.x)
-            team.traffic.add(q.x)
-            results.append(whole if owner == team.number else whole.new_empty(0))
+        for owner, r in enumerate(batch):
+            whole = r.part.whole(r.x)
+            mesh_group.traffic.add(r.x)
+            results.append(whole if owner == mesh_group.rank else whole.new_empty(0))
             del whole
-        if team.number < len(turn):
-            results[team.number] = turn[team.number].function(results[team.number])
-        for owner, (q, result) in enumerate(zip(turn, results, strict=True)):
-            if owner != team.number:
-                result = torch.empty(q.part.shape, dtype=q.x.dtype, device=q.x.device)
-            q.answer, q.x = q.part.part(team.broadcast(result, owner)), None
+        if mesh_group.rank < len(batch):
+            results[mesh_group.rank] = batch[mesh_group.rank].function(results[mesh_group.rank])
+        for owner, (r, result) in enumerate(zip(batch, results, strict=True)):
+            if owner != mesh_group.rank:
+                result = torch.empty(r.part.shape, dtype=r.x.dtype, device=r.x.device)
+            r.result, r.x = r.part.part(mesh_group.broadcast(result, owner)), None
             results[owner] = None  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What enters a step, as far as a rank knows it on the host: what all ranks must have alike."""
+"""The inputs of a step that a rank knows on the host, and that all ranks must agree on."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from torch import Tensor
 
 from ..groups import Group
 
-_NOT_FACTS = ("params", "param_names")
+_NOT_INPUTS = ("params", "param_names")
 _SIMPLE = (bool, int, float, str, torch.dtype)
-_FLEETING = ("lr", "initial_lr")  # changes at every step, as the count of steps does
+_SCHEDULED = ("lr", "initial_lr")  # they may change at every step
 
 
 class Entry(NamedTuple):
-    """What one parameter has of its own."""
+    """The inputs of one parameter's step."""
 
     name: str
     group: int
     shape: tuple[int, ...]
     gradient: bool
-    """Whether it has one."""
+    """Whether the parameter has a gradient."""
     step: Any
-    """How many it has taken; ``None`` if only the device knows."""
+    """The number of steps taken; ``None`` if only the device knows it."""
 
 
-class Facts(NamedTuple):
-    """Of the parameters that one team shares."""
+class StepInputs(NamedTuple):
+    """The inputs of the parameters that one mesh group shares."""
 
     groups: tuple[dict[str, Any], ...]
     entries: tuple[Entry, ...]
 
-    def lasting(self) -> Facts:
-        """Without what changes at every step."""
-        groups = tuple({k: v for k, v in g.items() if k not in _FLEETING} for g in self.groups)
-        return Facts(groups, tuple(entry._replace(step=None) for entry in self.entries))
+    def lasting(self) -> StepInputs:
+        """The inputs that do not change at every step."""
+        groups = tuple({k: v for k, v in g.items() if k not in _SCHEDULED} for g in self.groups)
+        return StepInputs(groups, tuple(entry._replace(step=None) for entry in self.entries))
 
-    def at_rates_of(self, groups: Sequence[Group]) -> Facts:
-        """With the learning rates that the groups have now."""
-        now = [{k: _plain(group[k]) for k in _FLEETING if k in group} for group in groups]
+    def at_rates_of(self, groups: Sequence[Group]) -> StepInputs:
+        """The same inputs with the current learning rates of the groups."""
+        now = [{k: _plain(group[k]) for k in _SCHEDULED if k in group} for group in groups]
         known = zip(self.groups, now, strict=True)
         return self._replace(groups=tuple({**old, **new} if old else old for old, new in known))
 
-    def spelled(self) -> dict[str, dict[str, Any]]:
-        """By the parameters' names."""
+    def by_parameter(self) -> dict[str, dict[str, Any]]:
+        """Every input by its name, by the parameter's name."""
         return {
             entry.name: {
                 "shape": entry.shape,
@@ -57,42 +57,42 @@ class Facts(NamedTuple):
         }
 
 
-def group_facts(group: Group) -> dict[str, Any]:
+def group_inputs(group: Group) -> dict[str, Any]:
     """The hyperparameters of a group."""
-    return {name: _plain(value) for name, value in group.items() if name not in _NOT_FACTS}
+    return {name: _plain(value) for name, value in group.items() if name not in _NOT_INPUTS}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):  # one on a device stays unread
+    if isinstance(value, Tensor):  # reading one on a device would wait for it
         return value.item() if value.device.type == "cpu" and value.numel() == 1 else None
     if isinstance(value, (tuple, list)):
         return tuple(map(_plain, value))
-    # Of other things the text may hold an address, and differ where they do not.
+    # The text of any other object may hold an address, and so differ where the objects do not.
     return value if isinstance(value, (*_SIMPLE, type(None))) else type(value).__name__
 
 
 def steps_taken(state: Mapping[str, Any]) -> Any:
-    """The count of steps in a parameter's state, if the host has it."""
+    """The number of steps in a parameter's state, or ``None`` if only the device knows it."""
     step = _plain(state.get("step", 1 if state else 0))
     return step if step is None else int(step)
 
 
-def difference(everyone: Mapping[str, Facts]) -> str:
-    """The first thing in which the facts of some differ, in words.
+def difference(everyone: Mapping[str, StepInputs]) -> str:
+    """The first input that is not the same everywhere, in words.
 
     Args:
-        everyone: by how they are called.
+        everyone: the inputs by the name of whoever has them, such as ``"rank 3"``.
     """
-    spelled = {who: facts.spelled() for who, facts in everyone.items()}
-    names = dict.fromkeys(name for facts in spelled.values() for name in facts)
+    inputs = {who: given.by_parameter() for who, given in everyone.items()}
+    names = dict.fromkeys(name for given in inputs.values() for name in given)
     for name in names:
-        if lacking := [who for who, facts in spelled.items() if name not in facts]:
+        if lacking := [who for who, given in inputs.items() if name not in given]:
             return f"parameter {name} is not among those of {_listed(lacking)}"
     for name in names:
-        for what in dict.fromkeys(w for facts in spelled.values() for w in facts[name]):
+        for what in dict.fromkeys(w for given in inputs.values() for w in given[name]):
             values: dict[str, list[str]] = {}
-            for who, facts in spelled.items():
-                values.setdefault(repr(facts[name].get(what)), []).append(who)
+            for who, given in inputs.items():
+                values.setdefault(repr(given[name].get(what)), []).append(who)
             if len(values) > 1:
                 told = "; ".join(f"{value} on {_listed(who)}" for value, who in values.items())
                 return f"parameter {name}, {what}: {told}"

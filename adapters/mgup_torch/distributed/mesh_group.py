@@ -1,7 +1,8 @@
-"""The collectives of the devices that hold the parts of one tensor, and what they send."""
+"""The collectives of the ranks that hold the shards of one tensor, and what they send."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 @dataclass
 class Traffic:
-    """What one rank gave to collectives in a step."""
+    """What one rank passed to collectives in a step."""
 
     collectives: int = 0
     bytes: int = 0
@@ -31,54 +32,62 @@ class Traffic:
         return Traffic(self.collectives - other.collectives, self.bytes - other.bytes)
 
 
-class Team:
-    """The ranks that differ from this one only along some dimensions of a mesh.
+class MeshGroup:
+    """The ranks whose mesh coordinates differ from this rank's only along some mesh dimensions.
 
-    A sum over several dimensions is one all-reduce along each, so no process group need be made.
+    A reduction over several dimensions is one all-reduce along each, so that the mesh's own process
+    groups are enough.
 
     Args:
-        mesh: a ``DeviceMesh`` that holds this rank.
-        dims: of the mesh, one at least.
-        traffic: where to count what is sent.
+        mesh: a ``DeviceMesh`` that contains this rank.
+        dims: at least one dimension of the mesh.
+        traffic: counts what the collectives send.
     """
 
     def __init__(self, mesh: Any, dims: tuple[int, ...], traffic: Traffic) -> None:
         self.groups = tuple(mesh.get_group(dim) for dim in dims)
-        self.place = tuple(mesh.get_local_rank(dim) for dim in dims)
+        self.coordinate = tuple(mesh.get_local_rank(dim) for dim in dims)
         self.shape = tuple(mesh.size(dim) for dim in dims)
         self.device = torch.device(mesh.device_type)
         self.traffic = traffic
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Equal for teams of the same ranks, whatever mesh they were read off."""
+        """Equal for mesh groups of the same ranks, whichever mesh they were made from."""
         return tuple(group.group_name for group in self.groups)
 
     @property
-    def size(self) -> int:
-        """How many ranks."""
-        size = 1
-        for n in self.shape:
-            size *= n
-        return size
+    def world_size(self) -> int:
+        """The number of ranks."""
+        return math.prod(self.shape)
 
-    def total(self, x: Tensor) -> Tensor:
+    @property
+    def rank(self) -> int:
+        """This rank's index among them, in C order of the dimensions."""
+        rank = 0
+        for at, n in zip(self.coordinate, self.shape, strict=True):
+            rank = rank * n + at
+        return rank
+
+    def all_reduce_sum(self, x: Tensor) -> Tensor:
         """The sum over the ranks, on the device of ``x``."""
         return self._reduce(x, dist.ReduceOp.SUM)
 
-    def greatest(self, x: Tensor) -> Tensor:
+    def all_reduce_max(self, x: Tensor) -> Tensor:
         """The maximum over the ranks, on the device of ``x``."""
         return self._reduce(x, dist.ReduceOp.MAX)
 
     def _reduce(self, x: Tensor, operation: Any) -> Tensor:
-        if x.numel() == 0:  # then it is so on every rank
+        if x.numel() == 0:  # it is empty on every rank then
             return x
-        buffer = x.to(self.device, copy=True).contiguous()  # parameters may be offloaded
+        buffer = x.to(
+            self.device, copy=True
+        ).contiguous()  # an offloaded parameter lies on the host
         self._reduce_(buffer, operation)
         return buffer.to(x.device)
 
-    def total_(self, x: Tensor) -> None:
-        """The sum over the ranks, in place of a contiguous ``x`` on the mesh's device."""
+    def all_reduce_sum_(self, x: Tensor) -> None:
+        """Replace a contiguous ``x`` on the mesh's device by the sum over the ranks."""
         self._reduce_(x, dist.ReduceOp.SUM)
 
     def _reduce_(self, x: Tensor, operation: Any) -> None:
@@ -87,31 +96,23 @@ class Team:
             self.traffic.add(x)
 
     def broadcast(self, x: Tensor, owner: int) -> Tensor:
-        """The ``x`` of the ``owner``-th rank in C order of the dimensions, into ``x``."""
+        """The ``x`` of the rank with this index (:attr:`rank`), on the device of ``x``."""
         source = []
         for n in reversed(self.shape):
             owner, at = divmod(owner, n)
             source.insert(0, at)
         buffer = x.to(self.device).contiguous()
         for i, group in enumerate(self.groups):
-            if self.place[i + 1 :] == tuple(source[i + 1 :]):
+            if self.coordinate[i + 1 :] == tuple(source[i + 1 :]):
                 dist.broadcast(buffer, group_src=source[i], group=group)
                 self.traffic.add(buffer)
         return buffer.to(x.device)
 
-    @property
-    def number(self) -> int:
-        """This rank's place in C order of the dimensions."""
-        number = 0
-        for at, n in zip(self.place, self.shape, strict=True):
-            number = number * n + at
-        return number
-
-    def gather(self, thing: Any) -> list[Any]:
-        """The ``thing`` of each rank. Waits for the device; for messages of errors only."""
-        found = [thing]
+    def all_gather_object(self, value: Any) -> list[Any]:
+        """The ``value`` of every rank, for error messages only, since it waits for the device."""
+        found = [value]
         for group, n in zip(self.groups, self.shape, strict=True):
             parts: list[Any] = [None] * n
             dist.all_gather_object(parts, found, group=group)
-            found = [thing for part in parts for thing in part]
+            found = [value for part in parts for value in part]
         return found

@@ -1,11 +1,12 @@
-"""The K largest of rows whose parts lie on many devices, digit by digit, for all rows at once.
+"""Radix select over many devices: the K largest of each slice, for all slices at once.
 
-A score is an integer key in the order of the scores, and its rank among equals is its flat index,
-so the K-th largest is one number: the key, then the index counted from the end. It is found from
-its leading digit on. At each digit the parts count, among their coordinates that share the digits
-so far, how many have digit c, for each c; the counts of all rows of all tensors are summed in one
-collective, and say which digit is next. What is sent does not depend on how long a row is,
-and nothing waits for the device: the number of rounds is known beforehand.
+Each score becomes an integer key in the same order, and equal scores are ordered by their flat
+index, so that one number tells the K-th largest: its key, then its index counted from the end. The
+search finds this number digit by digit, the leading digit first. At each digit, every device counts
+how many of its coordinates that share the digits found so far have digit c, for each c. One
+collective sums the counts of all slices of all tensors, and the sums tell the next digit. The
+traffic does not depend on the length of a slice. The host never waits for the device, since the
+number of rounds is known beforehand.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor
 
 MOST_BYTES = 1 << 16
-"""A tensor's share of what is sent in a step, while it has no more slices than that allows."""
-_INDEX_BITS = 48  # allowed for; what is sent depends on the longest row at hand
-_WORD = 8  # bytes of a count
+"""The bytes that a tensor sends in a step at most, unless digits of one bit send more already."""
+_INDEX_BITS = 48  # assumed by digit_bits; a search takes the bits that its longest slice needs
+_COUNT_BYTES = 8
 
-Total = Callable[[Tensor], Tensor]
+AllReduce = Callable[[Tensor], Tensor]
 """Sums integers over the devices."""
 
 
@@ -31,11 +32,12 @@ class Rows(NamedTuple):
     keys: Tensor
     """:func:`order_keys` of the canonical scores, (n, m)."""
     k: int
-    """How many to select in each whole slice."""
+    """The number of coordinates to select in each whole slice."""
     length: int
     """d, the length of a whole slice."""
     index: Callable[[torch.dtype], Tensor]
-    """The flat index (m,), in the whole slice, of each coordinate here, rising; as this dtype."""
+    """Gives, in an integer dtype, the flat index in the whole slice of each coordinate here, (m,),
+    ascending."""
 
 
 def order_keys(scores: Tensor) -> Tensor:
@@ -48,35 +50,35 @@ def order_keys(scores: Tensor) -> Tensor:
 
 
 def digit_bits(slices: int, key_bits: int, levels: int) -> int:
-    """The widest digits with which a tensor's share stays within :data:`MOST_BYTES`.
+    """The widest digit, in bits, with which a tensor sends at most :data:`MOST_BYTES`.
 
     Args:
-        slices: how many of its slices are split among the same devices.
+        slices: the number of slices that are sharded over the same devices.
         key_bits: 32 or 64.
-        levels: how many collectives a sum takes: the mesh dimensions that split the tensor.
+        levels: the number of collectives that a sum takes, one for each sharding mesh dimension.
     """
     for bits in (8, 4, 2):
         rounds = -(-key_bits // bits) - (-_INDEX_BITS // bits)
-        if slices * levels * rounds * (2**bits - 1) * _WORD <= MOST_BYTES:
+        if slices * levels * rounds * (2**bits - 1) * _COUNT_BYTES <= MOST_BYTES:
             return bits
     return 1
 
 
-def select(parts: Sequence[Rows], total: Total, *, bits: int) -> list[Tensor]:
+def select(parts: Sequence[Rows], all_reduce_sum: AllReduce, *, bits: int) -> list[Tensor]:
     """The masks (n, m), bool, of the k largest of each slice (P4).
 
     Args:
-        parts: of keys of one dtype, in the same order on every device.
-        total: over the devices that hold the other parts.
-        bits: in a digit; a power of two, at most 8.
+        parts: their keys have one dtype; they come in the same order on every device.
+        all_reduce_sum: sums over the devices that hold the parts of these slices.
+        bits: the width of a digit, a power of two, at most 8.
     """
     if not parts:
         return []
     key_bits = torch.iinfo(parts[0].keys.dtype).bits
     need = torch.cat([_column(part.keys, part.k) for part in parts])
-    first = -(1 << (bits - 1))  # keys are signed: the leading digit begins below zero
+    first = -(1 << (bits - 1))  # the keys are signed, and so is their leading digit
     words = [_Words(part.keys) for part in parts]
-    threshold, need = _search(words, need, first, key_bits, bits, total)
+    threshold, need = _search(words, need, first, key_bits, bits, all_reduce_sum)
     ends = _per_part(threshold, parts)
 
     index_bits = max(max(part.length - 1, 1).bit_length() for part in parts)
@@ -86,7 +88,7 @@ def select(parts: Sequence[Rows], total: Total, *, bits: int) -> list[Tensor]:
     for part, end in zip(parts, ends, strict=True):
         tied.append(part.keys == end.to(part.keys.dtype)[:, None])
         words.append(_Words(_from_the_end(part, kind).expand_as(tied[-1]), tied[-1]))
-    last, _ = _search(words, need, 0, index_bits, bits, total)
+    last, _ = _search(words, need, 0, index_bits, bits, all_reduce_sum)
     masks = []
     for part, end, ties, least in zip(parts, ends, tied, _per_part(last, parts), strict=True):
         above = part.keys > end.to(part.keys.dtype)[:, None]
@@ -107,26 +109,31 @@ def _short(parts: Sequence[Rows]) -> bool:
 
 
 def _from_the_end(part: Rows, dtype: torch.dtype) -> Tensor:
-    """The first of equals is the largest (P4)."""
+    """The flat index counted from the end: the first of equal scores is the largest (P4)."""
     return (part.length - 1) - part.index(dtype)[None, :]
 
 
 def _search(
-    words: Sequence[_Words], need: Tensor, first: int, width: int, bits: int, total: Total
+    words: Sequence[_Words],
+    need: Tensor,
+    first: int,
+    width: int,
+    bits: int,
+    all_reduce_sum: AllReduce,
 ) -> tuple[Tensor, Tensor]:
-    """(the ``need``-th largest word of each row, how many equal to it are still needed).
+    """(the ``need``-th largest word of each row, how many words equal to it are still needed).
 
     Args:
-        need: (rows,) int64, over all parts in turn.
-        first: the least that a word can be, in units of its leading digit.
-        width: bits of a word.
+        need: (rows,) int64, the rows of all parts one after another.
+        first: the least word, in units of its leading digit.
+        width: the bits of a word.
     """
     base = torch.full_like(need, first)
     counts = [part.rows for part in words]
     for shift in range(width - bits, -1, -bits):
         starts = base.split(counts)
         counts_here = [w.count(b, shift, bits) for w, b in zip(words, starts, strict=True)]
-        at_least = total(torch.cat(counts_here)).flip(-1).cumsum(-1).flip(-1)
+        at_least = all_reduce_sum(torch.cat(counts_here)).flip(-1).cumsum(-1).flip(-1)
         digit = (at_least >= need[:, None]).sum(-1)
         above = torch.nn.functional.pad(at_least, (0, 1)).gather(-1, digit[:, None])
         need = need - above[:, 0]
@@ -137,11 +144,11 @@ def _search(
 
 
 class _Words:
-    """The integers among which the next digit is counted.
+    """The integers whose next digit is counted.
 
     Args:
         values: (n, m).
-        alive: (n, m), those that take part; all if ``None``.
+        alive: (n, m) bool, which words take part; all if ``None``.
     """
 
     def __init__(self, values: Tensor, alive: Tensor | None = None) -> None:
@@ -150,14 +157,14 @@ class _Words:
         self.row = torch.arange(self.rows, device=values.device)[:, None]
 
     def count(self, base: Tensor, shift: int, bits: int) -> Tensor:
-        """How many words have the digit c = 1, 2, …: int64, (n, 2^bits - 1).
+        """The histogram of a digit: how many words have digit c = 1, 2, …; int64, (n, 2^bits - 1).
 
         Args:
-            base: (n,), what a word with digit 0 is when ``shift`` bits are cut off. Words further
-                from it than that are not counted.
+            base: (n,), a word with the digits found so far and digit 0, without its last ``shift``
+                bits. Words with other leading digits are not counted.
         """
         size = 1 << bits
-        # Where the difference does not fit its dtype it wraps around to below zero.
+        # A difference that does not fit the dtype wraps around to below zero, and is left out.
         digit = (self.values >> shift) - base.to(self.values.dtype)[self.row]
         inside = (digit >= 0) & (digit < size)
         if self.alive is not None:
@@ -175,6 +182,6 @@ class _Words:
         return counts.view(self.rows, size)[:, 1:]
 
     def _keep(self, inside: Tensor) -> None:
-        """Forget the words that no later digit can bring back."""
+        """Drop the words whose leading digits are not those found."""
         self.row = self.row.expand_as(inside)[inside] if self.row.ndim > 1 else self.row[inside]
         self.values, self.alive = self.values[inside], None

@@ -1,4 +1,4 @@
-"""What one rank holds of a DTensor: which coordinates, and who holds the others."""
+"""The part of a DTensor that one rank holds: its coordinates, and the ranks with the others."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .mesh_group import Team, Traffic
+from .mesh_group import MeshGroup, Traffic
+
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def is_dtensor(x: Any) -> bool:
-    """Whether this is a DTensor, without importing what only makes them."""
+    """Whether ``x`` is a DTensor; it does not import ``torch.distributed.tensor``."""
+    if type(x) in _PLAIN:  # nearly always, and asked many times of each tensor
+        return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(x, module.DTensor)
 
 
 def local(x: Tensor) -> Tensor:
-    """What lies here of a tensor: the shard of a DTensor, and all of another."""
+    """This rank's shard of a DTensor; any other tensor as it is."""
     return x.detach().to_local() if is_dtensor(x) else x
 
 
 def check_placement(name: str, p: Tensor) -> None:
-    """Refuse a parameter whose coordinates cannot be told.
+    """Refuse a parameter whose coordinates on this rank are unknown.
 
     Raises:
         TypeError: for FSDP1's flattened parameters.
@@ -53,7 +57,7 @@ def check_placement(name: str, p: Tensor) -> None:
 
 
 def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> None:
-    """Refuse a gradient or a state that lies elsewhere than its parameter.
+    """Refuse a gradient or a state whose placements are not its parameter's.
 
     Raises:
         ValueError: naming both placements and the remedy.
@@ -70,7 +74,7 @@ def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> Non
 
 
 def check_gradient_placement(name: str, p: Tensor) -> None:
-    """Refuse a gradient that lies elsewhere than its DTensor parameter.
+    """Refuse a gradient whose placements are not its DTensor parameter's.
 
     Raises:
         ValueError: naming both placements and the remedy.
@@ -84,14 +88,16 @@ def check_gradient_placement(name: str, p: Tensor) -> None:
 
 
 def placed_gradient(name: str, p: Tensor) -> Tensor:
-    """The gradient, placed as its parameter: a partial one, whose value is a sum, is summed.
+    """The gradient with its parameter's placements; a partial gradient is summed.
 
-    Tensor parallelism leaves such gradients of weights that it replicates.
+    Tensor parallelism leaves partial gradients of the weights that it replicates.
 
     Raises:
-        ValueError: for any other that lies elsewhere.
+        ValueError: for any other gradient with other placements.
     """
     g = p.grad
+    if not (is_dtensor(p) or is_dtensor(g)):
+        return g
     if is_dtensor(p) and is_dtensor(g) and p.device_mesh == g.device_mesh:
         pairs = list(zip(g.placements, p.placements, strict=True))
         if is_partial(g) and all(have == want or have.is_partial() for have, want in pairs):
@@ -101,7 +107,7 @@ def placed_gradient(name: str, p: Tensor) -> Tensor:
 
 
 def is_partial(g: Any) -> bool:
-    """Whether this is a DTensor whose parts are yet to be summed."""
+    """Whether ``g`` is a DTensor whose value is the sum of the ranks' tensors."""
     return is_dtensor(g) and any(placement.is_partial() for placement in g.placements)
 
 
@@ -111,7 +117,7 @@ class Part:
     Args:
         p: a DTensor that passed :func:`check_placement`.
         stacked_dims: how many leading axes are slices of their own (P5).
-        traffic: where to count what is sent.
+        traffic: counts what the collectives send.
     """
 
     def __init__(self, p: Any, stacked_dims: int, traffic: Traffic) -> None:
@@ -120,7 +126,7 @@ class Part:
         self.length = math.prod(self.shape[stacked_dims:])
         """d, the length of a whole slice."""
         self.coordinates = [torch.arange(n) for n in self.shape]
-        """Of each axis, those that lie here, rising."""
+        """For each axis, the indices on this rank, ascending."""
         split: dict[int, int] = {}
         for dim, placement in enumerate(self.placements):
             if not placement.is_replicate() and self.mesh.size(dim) > 1:
@@ -139,18 +145,18 @@ class Part:
                 f"{torch.distributed.get_rank()}, where {here} belongs: the shards do not cover it."
             )
         ranked = tuple(dim for dim, axis in split.items() if axis >= stacked_dims)
-        self.holders = Team(self.mesh, tuple(split), traffic) if split else None
-        """Those who hold the rest of the tensor, if it is split."""
-        self.rankers = Team(self.mesh, ranked, traffic) if ranked else None
-        """Those who hold the rest of the slices that lie here, if these are split."""
+        self.tensor_group = MeshGroup(self.mesh, tuple(split), traffic) if split else None
+        """The ranks that hold the rest of the tensor, if it is sharded."""
+        self.slice_group = MeshGroup(self.mesh, ranked, traffic) if ranked else None
+        """The ranks that hold the rest of the slices on this rank, if these are sharded."""
         self.consecutive = [split[dim] for dim in ranked] == [stacked_dims] and all(
             getattr(placement, "split_factor", 1) == 1 for placement in self.placements
         )
-        """Whether a rank holds one run of each slice, and those of the ranks follow one another."""
+        """Whether each rank holds one run of each slice, and the runs follow the order of ranks."""
         self._moved: dict[Any, list[Tensor]] = {}
 
     def index(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The flat index, in its whole slice, of each coordinate of a slice that lies here."""
+        """The flat index in the whole slice of each coordinate of a slice on this rank, (m,)."""
         axes = self._on(device)[self.stacked :]
         flat = torch.zeros((1,) * len(axes), dtype=dtype, device=device)
         stride = 1
@@ -162,11 +168,11 @@ class Part:
         return flat.reshape(-1)
 
     def whole(self, x: Tensor) -> Tensor:
-        """All of the tensor whose part here is ``x``; gathers it."""
+        """The whole tensor of which this rank holds ``x``; gathers it."""
         return self.wrap(x).full_tensor()
 
     def wrap(self, x: Tensor) -> Any:
-        """The DTensor whose part here is ``x``."""
+        """The DTensor of which this rank holds ``x``."""
         from torch.distributed.tensor import DTensor
 
         return DTensor.from_local(
@@ -174,7 +180,7 @@ class Part:
         )
 
     def part(self, whole: Tensor) -> Tensor:
-        """What lies here of a whole tensor."""
+        """This rank's part of a whole tensor."""
         for axis, coordinates in enumerate(self._on(whole.device)):
             if len(coordinates) < whole.shape[axis]:
                 whole = whole.index_select(axis, coordinates)
@@ -187,7 +193,7 @@ class Part:
 
 
 def _piece(axis: Tensor, factor: int, n: int, at: int) -> Tensor:
-    """The ``at``-th of n parts: of each of ``factor`` pieces, whatever else split them later."""
+    """Part ``at`` of n, where each of ``factor`` pieces of the axis is cut into n parts."""
     return torch.cat([_chunk(piece, n, at) for piece in _pieces(axis, factor)])
 
 
@@ -196,6 +202,6 @@ def _pieces(axis: Tensor, n: int) -> list[Tensor]:
 
 
 def _chunk(axis: Tensor, n: int, at: int) -> Tensor:
-    """As ``torch.chunk`` cuts, the empty ones at the end included."""
+    """Chunk ``at`` of n, as ``torch.chunk`` cuts; the last chunks may be empty."""
     size = -(-len(axis) // n)
     return axis[at * size : (at + 1) * size]

@@ -1,4 +1,4 @@
-"""What the policies did to tensors of which each rank holds a part."""
+"""The statistics of sharded tensors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from mgup_core import Split, Statistics
 
-from .mesh_group import Team
+from .mesh_group import MeshGroup
 from .shard import Part
 
-Decision = tuple[Part, Team | None, Tensor, Split]
-"""Of one tensor: the part here, who shares its slices, their canonical scores here (n, m), and how
-they were split."""
+Decision = tuple[Part, MeshGroup | None, Tensor, Split]
+"""The decision about one tensor: this rank's part, the ranks that share its slices, the canonical
+scores of this part (n, m), and their split."""
 
 
 def measure(decisions: Sequence[Decision]) -> list[Statistics]:
-    """The statistics of whole tensors: three collectives for all those of a team."""
+    """The statistics of whole tensors: three collectives for each mesh group."""
     lowest = _lowest(decisions)
     tallies = []
     for (_, _, scores, split), least in zip(decisions, lowest, strict=True):
@@ -28,14 +28,16 @@ def measure(decisions: Sequence[Decision]) -> list[Statistics]:
         tallies.append(
             torch.stack([x.sum(dtype=torch.float64) for x in (selected, ties, positive, phi)])
         )
-    ends = [(least.min() if least.numel() else least.sum() + math.inf) for least in lowest]
-    sums = _shared([d[0].holders for d in decisions], tallies, Team.total)
-    ends = _shared(
-        [d[0].holders for d in decisions], [-e.double()[None] for e in ends], Team.greatest
+    lowest_of_all = [(least.min() if least.numel() else least.sum() + math.inf) for least in lowest]
+    sums = _shared([d[0].tensor_group for d in decisions], tallies, MeshGroup.all_reduce_sum)
+    negated = _shared(
+        [d[0].tensor_group for d in decisions],
+        [-e.double()[None] for e in lowest_of_all],
+        MeshGroup.all_reduce_max,
     )
     return [
         _statistics(part, scores.dtype, tally, -end[0])
-        for (part, _, scores, _), tally, end in zip(decisions, sums, ends, strict=True)
+        for (part, _, scores, _), tally, end in zip(decisions, sums, negated, strict=True)
     ]
 
 
@@ -56,20 +58,24 @@ def _lowest(decisions: Sequence[Decision]) -> list[Tensor]:
         selected = scores.masked_fill(~split.mask, math.inf)
         empty = scores.new_full((scores.shape[0], 1), math.inf)
         here.append(selected.amin(-1, keepdim=True) if scores.shape[-1] else empty)
-    found = _shared([d[1] for d in decisions], [-x.double() for x in here], Team.greatest)
+    found = _shared(
+        [d[1] for d in decisions], [-x.double() for x in here], MeshGroup.all_reduce_max
+    )
     return [(-x).to(scores.dtype) for x, (_, _, scores, _) in zip(found, decisions, strict=True)]
 
 
-def _shared(teams: Sequence[Team | None], values: Sequence[Tensor], reduce: object) -> list[Tensor]:
-    """Each value reduced over its team, in one collective a team."""
+def _shared(
+    mesh_groups: Sequence[MeshGroup | None], values: Sequence[Tensor], reduce: object
+) -> list[Tensor]:
+    """Each value reduced over its mesh group, by one collective for each mesh group."""
     found = list(values)
-    by_team: dict[tuple[str, ...], list[int]] = {}
-    for i, team in enumerate(teams):
-        if team is not None:
-            by_team.setdefault(team.key, []).append(i)
-    for numbers in by_team.values():
-        team = teams[numbers[0]]
-        flat = reduce(team, torch.cat([values[i].reshape(-1) for i in numbers]))
+    by_mesh_group: dict[tuple[str, ...], list[int]] = {}
+    for i, mesh_group in enumerate(mesh_groups):
+        if mesh_group is not None:
+            by_mesh_group.setdefault(mesh_group.key, []).append(i)
+    for numbers in by_mesh_group.values():
+        mesh_group = mesh_groups[numbers[0]]
+        flat = reduce(mesh_group, torch.cat([values[i].reshape(-1) for i in numbers]))
         parts = flat.split([values[i].numel() for i in numbers])
         for i, part in zip(numbers, parts, strict=True):
             found[i] = part.view(values[i].shape)

@@ -1,17 +1,16 @@
-"""Which parameters take the fused step (:mod:`mgup_torch.kernels`), and which the reference's."""
+"""The fused step (:mod:`mgup_torch.kernels`) on NVIDIA GPUs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from torch import Tensor
-
-from ..distributed import Part, is_partial
+from ..distributed import is_partial
 from ..groups import Group
 from ..kernels import unavailable
 from ..notices import warn
-from ..parameter_step import Job
+from ..parameter_step import Task
+from .base import Executor, Step
 from .fused import FusedStep, refusal
 
 
@@ -23,17 +22,19 @@ def _warn_unavailable(reason: str) -> None:
     )
 
 
-class Fusion:
-    """What one optimizer fuses."""
+class CUDA(Executor):
+    """All parameters of a kind in a few launches, which do not wait for the host."""
+
+    name = "cuda"
 
     def __init__(self) -> None:
         self.step = FusedStep()
 
-    def __deepcopy__(self, memo: object) -> Fusion:
-        return Fusion()  # plans hold addresses
+    def __deepcopy__(self, memo: object) -> CUDA:
+        return CUDA()  # plans hold addresses
 
-    def __reduce__(self) -> tuple[type[Fusion], tuple[()]]:
-        return Fusion, ()
+    def __reduce__(self) -> tuple[type[CUDA], tuple[()]]:
+        return CUDA, ()
 
     @staticmethod
     def wanted(groups: Sequence[Group]) -> bool:
@@ -45,39 +46,34 @@ class Fusion:
             for p in group["params"]
         )
 
-    def divide(
-        self, jobs: Sequence[Job], part_of: Callable[[Tensor, int], Part], *, measure: bool
-    ) -> tuple[list[Job], list[Job]]:
-        """(those to fuse, the others).
+    def serves(self, task: Task) -> bool:
+        return task.param.device.type == "cuda" or task.group["implementation"] == "fused"
 
-        Args:
-            part_of: what lies here of a DTensor, given it and ``stacked_dims``.
+    def refuses(self, task: Task) -> str | None:
+        how = task.group["implementation"]
+        if how == "reference":
+            return "implementation='reference'"
+        reason = _reason(task)
+        if how != "fused" and reason is not None and (missing := unavailable(task.param.device)):
+            _warn_unavailable(missing)
+        return reason
 
-        Raises:
-            ValueError: for a parameter with ``implementation="fused"`` that cannot be.
-        """
-        fused: list[Job] = []
-        others: list[Job] = []
-        for job in jobs:
-            how = job.group["implementation"]
-            reason = "statistics are measured" if measure else None
-            if how == "reference" or (how == "auto" and job.param.device.type != "cuda"):
-                others.append(job)
-                continue
-            if is_partial(job.owner.param.grad):
-                reason = reason or "its gradient is partial, and summed anew at every step"
-            if job.whole is not None and job.group["scope"] == "global":
-                part = part_of(job.whole.param, job.group["stacked_dims"])
-                job = job._replace(team=part.rankers, total=part.length)
-                if part.rankers is not None and not part.consecutive:
-                    reason = reason or "its shards are no runs of consecutive coordinates"
-            reason = reason or refusal(job)
-            if how == "fused" and reason is not None:
-                raise ValueError(
-                    f"implementation='fused' cannot step parameter {job.name}: {reason}. "
-                    "implementation='auto' steps it by the reference."
-                )
-            if reason is not None and (missing := unavailable(job.param.device)):
-                _warn_unavailable(missing)
-            (fused if reason is None else others).append(job)
-        return fused, others
+    def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        return [list(tasks)] if tasks else []
+
+    def run(self, batch: Sequence[Task], step: Step) -> None:
+        """The kernels count the steps: the counts move to the device, and have no parts."""
+        self.step.run(batch, step.found_inf)
+        for task in batch:
+            if task.rule.counts_steps:
+                task.owner.state["step"] = task.state["step"]
+
+
+def _reason(task: Task) -> str | None:
+    if task.measure:
+        return "statistics are measured"
+    if is_partial(task.owner.param.grad):
+        return "its gradient is partial, and summed anew at every step"
+    if task.part is not None and task.part.slice_group and not task.part.consecutive:
+        return "its shards are no runs of consecutive coordinates"
+    return refusal(task)

@@ -1,4 +1,4 @@
-"""From the jobs of a step to plans, kept from step to step."""
+"""From the tasks of a step to plans, kept from step to step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from ..groups import Group
     from ..kernels.plan import Plan
     from ..kernels.source import Kind
-    from ..parameter_step import Job
+    from ..parameter_step import Task
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _KEPT = 16  # plans; another one is made when other parameters have gradients
 
 
-def refusal(job: Job) -> str | None:
+def refusal(job: Task) -> str | None:
     """Why a parameter cannot take the fused step, or ``None``."""
     p = job.param
     if reason := unavailable(p.device):
@@ -43,7 +43,7 @@ def refusal(job: Job) -> str | None:
         return "the kernels compute in float32"
     if not all(x.is_contiguous() and not x.is_neg() for x in arrays):
         return "it, its gradient or its state is not contiguous, or its minus signs are not in it"
-    if (job.total or job.length) >= 2**31:
+    if job.total >= 2**31:
         return "it ranks 2^31 coordinates or more together"
     return None
 
@@ -65,14 +65,14 @@ class FusedStep:
         self._used: list[_Table] = []
         self._last: Last | None = None
 
-    def run(self, jobs: Sequence[Job], found_inf: Tensor | None = None) -> None:
+    def run(self, jobs: Sequence[Task], found_inf: Tensor | None = None) -> None:
         """Step parameters that :func:`refusal` has nothing against; returns before it is done.
 
         Args:
             found_inf: 0-d, on a device; where it is above zero, nothing changes.
         """
         self._last = None
-        kinds: dict[tuple[torch.device, Kind, Any], list[Job]] = {}
+        kinds: dict[tuple[torch.device, Kind, Any], list[Task]] = {}
         for job in jobs:
             if job.rule.counts_steps:  # the kernels read and write it
                 job.state["step"] = job.state["step"].to(job.param.device, torch.float32)
@@ -96,7 +96,7 @@ class FusedStep:
             one.launcher.launch()
 
     def remember(
-        self, groups: Sequence[Group], jobs: Sequence[Job], rule_of: Callable[[Group], Rule]
+        self, groups: Sequence[Group], jobs: Sequence[Task], rule_of: Callable[[Group], Rule]
     ) -> None:
         """Let :meth:`repeat` do the next step, if it is like this one."""
         if all(job.owner.param.numel() for job in jobs):
@@ -126,13 +126,13 @@ class FusedStep:
         return sum(one.plan.memory() for one in self._tables.values())
 
 
-def _ranked(job: Job) -> tuple[Any, ...]:
+def _ranked(job: Task) -> tuple[Any, ...]:
     """What decides the slices of a parameter, and how many of each are selected."""
     tau = getattr(job.policy, "tau", None)
     return tuple(job.param.shape), job.group["stacked_dims"], tau
 
 
-def _kind(job: Job) -> Kind:
+def _kind(job: Task) -> Kind:
     """Jobs of a kind, on one device, take their steps in the same launches."""
     from ..kernels.source import Kind
 
@@ -146,7 +146,7 @@ def _kind(job: Job) -> Kind:
     )
 
 
-def _aligned(job: Job) -> bool:
+def _aligned(job: Task) -> bool:
     """Whether loads may be sixteen bytes wide."""
     arrays = (job.param, job.grad, *job.arrays.values())
     return job.length % 8 == 0 and all(x.data_ptr() % 16 == 0 for x in arrays)
@@ -155,7 +155,7 @@ def _aligned(job: Job) -> bool:
 class _Table:
     """A plan, and what fills its tables."""
 
-    def __init__(self, kind: Kind, jobs: Sequence[Job]) -> None:
+    def __init__(self, kind: Kind, jobs: Sequence[Task]) -> None:
         from ..kernels import plan, source
 
         team = jobs[0].team
@@ -163,7 +163,7 @@ class _Table:
             kind = kind._replace(aligned=all(map(_aligned, jobs)))
         itemsize = [dtype.itemsize for dtype in (kind.dtype, kind.dtype, *kind.state_dtypes)]
         sizes = [job.length for job in jobs]
-        totals = [job.total or job.length for job in jobs]
+        totals = [job.total for job in jobs]
         counts = [job.slices for job in jobs]
         self.device, self.dtype, self.aligned = jobs[0].param.device, kind.dtype, kind.aligned
         self.owner = np.repeat(np.arange(len(jobs)), counts)
@@ -190,7 +190,7 @@ class _Table:
 
     # -- what the tables say ----------------------------------------------------------------------
 
-    def fill(self, jobs: Sequence[Job], found_inf: Tensor | None) -> None:
+    def fill(self, jobs: Sequence[Task], found_inf: Tensor | None) -> None:
         """Everything that a step needs to know."""
         self.params = [job.owner.param for job in jobs]
         self.states = [job.owner.state for job in jobs]
@@ -206,7 +206,7 @@ class _Table:
         self.counters = [job.state["step"] for job in jobs] if counts else []
         self.counted = list(map(Tensor.data_ptr, self.counters))
         self.plan.rows[:, table.STEP] = np.array(self.counted)[self.owner] if counts else 0
-        steps = [job.t if isinstance(job.t, int) else 1 for job in jobs]
+        steps = [job.t if isinstance(job.count, int) else 1 for job in jobs]
         self.plan.rows[:, table.T] = np.array(steps)[self.owner]
         every = [(job.param, job.grad, *job.arrays.values()) for job in jobs]
         self.refill(np.array([[x.data_ptr() for x in arrays] for arrays in every]), found_inf)

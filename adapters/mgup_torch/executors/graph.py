@@ -13,29 +13,47 @@ from torch import Tensor
 from mgup_core import MGUP, Policy, Rule, SignMGUP
 from mgup_core.trace.forms import free_fields
 
+from ..backend import TorchBackend, compute_dtype
 from ..groups import Group
-from ..parameter_step import Job
+from ..parameter_step import Task, move_whole
+from .base import Executor, Step, advance
 
 
-def for_graph(jobs: Sequence[Job]) -> list[Job]:
-    """Jobs with each value of a step as a tensor in host memory, on which no graph depends (R7).
+class Graph(Executor):
+    """Whole tensors inside a graph, where only what :meth:`count` returned may be stepped."""
 
-    float64, so that what a rule makes of its floats is rounded once (N2). Jobs of a group share
-    them, and a graph has them as inputs once.
-    """
-    shared: dict[int, tuple[Rule, Policy | None, Group]] = {}
-    for job in jobs:
-        if id(job.group) not in shared:
-            shared[id(job.group)] = _with_tensors(job)
-    moved = (shared[id(job.group)] for job in jobs)
-    return [
-        job._replace(rule=rule, policy=policy, group=group)
-        for job, (rule, policy, group) in zip(jobs, moved, strict=True)
-    ]
+    name = "graph"
+
+    @staticmethod
+    def count(tasks: Sequence[Task]) -> list[Task]:
+        """Count the step, outside the graph; the tasks with all their values as tensors (R7).
+
+        float64, so that what a rule makes of its floats is rounded once (N2). Tasks of a group
+        share them, and a graph has them as inputs once.
+        """
+        shared: dict[int, tuple[Rule, Policy | None, Group]] = {}
+        counted = []
+        for task in tasks:
+            if id(task.group) not in shared:
+                shared[id(task.group)] = _with_tensors(task)
+            rule, policy, group = shared[id(task.group)]
+            if task.rule.counts_steps:  # a count that no later step advances
+                task = task._replace(count=torch.as_tensor(task.t - 1))
+            counted.append(task._replace(rule=rule, policy=policy, group=group))
+        advance(tasks)
+        return counted
+
+    def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        return [list(tasks)]
+
+    def run(self, batch: Sequence[Task], step: Step) -> None:
+        for task in batch:
+            be = TorchBackend(compute_dtype(task.param.dtype), task.param.device)
+            move_whole(task, be, step.totals)
 
 
-def _with_tensors(job: Job) -> tuple[Rule, Policy | None, Group]:
-    rule, policy, group = copy.copy(job.rule), job.policy, {**job.group}
+def _with_tensors(task: Task) -> tuple[Rule, Policy | None, Group]:
+    rule, policy, group = copy.copy(task.rule), task.policy, {**task.group}
     for name in free_fields(rule):
         object.__setattr__(rule, name, _tensor(getattr(rule, name)))
     if isinstance(policy, (MGUP, SignMGUP)):

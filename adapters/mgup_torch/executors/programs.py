@@ -1,8 +1,7 @@
-"""The program of a job, which it shares with all jobs that differ in values only (R7)."""
+"""The program of a task, which it shares with all tasks that differ in values only (R7)."""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from mgup_core import Policy, Rule
@@ -10,7 +9,7 @@ from mgup_core.trace.forms import Forms
 from mgup_core.trace.tracer import Program, record
 
 if TYPE_CHECKING:
-    from ..parameter_step import Job
+    from ..parameter_step import Task
 
 
 @Forms
@@ -19,19 +18,12 @@ def program(rule: Rule, policy: Policy | None, decays: bool, maximize: bool) -> 
     return record(rule, policy, decays=decays, maximize=maximize)
 
 
-def program_of(job: Job) -> Program:
-    """The program of a job's rule, policy and flags."""
-    decays = job.group["weight_decay"] != 0
-    return program(job.rule, static(job.policy), decays, job.group["maximize"])
-
-
-@functools.lru_cache
-def _bare(policy_class: type[Policy], ties: str | None) -> Policy:
-    return policy_class() if ties is None else policy_class(ties=ties)  # type: ignore[call-arg]
+def program_of(task: Task) -> Program:
+    """The program of a task's rule, policy and flags."""
+    decays = task.group["weight_decay"] != 0
+    return program(task.rule, static(task.policy), decays, task.group["maximize"])
 
 
 def static(policy: Policy | None) -> Policy | None:
     """A policy without what the tables say of it: tau, as counts, and alpha and gamma."""
-    if policy is None or not hasattr(policy, "alpha"):
-        return policy
-    return _bare(type(policy), getattr(policy, "ties", None))
+    return None if policy is None else policy.static

@@ -17,7 +17,7 @@ from .programs import program_of
 
 if TYPE_CHECKING:
     from ..groups import Group
-    from ..parameter_step import Job
+    from ..parameter_step import Task
 
 Ready = Callable[[Iterable[Tensor]], Tensor | None]
 
@@ -28,7 +28,7 @@ class Last:
     def __init__(
         self,
         groups: Sequence[Group],
-        jobs: Sequence[Job],
+        jobs: Sequence[Task],
         tables: Sequence[Any],
         rule_of: Callable[[Group], Rule],
     ) -> None:

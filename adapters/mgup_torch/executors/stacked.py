@@ -1,4 +1,4 @@
-"""Matrices of one shape on an accelerator, stepped as one stack of them (P5).
+"""Tensors of one shape stepped as one stack of them (P5).
 
 A model has each shape of matrix in every layer. One by one they are too small to fill a GPU, and
 each costs the host some hundred launches.
@@ -6,59 +6,89 @@ each costs the host some hundred launches.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
-from mgup_core import State
-from mgup_core.rules.matrix import MatrixRule
+from mgup_core import Statistics
 
-from ..backend import TorchBackend, compute_dtype
-from ..parameter_step import Job, propose
+from ..backend import compute_dtype
+from ..parameter_step import Task, move_whole
+from .base import Executor, Step, advance
 
 BYTES = 64 << 20
 """Of a stack of parameters, in the compute dtype. A step holds some fifteen arrays of this size."""
 
 
-def stacks(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs on accelerators, those together that can be stepped together."""
-    found: list[list[Job]] = []
-    open_stacks: dict[Hashable, list[Job]] = {}
-    for job in jobs:
-        kind = _kind(job)
-        stack = open_stacks.get(kind, [])
-        size = job.param.numel() * compute_dtype(job.param.dtype).itemsize
-        if kind is None or not stack or (len(stack) + 1) * size > BYTES:
-            stack = []
-            found.append(stack)
-            open_stacks[kind] = stack
-        stack.append(job)
+class Stacked(Executor):
+    """Matrices on an accelerator, those of one shape together."""
+
+    name = "stacked"
+
+    def serves(self, task: Task) -> bool:
+        return task.param.device.type != "cpu"
+
+    def refuses(self, task: Task) -> str | None:
+        if not task.rule.matrices:
+            return f"{type(task.rule).__name__} is no rule of matrices"
+        if task.measure:
+            return "statistics are measured"
+        if task.whole is not None:
+            return "it is a DTensor"
+        if isinstance(task.count, Tensor):
+            return "its count of steps is on the device"
+        return None
+
+    def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        return stacks(tasks, kind, BYTES)
+
+    def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
+        be = step.backend(batch[0])
+        if len(batch) == 1:
+            move_whole(batch[0], be, step.totals)
+        else:
+            stack = stack_of(batch)
+            move_whole(stack, be, step.totals)
+            unstack(stack, batch)
+        advance(batch)
+        return None
+
+
+def stacks(tasks: Sequence[Task], kind: Callable[[Task], Hashable], most: int) -> list[list[Task]]:
+    """Tasks of one kind together, in stacks of at most so many bytes in the compute dtype."""
+    found: list[list[Task]] = []
+    growing: dict[Hashable, tuple[list[Task], int]] = {}
+    for task in tasks:
+        mine = kind(task)
+        if mine not in growing or len(growing[mine][0]) >= growing[mine][1]:
+            size = task.param.numel() * compute_dtype(task.param.dtype).itemsize
+            growing[mine] = [], max(most // max(size, 1), 1)
+            found.append(growing[mine][0])
+        growing[mine][0].append(task)
     return found
 
 
-def _kind(job: Job) -> Hashable:
-    """What the jobs of a stack have in common; ``None`` for one that must be stepped alone."""
-    if not isinstance(job.rule, MatrixRule) or job.whole is not None or isinstance(job.t, Tensor):
-        return None
-    state = tuple((name, x.dtype, x.shape) for name, x in job.arrays.items())
-    p = job.param
-    return p.device, p.dtype, p.shape, id(job.group), job.t, state
+def kind(task: Task) -> Hashable:
+    """What the tasks of a stack have in common."""
+    p = task.param
+    dtypes = tuple([(task.state[n].dtype, task.state[n].shape) for n in task.names])
+    return p.device, p.dtype, p.shape, id(task.group), task.count, dtypes
 
 
-def move_stack(jobs: Sequence[Job], be: TorchBackend, totals: State) -> None:
-    """Step jobs of a kind as whole tensors; see :func:`mgup_torch.parameter_step.move_whole`."""
-    first = jobs[0]
-    group = {**first.group, "stacked_dims": first.group["stacked_dims"] + 1}
-    params = [job.param.detach() for job in jobs]
-    stack = first._replace(
-        param=torch.stack(params),
-        grad=torch.stack([job.grad.detach() for job in jobs]),
-        state={name: torch.stack([job.state[name] for job in jobs]) for name in first.names},
-        group=group,
+def stack_of(batch: Sequence[Task]) -> Task:
+    """The tasks of a kind as the task of a stack; it holds copies."""
+    first = batch[0]
+    return first._replace(
+        param=torch.stack([task.param.detach() for task in batch]),
+        grad=torch.stack([task.grad.detach() for task in batch]),
+        state={n: torch.stack([task.state[n] for task in batch]) for n in first.names},
+        group={**first.group, "stacked_dims": first.group["stacked_dims"] + 1},
     )
-    update = propose(stack, be, group["lr"], measure=False, totals=totals)
-    moved = be.cast(stack.param, be.dtype) - update.delta
-    torch._foreach_copy_(params, list(moved.unbind()))
-    for name, value in update.state.items():
-        torch._foreach_copy_([job.state[name] for job in jobs], list(value.unbind()))
+
+
+def unstack(stack: Task, batch: Sequence[Task]) -> None:
+    """Copy a stack that has taken its step to what it was made of."""
+    torch._foreach_copy_([task.param.detach() for task in batch], list(stack.param.unbind()))
+    for name, value in stack.arrays.items():
+        torch._foreach_copy_([task.state[name] for task in batch], list(value.unbind()))

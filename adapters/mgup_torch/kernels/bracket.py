@@ -101,11 +101,11 @@ def bracket(
         high, low = high * 0 + LOWEST, low * 0 + HIGHEST
     tl.store(record + LOW, low.to(tl.int64))
     tl.store(record + HIGH, high.to(tl.int64))
-    _enclose(record, low.to(tl.int64), high.to(tl.int64))
+    enclose_keys(record, low.to(tl.int64), high.to(tl.int64))
 
 
 @triton.jit
-def _enclose(record, low, high):
+def enclose_keys(record, low, high):
     """The range of keys to look at, from a guess: the threshold is in (low, high], likely."""
     high = tl.maximum(high, low)
     # Where both agree the threshold is among ties. Otherwise leave both out: each may be a crowd.
@@ -133,4 +133,4 @@ def enclose(records, bounds, slices):
     """
     i = tl.program_id(0)
     low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
-    _enclose(records + i * RECORD, low, high)
+    enclose_keys(records + i * RECORD, low, high)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,7 @@ class Launcher:
             if torch.cuda.is_current_stream_capturing():
                 self.plan.launch()
                 return
+            self.plan.check()
             self.launches += 1
             team = self.plan.team
             if self.launches == 2:  # the first compiled and loaded the kernels
@@ -61,12 +65,24 @@ class Launcher:
                 self.graph.replay()
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage is collected in here: the end of another graph would end a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _captured(plan: Plan) -> torch.cuda.CUDAGraph:
     """The launches as one: they read everything that changes from the tables."""
     graph = torch.cuda.CUDAGraph()
     current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
     aside.wait_stream(current)
-    with torch.cuda.stream(aside):
+    with torch.cuda.stream(aside), _uncollected():
         graph.capture_begin(capture_error_mode="thread_local")
         try:
             plan.launch()

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mgup_core.trace.tracer import Numbers
+
 from . import table
 from .keys import chosen
 from .launch import Launcher
@@ -69,9 +71,10 @@ class _Ranking:
         seen, update = (_seen_aligned, _update_aligned) if aligned else (_seen, _update)
         self.plan = Plan(
             [Slice(d, d, k)] * n,
-            Functions(_before, None, seen, update, 0),
+            Functions(_before, None, seen, update, 0, Numbers(())),
             2,
             device,
+            rules=1,
             ranks=True,
             aligned=aligned,
         )

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import bracket, rank, step, table, ties
+from . import bracket, one_pass, rank, step, table, ties, verify
+from .lanes import Batch, Lane, batches_of
 from .source import Functions
 
 BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
 GROUP = 128  # blocks, and
 WIDTH = 64  # slices a program, where one program has several
-SAMPLE, CHUNK, SAMPLE_WARPS = 16384, 4, 32
+SAMPLE, CHUNK, SAMPLE_SHARE = 16384, 4, 512  # scores, neighbours, and scores a warp
+ONE_PASS_SAMPLE, ONE_PASS_DEVIATIONS = 4096, 3.0  # for a first guess only
 DEVIATIONS = 4.0  # one guess in 16,000 misses, at up to a third of a step
 ROOM = 1.25  # for copies, beyond the expected share of the bracket
 DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
 LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
 SHARED_PARTS = 4  # where each batch costs collectives
 COPIES = 2048  # that a program reads
-READERS = 1024  # programs that read everything after a bad guess
+READERS = 1024  # programs that read everything after a bad guess, or
+FEW_READERS = 512  # where that is rare, since others run beside them
+# Coordinates of the shortest slice that may take its step in one pass, and of the shortest where a
+# step moves no more than NARROW bytes a coordinate. Of all such slices of a plan, the least, below
+# which scores are read again from the cache, and the least share.
+ONE_PASS, ONE_PASS_NARROW, NARROW = 1 << 18, 1 << 22, 16
+ONE_PASS_TOTAL, ONE_PASS_SHARE = 1 << 23, 0.75
+DRAWN, DRAWERS, EDGES = 8, 64, 64  # neighbours in a chunk, chunks a program, edges to choose from
+RUNS, RUN, WAITERS = 16, 32, 8  # blocks a program, whose lists it reads, or that have waited
+LIST_ROOM, FILL = 1.25, 0.95  # for entries, beyond the expected share of a verified bracket
 LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
+# The same in one pass, where what is in the bracket takes more memory, and a batch less time.
+ONE_PASS_LEAST, ONE_PASS_PARTS, ONE_PASS_LANES = 7 << 20, 20, 3
 
 
 class Slice(NamedTuple):
@@ -40,73 +51,15 @@ class Slice(NamedTuple):
     """How many of all are selected, in rank mode."""
 
 
-class Team(Protocol):
+class MeshGroup(Protocol):
     """The devices that hold the other parts of slices, each a run after the last one's."""
 
-    number: int
-    size: int
+    rank: int
+    world_size: int
     traffic: Any
 
-    def total_(self, x: Tensor) -> None: ...
-    def greatest(self, x: Tensor) -> Tensor: ...
-
-
-class _Batch(NamedTuple):
-    """Slices and blocks that are ranked together."""
-
-    first_slice: int
-    slices: int
-    first_block: int
-    blocks: int
-    first_chunk: int
-    chunks: int
-
-
-class _Lane:
-    """The memory of one batch at work, and the streams that it runs on.
-
-    Of launches with thousands of programs the device begins the next only when the last is nearly
-    through. So that the small launches of one lane need not wait for the reads of another, they
-    have a stream of higher priority.
-    """
-
-    def __init__(self, blocks: int, copies: int, device: torch.device, *, aside: bool) -> None:
-        self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
-        self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
-        self.candidates = torch.empty(copies, dtype=torch.int32, device=device)
-        self.flags = torch.zeros(2, dtype=torch.int32, device=device)
-        self.small = torch.cuda.Stream(device, priority=-1) if aside else None
-        self.large = torch.cuda.Stream(device) if aside else None
-
-    @contextlib.contextmanager
-    def launches(self) -> Iterator[None]:
-        """What is launched here is small; it comes after what this lane was told before."""
-        if self.small is None:
-            yield
-            return
-        with torch.cuda.stream(self.small):
-            yield
-
-    @contextlib.contextmanager
-    def reads(self) -> Iterator[None]:
-        """Within :meth:`launches`: what is launched here reads everything."""
-        if self.small is None or self.large is None:
-            yield
-            return
-        self.large.wait_stream(self.small)
-        with torch.cuda.stream(self.large):
-            yield
-        self.small.wait_stream(self.large)
-
-    def fork(self) -> None:
-        """What is launched here comes after what the current stream has been told so far."""
-        if self.small is not None:
-            self.small.wait_stream(torch.cuda.current_stream(self.small.device))
-
-    def join(self) -> None:
-        """What the current stream is told from now on comes after what was launched here."""
-        if self.small is not None:
-            torch.cuda.current_stream(self.small.device).wait_stream(self.small)
+    def all_reduce_sum_(self, x: Tensor) -> None: ...
+    def all_reduce_max(self, x: Tensor) -> Tensor: ...
 
 
 class Plan:
@@ -131,13 +84,34 @@ class Plan:
         ranks: bool,
         aligned: bool,
         rules: int,
-        team: Team | None = None,
+        team: MeshGroup | None = None,
     ) -> None:
         self.functions, self.ranks, self.team = functions, ranks, team
         n = len(slices)
         sizes, totals, top = np.array(slices, np.int64).T
-        capacity = _capacity(sizes, totals, top, team) if ranks else np.zeros(n, np.int64)
-        blocks, chunks = -(-sizes // BLOCK), -(-capacity // COPIES)
+        share = top / np.maximum(totals, 1)
+        drawn = np.zeros(n, np.int64)
+        if ranks and team is None and functions.both is not None:
+            shortest = ONE_PASS if functions.moved > NARROW else ONE_PASS_NARROW
+            drawn = verify.draws(sizes, DRAWN, shortest) * (top > 0)
+            least = max(ONE_PASS_TOTAL, ONE_PASS_SHARE * sizes.sum())
+            drawn *= sizes[drawn > 0].sum() >= least
+        one_pass = bool(drawn.any())
+        self.sample, self.deviations = SAMPLE, DEVIATIONS
+        if one_pass:
+            self.sample, self.deviations = ONE_PASS_SAMPLE, min(DEVIATIONS, ONE_PASS_DEVIATIONS)
+        elif team is not None:  # what all guesses span misses only if all of them do
+            self.deviations = max(DEVIATIONS / team.world_size**0.5, 1.5)
+        wide = DEVIATIONS if team is not None else self.deviations
+        spread = 2 * wide * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
+        # Parts of a small slice guess apart from each other: room for all of them.
+        capacity = np.maximum(np.ceil(ROOM * spread * sizes), 0 if team is None else SAMPLE)
+        if one_pass:
+            width = 2 * verify.half_width(drawn, share, DRAWN)
+            width += 2 * (spread + 1.3 * width) / (EDGES - 1)  # for that edges are some way apart
+            capacity = np.where(drawn > 0, np.ceil(LIST_ROOM * width * sizes), capacity)
+        capacity = np.minimum(capacity, sizes).astype(np.int64) * ranks
+        blocks, chunks, draws = -(-sizes // BLOCK), -(-capacity // COPIES), -(-drawn // DRAWERS)
         self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
         self.rows[:, table.D] = sizes
         self.rows[:, table.TOTAL] = totals
@@ -145,10 +119,14 @@ class Plan:
         self.rows[:, table.CAPACITY] = capacity
         self.rows[:, table.FIRST_BLOCK] = np.cumsum(blocks) - blocks
         self.rows[:, table.FIRST_CHUNK] = np.cumsum(chunks) - chunks
+        self.rows[:, table.DRAWS] = drawn
+        self.rows[:, table.FIRST_DRAW] = np.cumsum(draws) - draws
         # By the whole slices, so that all devices of a team have the same batches.
-        weights = totals if team is None else -(-totals // team.size)
+        weights = totals if team is None else -(-totals // team.world_size)
         parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
-        self.batches = _batches(weights, blocks, chunks, parts)
+        least = ONE_PASS_LEAST if one_pass else LEAST
+        parts = ONE_PASS_PARTS if one_pass else parts
+        self.batches = batches_of(weights, blocks, chunks, draws, parts, least)
         needed = 0
         for batch in self.batches:
             mine = slice(batch.first_slice, batch.first_slice + batch.slices)
@@ -168,12 +146,25 @@ class Plan:
         self.positives = zeros(n)
         self.uniforms = zeros(n, max(functions.uniforms, 1), dtype=torch.float32)
         self.block_slice, self.chunk_slice = owners(blocks), owners(chunks)
+        self.draw_slice = owners(draws)
+        self.sums = zeros(n if one_pass else 0, 2, EDGES, dtype=torch.int32)
+        self.drawn, self.missed = zeros(1), zeros(1, dtype=torch.int32)
+        on_gpu = device.type == "cuda"
+        self.told = torch.zeros(int(one_pass), dtype=torch.int32, pin_memory=one_pass and on_gpu)
         most = max(batch.blocks for batch in self.batches) if ranks else 1
-        count = min(LANES, len(self.batches))
-        self.lanes = [_Lane(most, needed, device, aside=count > 1) for _ in range(count)]
+        count = min(ONE_PASS_LANES if one_pass else LANES, len(self.batches))
+        aside = one_pass and count > 1
+        self.guesses = torch.cuda.Stream(device, priority=-1) if aside else None
+        others = functions.dtype if one_pass else None
+        self.lanes = [
+            Lane(most, needed, device, aside=count > 1, others=others) for _ in range(count)
+        ]
+        self.flags = zeros(len(self.batches), 3, dtype=torch.int32)
+        if one_pass:  # the longest slices first: the end of the last batch nothing hides
+            self.batches.sort(
+                key=lambda b: -int(totals[b.first_slice : b.first_slice + b.slices].max())
+            )
         self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
-        # What all guesses span misses only if all of them do.
-        self.deviations = DEVIATIONS if team is None else max(DEVIATIONS / team.size**0.5, 1.5)
         self.shape = self.tables.stride(0), self.uniforms.stride(0)
         self.blocked = {
             "BLOCK": BLOCK,
@@ -201,12 +192,22 @@ class Plan:
             self._share_brackets(self.team)
         elif not self.ranks and f.seen is not None:
             self._count_positive()
+        if self.ranks:
+            self.flags.zero_()
+        if len(self.told):
+            self.told.copy_(self.missed, non_blocking=True)
         for lane in self.lanes:
             lane.fork()
-        for lane, batch in zip(itertools.cycle(self.lanes), self.batches, strict=False):
+        guessed = self._guess_ahead()
+        for lane, batch, flags, guess in zip(
+            itertools.cycle(self.lanes), self.batches, self.flags, guessed, strict=False
+        ):
             with lane.launches():
                 if self.ranks:
-                    self._rank(batch, lane)
+                    self._rank(batch, lane, flags, guess)
+                if batch.draws:
+                    self._apply_list(batch, lane, flags)
+                    continue
                 if not batch.blocks:
                     continue
                 with lane.reads():
@@ -217,13 +218,28 @@ class Plan:
         for lane in self.lanes:
             lane.join()
         n = len(self.rows)
-        step.advance[(-(-n // WIDTH),)](self.tables, self.shape[0], n, WIDTH=WIDTH, num_warps=2)
+        step.advance[(-(-n // WIDTH),)](
+            self.tables, self.shape[0], n, self.drawn, WIDTH=WIDTH, num_warps=2
+        )
+
+    def check(self) -> None:
+        """Raise if an earlier step was not exact, by what the device has said of it so far.
+
+        Raises:
+            RuntimeError: the proof in :mod:`verify <.verify>` gives it a probability below 2e-17.
+        """
+        if self.told.any():
+            raise RuntimeError(
+                f"in an earlier step {int(self.told)} slices had their threshold outside of a "
+                "verified bracket, and some of their coordinates took the other multiplier. Load "
+                "a checkpoint from before, and report it: chance alone does not explain it."
+            )
 
     def memory(self) -> int:
         """Bytes on the device."""
         members = (self, *self.lanes)
         tensors = (x for one in members for x in vars(one).values() if isinstance(x, Tensor))
-        return sum(x.numel() * x.element_size() for x in tensors)
+        return sum(x.numel() * x.element_size() for x in tensors if x.device.type != "cpu")
 
     def _settle(self, function: Callable[..., Any]) -> None:
         n = len(self.rows)
@@ -241,25 +257,52 @@ class Plan:
                     batch.first_block, SEEN=self.functions.seen, **self.blocked,
                 )  # fmt: skip
         if self.team is not None:
-            self.team.total_(self.positives)
+            self.team.all_reduce_sum_(self.positives)
         self._settle(self.functions.after)
 
     def _guess(self, first_slice: int, slices: int) -> None:
         bracket.bracket[(slices,)](
             self.tables, self.records, self.uniforms, *self.shape, first_slice,
-            SEEN=self.functions.seen, SAMPLE=SAMPLE, CHUNK=CHUNK,
+            SEEN=self.functions.seen, SAMPLE=self.sample, CHUNK=CHUNK,
             DIVISOR=self.blocked["DIVISOR"], DEVIATIONS=self.deviations,
-            num_warps=SAMPLE_WARPS, enable_fp_fusion=False,
+            num_warps=self.sample // SAMPLE_SHARE, enable_fp_fusion=False,
         )  # fmt: skip
 
-    def _rank(self, batch: _Batch, lane: _Lane) -> None:
+    def _guess_ahead(self) -> list[torch.cuda.Event | None]:
+        """The guesses of all batches, ahead of their passes, and what says that each is made."""
+        if self.guesses is None:
+            return [None] * len(self.batches)
+        events = []
+        self.guesses.wait_stream(torch.cuda.current_stream(self.guesses.device))
+        with torch.cuda.stream(self.guesses):
+            for batch, flags in zip(self.batches, self.flags, strict=True):
+                self._guess(batch.first_slice, batch.slices)
+                if batch.draws:
+                    self._verify(batch, flags)
+                events.append(self.guesses.record_event())
+        return events
+
+    def _rank(
+        self, batch: Batch, lane: Lane, flags: Tensor, guess: torch.cuda.Event | None
+    ) -> None:
         columns, seen = self.shape[0], self.functions.seen
         whole = self.tables, self.records, self.uniforms, *self.shape
         mine = slice(batch.first_slice, batch.first_slice + batch.slices)
-        lane.flags.zero_()
-        if self.team is None:
+        if guess is not None:
+            torch.cuda.current_stream(self.tables.device).wait_event(guess)
+        elif self.team is None:
             self._guess(batch.first_slice, batch.slices)
-        if batch.blocks:
+            if batch.draws:
+                self._verify(batch, flags)
+        if batch.draws:
+            with lane.reads():
+                one_pass.apply_one_pass[(batch.blocks,)](
+                    *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
+                    lane.lengths, lane.candidates, lane.others, lane.places, flags,
+                    SEEN=seen, BOTH=self.functions.both, STORE=self.functions.store,
+                    **self.blocked,
+                )  # fmt: skip
+        elif batch.blocks:
             with lane.reads():
                 rank.count[(batch.blocks,)](
                     *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
@@ -267,84 +310,87 @@ class Plan:
                 )  # fmt: skip
         counts = None if self.team is None else self._share_counts(self.team, batch)
         rank.begin[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, lane.flags, counts,
+            self.tables, self.records, columns, batch.first_slice, flags, counts, self.missed,
             SHARED=self.team is not None, num_warps=1,
         )  # fmt: skip
+        readers = FEW_READERS if batch.draws else READERS
         for _ in range(4):  # digits of eight bits
             if batch.blocks:
-                rank.refine[(max(batch.chunks, min(batch.blocks, READERS)),)](
+                rank.refine[(max(batch.chunks, min(batch.blocks, readers)),)](
                     *whole, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
-                    batch.first_block, batch.blocks, lane.candidates, self.digits, lane.flags,
+                    batch.first_block, batch.blocks, lane.lengths, lane.candidates, self.digits,
+                    flags,
                     SEEN=seen, COPIES=COPIES, **self.blocked,
                 )  # fmt: skip
             if self.team is not None:
-                self.team.total_(self.digits[mine])
+                self.team.all_reduce_sum_(self.digits[mine])
             rank.pick[(batch.slices,)](
-                self.records, batch.first_slice, self.digits, lane.flags, num_warps=2
+                self.records, batch.first_slice, self.digits, flags, num_warps=2
             )
         if batch.blocks:
             ties.count_ties[(-(-batch.blocks // GROUP),)](
                 *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
-                lane.starts, lane.candidates, lane.flags, SEEN=seen, GROUP=GROUP, **self.blocked,
+                lane.starts, lane.lengths, lane.candidates, flags,
+                SEEN=seen, GROUP=GROUP, **self.blocked,
             )  # fmt: skip
         ties.sum_ties[(batch.slices,)](
             self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
-            lane.flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
+            flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
         )  # fmt: skip
         if self.team is not None:
             self._share_ties(self.team, batch)
 
+    def _verify(self, batch: Batch, flags: Tensor) -> None:
+        """Say of each slice of a batch whether it may take its step in one pass."""
+        options = {
+            "CHUNK": DRAWN,
+            "EDGES": EDGES,
+            "GUESSED": self.deviations / self.sample**0.5,
+        }
+        verify.count_sample[(batch.draws,)](
+            self.tables, self.records, self.uniforms, *self.shape, self.draw_slice,
+            batch.first_draw, self.sums, self.drawn, SEEN=self.functions.seen, WIDTH=DRAWERS,
+            DIVISOR=self.blocked["DIVISOR"], **options, num_warps=4, enable_fp_fusion=False,
+        )  # fmt: skip
+        verify.verify_bracket[(batch.slices,)](
+            self.tables, self.records, self.shape[0], batch.first_slice, self.sums, flags,
+            FILL=FILL, **options, num_warps=1, enable_fp_fusion=False,
+        )  # fmt: skip
+
+    def _apply_list(self, batch: Batch, lane: Lane, flags: Tensor) -> None:
+        """What is left to be done once the threshold is known."""
+        mine = self.block_slice, batch.first_block, batch.blocks
+        one_pass.correct[(-(-batch.blocks // RUNS),)](
+            self.tables, self.records, self.shape[0], *mine, lane.tallies, lane.starts,
+            lane.lengths, lane.candidates, lane.others, lane.places,
+            BLOCK=BLOCK, GROUP=RUNS, WIDTH=RUN, num_warps=4,
+        )  # fmt: skip
+        one_pass.apply_waiting[(-(-batch.blocks // WAITERS),)](
+            self.tables, self.records, self.uniforms, *self.shape, *mine, lane.tallies,
+            lane.lengths, flags, UPDATE=self.functions.update, GROUP=WAITERS, **self.blocked,
+        )  # fmt: skip
+
     # -- with the other devices of a team, all of which do the same -----------------------------
 
-    def _share_brackets(self, team: Team) -> None:
+    def _share_brackets(self, team: MeshGroup) -> None:
         """The guesses of all devices as one."""
         bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
         n = len(self.rows)
-        bracket.enclose[(n,)](self.records, team.greatest(bounds), n, num_warps=1)
+        bracket.enclose[(n,)](self.records, team.all_reduce_max(bounds), n, num_warps=1)
 
-    def _share_counts(self, team: Team, batch: _Batch) -> Tensor:
+    def _share_counts(self, team: MeshGroup, batch: Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""
         counts = self.records.new_empty(3, batch.slices)
         rank.tell_counts[(batch.slices,)](
             self.tables, self.records, self.shape[0], batch.first_slice, counts, num_warps=1
         )
-        team.total_(counts)
+        team.all_reduce_sum_(counts)
         return counts
 
-    def _share_ties(self, team: Team, batch: _Batch) -> None:
+    def _share_ties(self, team: MeshGroup, batch: Batch) -> None:
         """Leave to this device the ties that no earlier one takes."""
-        board = self.records.new_empty(team.size, batch.slices)
-        mine = self.records, batch.first_slice, board, team.number
-        ties.tell_ties[(batch.slices,)](*mine, team.size, num_warps=1)
-        team.total_(board)
+        board = self.records.new_empty(team.world_size, batch.slices)
+        mine = self.records, batch.first_slice, board, team.rank
+        ties.tell_ties[(batch.slices,)](*mine, team.world_size, num_warps=1)
+        team.all_reduce_sum_(board)
         ties.leave_ties[(batch.slices,)](*mine, num_warps=1)
-
-
-def _capacity(sizes: Any, totals: Any, top: Any, team: Team | None) -> Any:
-    """How many copies to keep room for: what a bracket has on both sides, and some more."""
-    share = top / np.maximum(totals, 1)
-    width = 2 * DEVIATIONS * np.sqrt(np.maximum(share * (1 - share), 0.01) / SAMPLE)
-    expected = np.ceil(ROOM * width * sizes).astype(np.int64)
-    # Parts of a small slice guess apart from each other: room for all of them.
-    least = 0 if team is None else SAMPLE
-    return np.minimum(sizes, np.maximum(expected, least))
-
-
-def _batches(sizes: Any, blocks: Any, chunks: Any, parts: int) -> list[_Batch]:
-    """Consecutive slices, so few coordinates at a time that the memory for copies stays small."""
-    most = max(LEAST, math.ceil(int(sizes.sum()) / parts))
-    starts, filled = [0], 0
-    for i, size in enumerate(sizes):
-        if filled and filled + size > most:
-            starts.append(i)
-            filled = 0
-        filled += int(size)
-    ends = [*starts[1:], len(sizes)]
-
-    def span(counts: Any, a: int, z: int) -> tuple[int, int]:
-        return int(counts[:a].sum()), int(counts[a:z].sum())
-
-    return [
-        _Batch(a, z - a, *span(blocks, a, z), *span(chunks, a, z))
-        for a, z in zip(starts, ends, strict=True)
-    ]

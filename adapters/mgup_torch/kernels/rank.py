@@ -8,6 +8,8 @@
    scores instead, four more reads; so the guess decides the time, never the result.
 4. :mod:`ties <.ties>` at the threshold go to the lowest indices.
 
+Where :mod:`one_pass <.one_pass>` writes at the first read, only what waits is read again.
+
 A slice of which each device holds a contiguous part is ranked by the same kernels, with the counts
 of all devices added up in between: :func:`bracket.enclose` takes the bracket of all, and
 :func:`begin` the counts.
@@ -37,6 +39,8 @@ STATUS = tl.constexpr(table.STATUS)
 COUNTED = tl.constexpr(table.COUNTED)
 THRESHOLD = tl.constexpr(table.THRESHOLD)
 QUOTA = tl.constexpr(table.QUOTA)
+VERIFIED = tl.constexpr(table.VERIFIED)
+WRITTEN = tl.constexpr(table.WRITTEN)
 TIES = tl.constexpr(table.TIES)
 RECORD = tl.constexpr(table.RECORD)
 
@@ -64,6 +68,60 @@ def _copy(copies, at, capacity, scores, low, high):
     return at + among.to(tl.int32)
 
 
+@triton.jit
+def count_scores(record, scores, low, high, BLOCK: tl.constexpr):
+    """Add a block's scores to what its slice has counted against the bracket.
+
+    Returns:
+        1 where they are in it; of each four neighbours how many are above, and from bit 16 on how
+        many in it; how many blocks before have in it, and this one.
+    """
+    above = (scores > high).to(tl.int32)
+    among = _among(scores, low, high).to(tl.int32)
+    # A thread holds four neighbours: they are added up first, and the sums are scanned.
+    fours = tl.sum(tl.reshape(above + (among << 16), [BLOCK // 4, 4]), 1)
+    both = tl.sum(fours, 0)
+    here = both >> 16
+    added = ((both & 0xFFFF).to(tl.int64) << 32) | here.to(tl.int64)
+    begin = tl.atomic_add(record + COUNTED, added, sem="relaxed").to(tl.int32)
+    return among, fours, begin, here
+
+
+@triton.jit
+def count_block(
+    row, record, scalars, b, tally, place, candidates,
+    SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr,
+):  # fmt: skip
+    """Counts of one block against the bracket, and copies of the scores in it.
+
+    Args:
+        tally: where to say how many of its scores are in the bracket.
+        place: where to say at which of the slice's copies its own begin.
+    """
+    # Before the scores, so that these small loads need not be waited for after them.
+    top = tl.load(record + TOP).to(tl.int32)
+    base = tl.load(record + BASE).to(tl.int32)
+    copies = candidates + tl.load(row + CANDIDATES)
+    capacity = tl.load(row + CAPACITY).to(tl.int32)
+    start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
+    scores = SEEN(row, scalars, start, offsets, inside)
+    scores = tl.where(inside, scores, float("nan"))  # neither above nor in any bracket
+    low, high = score_of(base), score_of(top)
+    _among_it, fours, begin, here = count_scores(record, scores, low, high, BLOCK)
+    tl.store(tally, here)
+    if base < top:
+        tl.store(place, begin)
+        found = fours >> 16
+        at = begin + tl.cumsum(found, 0) - found
+        # Neighbour by neighbour, so that each stays in its thread: a scan over all coordinates
+        # would have them change places for the store.
+        one, other = tl.split(tl.reshape(scores, [BLOCK // 4, 2, 2]))
+        for pair in tl.static_range(2):
+            first, second = tl.split(one if pair == 0 else other)
+            at = _copy(copies, at, capacity, first, low, high)
+            at = _copy(copies, at, capacity, second, low, high)
+
+
 @triton.jit(do_not_specialize=["first_block"])
 def count(
     tables, records, uniforms, columns, scalars, block_slice, first_block,
@@ -81,35 +139,10 @@ def count(
     i = tl.load(block_slice + b).to(tl.int64)
     row = tables + i * columns
     record = records + i * RECORD
-    # Before the scores, so that these small loads need not be waited for after them.
-    top = tl.load(record + TOP).to(tl.int32)
-    base = tl.load(record + BASE).to(tl.int32)
-    copies = candidates + tl.load(row + CANDIDATES)
-    capacity = tl.load(row + CAPACITY).to(tl.int32)
-    start, offsets, inside = block_of(row, b, BLOCK, DIVISOR)
-    scores = SEEN(row, uniforms + i * scalars, start, offsets, inside)
-    scores = tl.where(inside, scores, float("nan"))  # neither above nor in any bracket
-    low, high = score_of(base), score_of(top)
-    above = (scores > high).to(tl.int32)
-    among = _among(scores, low, high).to(tl.int32)
-    # A thread holds four neighbours: they are added up first, and the sums are scanned.
-    fours = tl.sum(tl.reshape(above + (among << 16), [BLOCK // 4, 4]), 1)
-    both = tl.sum(fours, 0)
-    here = both >> 16
-    added = ((both & 0xFFFF).to(tl.int64) << 32) | here.to(tl.int64)
-    begin = tl.atomic_add(record + COUNTED, added, sem="relaxed").to(tl.int32)
-    tl.store(tallies + local, here)
-    if base < top:
-        tl.store(starts + local, begin)
-        found = fours >> 16
-        at = begin + tl.cumsum(found, 0) - found
-        # Neighbour by neighbour, so that each stays in its thread: a scan over all coordinates
-        # would have them change places for the store.
-        one, other = tl.split(tl.reshape(scores, [BLOCK // 4, 2, 2]))
-        for pair in tl.static_range(2):
-            first, second = tl.split(one if pair == 0 else other)
-            at = _copy(copies, at, capacity, first, low, high)
-            at = _copy(copies, at, capacity, second, low, high)
+    count_block(
+        row, record, uniforms + i * scalars, b, tallies + local, starts + local, candidates,
+        SEEN, BLOCK, DIVISOR,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -136,16 +169,20 @@ def tell_counts(tables, records, columns, first_slice, counts):
 
 
 @triton.jit(do_not_specialize=["first_slice"])
-def begin(tables, records, columns, first_slice, flags, counts, SHARED: tl.constexpr):
+def begin(tables, records, columns, first_slice, flags, counts, missed, SHARED: tl.constexpr):
     """One program a slice: whether the bracket holds the threshold, and where to go on if not.
 
     Args:
         counts: where SHARED, (3, slices), over all devices: how many keys are above the bracket,
             how many in it, and on how many devices they did not fit.
+        missed: counts the slices of which a verified bracket did not hold the threshold.
     """
     i = first_slice + tl.program_id(0)
-    row = tables + i * columns
-    record = records + i * RECORD
+    _begin(tables + i * columns, records + i * RECORD, flags, counts, missed, SHARED)
+
+
+@triton.jit
+def _begin(row, record, flags, counts, missed, SHARED: tl.constexpr):
     k = tl.load(row + K)
     if SHARED:
         column, n = counts + tl.program_id(0), tl.num_programs(0)
@@ -158,7 +195,12 @@ def begin(tables, records, columns, first_slice, flags, counts, SHARED: tl.const
     rank = k - above
     top = tl.load(record + TOP)
     enclosed = (rank > 0) & (rank <= among)
-    if k <= 0:
+    verified = tl.load(record + VERIFIED) != 0
+    fits |= verified  # what does not fit waits
+    if verified & ~enclosed:  # :mod:`one_pass`: the list is all that can still be decided
+        tl.atomic_add(missed, 1, sem="relaxed")
+        _settle(record, flags, tl.where(rank <= 0, top, tl.load(record + BASE) - 1), 0, 0)
+    elif k <= 0:
         _settle(record, flags, HIGHEST, 0, 0)
     elif enclosed & (tl.load(record + BASE) == top):
         _settle(record, flags, top, rank, among)
@@ -171,6 +213,14 @@ def begin(tables, records, columns, first_slice, flags, counts, SHARED: tl.const
         tl.store(record + RANK, k)
         tl.store(record + STATUS, AMONG_ALL)
         tl.atomic_add(flags + UNFINISHED, 1, sem="relaxed")
+
+
+@triton.jit
+def waits(record, length, verified, otherwise):
+    """Whether a block's scores are to be looked at again: of a verified slice, one that waits."""
+    one_pass = tl.load(record + VERIFIED) != 0
+    waiting = tl.load(length, mask=one_pass, other=0) < 0
+    return tl.where(one_pass, verified & waiting, otherwise)
 
 
 @triton.jit
@@ -187,7 +237,7 @@ def _digits(keys, inside, record):
 @triton.jit(do_not_specialize=["first_chunk", "chunks", "first_block", "blocks"])
 def refine(
     tables, records, uniforms, columns, scalars, chunk_slice, first_chunk, chunks,
-    block_slice, first_block, blocks, candidates, digits, flags,
+    block_slice, first_block, blocks, lengths, candidates, digits, flags,
     SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, COPIES: tl.constexpr,
 ):  # fmt: skip
     """One program a chunk of copies: count the next digit, of the copies or else of all scores."""
@@ -199,6 +249,8 @@ def refine(
         row = tables + i * columns
         record = records + i * RECORD
         n = tl.load(record + COUNTED) & 0xFFFFFFFF
+        if tl.load(record + VERIFIED) != 0:
+            n = tl.minimum(n, tl.load(record + WRITTEN))
         start = (chunk - tl.load(row + FIRST_CHUNK)) * COPIES
         if (tl.load(record + STATUS) == AMONG_CANDIDATES) & (start < n):
             at = start + tl.arange(0, COPIES)
@@ -212,7 +264,8 @@ def refine(
             other = tl.load(block_slice + b).to(tl.int64)
             its_row = tables + other * columns
             its_record = records + other * RECORD
-            if tl.load(its_record + STATUS) == AMONG_ALL:
+            status = tl.load(its_record + STATUS)
+            if waits(its_record, lengths + b - first_block, status < FOUND, status == AMONG_ALL):
                 start, offsets, inside = block_of(its_row, b, BLOCK, DIVISOR)
                 its_scores = SEEN(its_row, uniforms + other * scalars, start, offsets, inside)
                 in_range, its_digit = _digits(ordered(its_scores), inside, its_record)
@@ -220,30 +273,37 @@ def refine(
                 tl.atomic_add(digits + other * DIGITS + j, found, mask=found > 0, sem="relaxed")
 
 
+@triton.jit
+def _select_digit(record, flags, counts):
+    """Into the digit that holds the threshold, by how many keys have each."""
+    j = tl.arange(0, DIGITS)
+    rank = tl.load(record + RANK)
+    shift = tl.load(record + SHIFT)
+    base = tl.load(record + BASE)
+    tl.debug_barrier()  # one thread writes what all have read
+    digit = tl.sum((tl.cumsum(counts, 0, reverse=True) >= rank).to(tl.int32), 0) - 1
+    if digit < 0:  # fewer numbers than are to be selected: all of them are
+        _settle(record, flags, NEGATIVE_INFINITY, 0, 0)
+    else:
+        rank -= tl.sum(tl.where(j > digit, counts, 0), 0)
+        base += digit.to(tl.int64) << shift
+        if shift == 0:
+            ties = tl.sum(tl.where(j == digit, counts, 0), 0).to(tl.int64)
+            _settle(record, flags, base, rank, ties)
+        else:
+            tl.store(record + BASE, base)
+            last = base + (tl.full([], 1, tl.int64) << shift) - 1
+            tl.store(record + TOP, tl.minimum(last, HIGHEST))
+            tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
+            tl.store(record + RANK, rank)
+
+
 @triton.jit(do_not_specialize=["first_slice"])
 def pick(records, first_slice, digits, flags):
-    """One program a slice: into the digit that holds the threshold; clear the counts."""
+    """One program a slice: :func:`_select_digit` of what was counted; clear the counts."""
     i = first_slice + tl.program_id(0)
     record = records + i * RECORD
-    mine = digits + i * DIGITS
+    mine = digits + i * DIGITS + tl.arange(0, DIGITS)
     if tl.load(record + STATUS) < FOUND:
-        j = tl.arange(0, DIGITS)
-        counts = tl.load(mine + j)
-        rank = tl.load(record + RANK)
-        digit = tl.sum((tl.cumsum(counts, 0, reverse=True) >= rank).to(tl.int32), 0) - 1
-        if digit < 0:  # fewer numbers than are to be selected: all of them are
-            _settle(record, flags, NEGATIVE_INFINITY, 0, 0)
-        else:
-            rank -= tl.sum(tl.where(j > digit, counts, 0), 0)
-            shift = tl.load(record + SHIFT)
-            base = tl.load(record + BASE) + (digit.to(tl.int64) << shift)
-            if shift == 0:
-                ties = tl.sum(tl.where(j == digit, counts, 0), 0).to(tl.int64)
-                _settle(record, flags, base, rank, ties)
-            else:
-                tl.store(record + BASE, base)
-                last = base + (tl.full([], 1, tl.int64) << shift) - 1
-                tl.store(record + TOP, tl.minimum(last, HIGHEST))
-                tl.store(record + SHIFT, tl.maximum(shift - DIGIT_BITS, 0))
-                tl.store(record + RANK, rank)
-        tl.store(mine + j, tl.zeros([DIGITS], tl.int32))
+        _select_digit(record, flags, tl.load(mine))
+        tl.store(mine, tl.zeros([DIGITS], tl.int32))

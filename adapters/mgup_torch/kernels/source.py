@@ -98,6 +98,14 @@ class Functions(NamedTuple):
     """How many scalars each slice has."""
     numbers: Numbers
     """What the functions read of the rule's floats."""
+    both: Any = None
+    """The score, the parameter damped and amplified, the state; ``None`` if nothing is ranked."""
+    store: Any = None
+    """Stores the parameter and the state."""
+    dtype: torch.dtype | None = None
+    """Of the parameter."""
+    moved: int = 0
+    """Bytes of a coordinate that a step reads and writes."""
 
 
 class _Writer:
@@ -106,11 +114,17 @@ class _Writer:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.names: dict[Symbol, str] = {}
+        self._numbers = itertools.count()
 
     def name(self, symbol: Symbol, text: str) -> str:
-        self.names[symbol] = f"x{len(self.names)}"
+        self.names[symbol] = f"x{next(self._numbers)}"
         self.lines.append(f"{self.names[symbol]} = {text}")
         return self.names[symbol]
+
+    def forget(self, symbols: Iterable[Symbol]) -> None:
+        """Let symbols be written once more, with other values."""
+        for symbol in symbols:
+            self.names.pop(symbol, None)
 
     def write(self, symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> None:
         """The lines that compute symbols whose inputs are named."""
@@ -208,7 +222,7 @@ def _scalars(writer: _Writer, layout: dict[Symbol, int], wanted: list[Symbol]) -
 def _source(kind: Kind, numbers: Numbers) -> tuple[str, int]:
     program = kind.program
     outputs = list(program.outputs.values())
-    seen = [] if program.seen is None else [program.seen]
+    seen = [] if program.slice_statistic is None else [program.slice_statistic]
     layout = {symbol: i for i, symbol in enumerate(frontier([*seen, *outputs]))}
     late = [
         symbol
@@ -235,7 +249,39 @@ def _source(kind: Kind, numbers: Numbers) -> tuple[str, int]:
         value = writer.names[symbol]
         writer.lines.append(f"tl.store({places}, {value}.to({_TYPES[dtype]}), mask=inside)")
     text += writer.function("update(row, uniforms, start, offsets, inside, record, earlier)")
+    if kind.policy is not None and kind.policy.ranks:
+        text += _both(program, kind, layout)
     return text, len(layout)
+
+
+def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
+    """Functions that compute a step for either answer of the selection, and store one."""
+    outputs = list(program.outputs.values())
+    selected = next(s for s in needed(outputs) if s.op == "selected")
+    depends = {selected}
+    for symbol in needed(outputs):
+        if not depends.isdisjoint(symbol.args):
+            depends.add(symbol)
+    states = {name: symbol for name, symbol in program.outputs.items() if name != "w"}
+    writer = _Writer()
+    _arrays(writer, program, kind, outputs)
+    known = [selected, *_scalars(writer, layout, outputs)]
+    writer.write([*states.values(), *selected.args], known)
+    versions = []
+    for answer in ("False", "True"):
+        writer.name(selected, f"tl.full([], {answer}, tl.int1)")
+        writer.write([program.outputs["w"]], known)
+        versions.append(writer.names[program.outputs["w"]])
+        writer.forget(depends)
+    values = [writer.names[selected.args[0]], *versions, *map(writer.names.get, states.values())]
+    text = writer.function("both(row, uniforms, start, offsets, inside)", ", ".join(values))
+    writer = _Writer()
+    for name in program.outputs:
+        dtype = _dtype_of(name, program, kind)
+        places = _places(name, dtype, program, kind)
+        value = "w" if name == "w" else f"states[{list(states).index(name)}]"
+        writer.lines.append(f"tl.store({places}, {value}.to({_TYPES[dtype]}), mask=inside)")
+    return text + writer.function("store(row, start, offsets, inside, w, states)")
 
 
 def define(text: str) -> dict[str, Any]:
@@ -266,4 +312,6 @@ def functions(kind: Kind) -> Functions:
     text, uniforms = _source(kind, numbers)
     scope = define(text)
     made = (scope.get(name) for name in ("before", "after", "seen", "update"))
-    return Functions(*made, uniforms, numbers)
+    both, store = scope.get("both"), scope.get("store")
+    moved = 3 * kind.dtype.itemsize + 2 * sum(dtype.itemsize for dtype in kind.state_dtypes)
+    return Functions(*made, uniforms, numbers, both, store, kind.dtype, moved)

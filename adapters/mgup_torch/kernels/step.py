@@ -33,8 +33,10 @@ def bias_correction(t, complements, inside):
 
 
 @triton.jit
-def advance(tables, columns, slices, WIDTH: tl.constexpr):
-    """A few programs: one more step taken."""
+def advance(tables, columns, slices, drawn, WIDTH: tl.constexpr):
+    """A few programs: one more step taken, and one more sample drawn."""
+    if tl.program_id(0) == 0:
+        tl.store(drawn, tl.load(drawn) + 1)
     i = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     rows = tables + i.to(tl.int64) * columns
     leads = tl.load(rows + LEADS, mask=i < slices, other=0)

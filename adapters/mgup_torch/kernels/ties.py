@@ -23,6 +23,7 @@ THRESHOLD = tl.constexpr(table.THRESHOLD)
 QUOTA = tl.constexpr(table.QUOTA)
 TIES = tl.constexpr(table.TIES)
 TIED = tl.constexpr(table.TIED)
+VERIFIED = tl.constexpr(table.VERIFIED)
 RECORD = tl.constexpr(table.RECORD)
 
 AMONG_CANDIDATES = tl.constexpr(table.AMONG_CANDIDATES)
@@ -34,7 +35,7 @@ UNEVEN = tl.constexpr(table.UNEVEN)
 @triton.jit(do_not_specialize=["first_block", "blocks"])
 def count_ties(
     tables, records, uniforms, columns, scalars, block_slice, first_block, blocks,
-    tallies, starts, candidates, flags,
+    tallies, starts, lengths, candidates, flags,
     SEEN: tl.constexpr, BLOCK: tl.constexpr, DIVISOR: tl.constexpr, GROUP: tl.constexpr,
 ):  # fmt: skip
     """One program for GROUP blocks: how many scores equal the threshold, where that matters."""
@@ -49,6 +50,9 @@ def count_ties(
         copied = (status == FOUND + AMONG_CANDIDATES) & (
             tl.load(record + BASE) < tl.load(record + TOP)
         )
+        verified = tl.load(record + VERIFIED) != 0
+        waiting = tl.load(lengths + local, mask=exists & verified, other=0) < 0
+        copied = tl.where(verified, ~waiting, copied)
         if tl.sum((uneven & copied).to(tl.int32), 0) > 0:
             length = tl.load(tallies + local, mask=uneven & copied, other=0)
             start = tl.load(starts + local, mask=uneven & copied, other=0)
@@ -59,7 +63,7 @@ def count_ties(
                 copy = tl.load(copies + j, mask=j < length, other=0).to(tl.float32, bitcast=True)
                 ties += ((j < length) & (copy == threshold)).to(tl.int32)
             tl.store(tallies + local, ties, mask=uneven & copied)
-        searched = uneven & (status == FOUND + AMONG_ALL)
+        searched = uneven & tl.where(verified, waiting, status == FOUND + AMONG_ALL)
         if tl.sum(searched.to(tl.int32), 0) > 0:
             for k in range(GROUP):
                 one = tl.program_id(0) * GROUP + k

@@ -1,7 +1,7 @@
-"""A recorded program (:mod:`mgup_core.trace.tracer`) as loops in LLVM's language.
+"""Prints a recorded program (:mod:`mgup_core.trace.tracer`) as loops in LLVM's language.
 
-LLVM vectorizes them. Nothing is relaxed: no fast-math flag, so that division and root stay
-correctly rounded (N4) and no product is contracted with a sum (N5).
+LLVM vectorizes the loops. They have no fast-math flag, so that quotients and roots stay correctly
+rounded (N4) and LLVM contracts no product with a sum (N5).
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgup_core import MGUP, Policy, Rule, SignMGUP
+from mgup_core import Policy, Rule
 from mgup_core.trace.forms import Forms
 from mgup_core.trace.interpreter import Scalars
 from mgup_core.trace.tracer import Program, Symbol, needed, record
@@ -23,26 +22,27 @@ from ..notices import warn
 from .jit import INDEX, available, compiled, ir, real, void_function
 
 WORTH = 1 << 22
-"""So many coordinates must have been stepped before compiling pays: it takes a tenth of a second,
-and saves some ten nanoseconds a coordinate."""
+"""The number of stepped coordinates from which compiling pays: it takes a tenth of a second, and
+saves some ten nanoseconds a coordinate."""
 
 _stepped: Counter[Any] = Counter()
 
 
 class Function(NamedTuple):
-    """A loop over consecutive coordinates, and what it is to be told.
+    """A compiled loop over consecutive coordinates, and the scalars that it needs.
 
-    ``call`` takes addresses: of the scores to be written (:attr:`Code.scores` only), of ``w``,
-    ``g`` and the state, of the scalars; then the number of coordinates. It holds no lock.
+    ``call`` takes the address of the scores to write (:attr:`Code.scores` only), the addresses of
+    ``w``, ``g`` and the state, the address of the scalars, and the number of coordinates. It runs
+    without the interpreter's lock.
     """
 
     call: Callable[..., None]
     scalars: Scalars
     touches: frozenset[str]
-    """Which of ``w``, ``g`` and the state; the addresses of others do not matter."""
+    """Which of ``w``, ``g`` and the state it reads or writes; it ignores the other addresses."""
 
     def operands(self, dtype: Any, known: Mapping[str, Any], rule: Rule, *more: Any) -> Any:
-        """The scalars of a step by this rule, as an array; ``more`` follow."""
+        """The scalars of a step by this rule as an array, with ``more`` appended."""
         known = tuple((name, known[name]) for name in self.scalars.inputs)
         return np.array([*_values(self.scalars, dtype, known, rule), *more], dtype)
 
@@ -55,21 +55,21 @@ def _values(
 
 
 class Code(NamedTuple):
-    """The functions of a rule under a policy."""
+    """The compiled functions of a rule with a policy."""
 
     states: tuple[str, ...]
-    """The rule's state, in the order in which the functions take it."""
+    """The names of the rule's state, in the order in which the functions take it."""
     scores: Function | None
-    """Writes the canonical scores and changes nothing; ``None`` without a policy."""
+    """Writes the canonical scores and nothing else; ``None`` without a policy."""
     update: Function
-    """Steps ``w`` and the state in place. Two more scalars: the threshold above which scores are
-    selected, and whether (1) or not (0) those equal to it are, too."""
+    """Steps ``w`` and the state in place. It takes two more scalars: the threshold above which it
+    selects scores, and whether it selects scores equal to the threshold, too (1), or not (0)."""
 
 
-def code_for(
+def refusal(
     rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int
-) -> Code | None:
-    """The code of a rule, or ``None`` where there is none or it does not pay yet.
+) -> str | None:
+    """Why there is no code of a rule, or it does not pay yet; ``None`` where there is.
 
     Args:
         decays: whether there is weight decay at all.
@@ -77,23 +77,26 @@ def code_for(
         coordinates: how many are about to be stepped.
     """
     if not available:
-        return None
-    kind = type(rule), type(policy), decays, dtype
-    _stepped[kind] += coordinates
-    if _stepped[kind] < WORTH:
-        return None
+        return "llvmlite is not installed (the extra cpu)"
+    stepped = _stepped[type(rule), type(policy), decays, dtype] + coordinates
+    if stepped < WORTH:
+        return f"compiling pays from {WORTH} coordinates on, of which {stepped} are stepped"
+    if code_for(rule, policy, decays, dtype) is None:
+        return f"{type(rule).__name__} cannot be compiled"
+    return None
+
+
+def count(rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int) -> None:
+    """Note that so many were stepped without code; see :func:`refusal`."""
+    _stepped[type(rule), type(policy), decays, dtype] += coordinates
+
+
+def code_for(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code | None:
+    """The code of a rule, or ``None`` if it cannot be compiled."""
     try:
-        return _code(rule, _without_factors(policy), decays, dtype)
+        return _code(rule, None if policy is None else policy.static, decays, dtype)
     except (TypeError, AttributeError):  # the reference step will say why
         return None
-
-
-@functools.lru_cache(maxsize=256)
-def _without_factors(policy: Policy | None) -> Policy | None:
-    """With values that code does not depend on, since they may change at every step."""
-    if isinstance(policy, MGUP):
-        return replace(policy, tau=0.5, alpha=1.0, gamma=1.0)
-    return replace(policy, alpha=1.0, gamma=1.0) if isinstance(policy, SignMGUP) else policy
 
 
 @Forms
@@ -144,8 +147,8 @@ def _compare(sign: str) -> Callable[[Any, Any, Any], Any]:
     return lambda b, x, y: b.fcmp_ordered(sign, x, y)
 
 
-def _further(sign: str) -> Callable[[Any, Any, Any], Any]:
-    """The larger or the smaller, NaN before both, as in NumPy."""
+def _extremum(sign: str) -> Callable[[Any, Any, Any], Any]:
+    """The larger or the smaller operand, or NaN if one is NaN, as in NumPy."""
 
     def choose(b: Any, x: Any, y: Any) -> Any:
         nan = b.fcmp_unordered("uno", x, x)
@@ -180,8 +183,8 @@ SPELLED: dict[str, Callable[..., Any]] = {
     "abs": _absolute,
     "sign": _sign,
     "isfinite": lambda b, x: b.fcmp_ordered("<", _absolute(b, x), _number(x, float("inf"))),
-    "maximum": _further(">="),
-    "minimum": _further("<="),
+    "maximum": _extremum(">="),
+    "minimum": _extremum("<="),
     "where": lambda b, condition, x, y: b.select(condition, x, y),
     "flush": _flush,
     "signbit": _signbit,
@@ -199,7 +202,7 @@ SPELLED: dict[str, Callable[..., Any]] = {
 def _write(
     module: Any, name: str, program: Program, outputs: dict[str, Symbol], scalars: list[Symbol]
 ) -> None:
-    """Add a function to a module: a loop that computes ``outputs`` and stores them by name."""
+    """Add to a module a function that computes ``outputs`` in a loop and stores them by name."""
     cell = real(program.outputs["w"].dtype)
     arrays = [*(["scores"] if name == "scores" else []), "w", "g", *program.states]
     function = void_function(module, name, [cell] * (len(arrays) + 1))

@@ -1,4 +1,4 @@
-"""From LLVM's language to machine code for the processor at hand."""
+"""Compiles LLVM's language to machine code for this processor."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ except ImportError:  # the extra "cpu" was not installed
 available = llvm is not None
 
 INDEX = ir.IntType(64) if available else None
-"""The type of lengths and places."""
+"""The type of lengths and indices."""
 
 
 def real(dtype: str) -> Any:
-    """The type of ``"float32"`` or ``"float64"``."""
+    """LLVM's type of ``"float32"`` or ``"float64"``."""
     return {"float32": ir.FloatType, "float64": ir.DoubleType}[dtype]()
 
 
 def void_function(module: Any, name: str, pointers: list[Any]) -> Any:
-    """A function to be written, of addresses of these types that do not overlap, and a length."""
+    """An empty function that takes addresses of these types, which do not overlap, and a length."""
     kind = ir.FunctionType(ir.VoidType(), [*(cell.as_pointer() for cell in pointers), INDEX])
     function = ir.Function(module, kind, name)
     for argument in function.args[:-1]:
@@ -35,7 +35,7 @@ def void_function(module: Any, name: str, pointers: list[Any]) -> Any:
     return function
 
 
-# LLVM is asked by one thread at a time, and no thread may be in it when the process forks.
+# One thread at a time uses LLVM, and the process forks only while no thread does.
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -46,10 +46,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def compiled(text: str) -> dict[str, Callable[..., None]]:
-    """The functions of a module by name. They take addresses and a length, and hold no lock.
+    """The functions of a module by name; they run without the interpreter's lock.
 
-    Threads that ask for one text are given one code: a cache alone would let each compile it, and
-    throw away all but the last while they run.
+    Threads that pass the same text get the same code. A cache alone would let each thread compile
+    it, and free all codes but the last while threads run them.
     """
     with _compiling:
         return _compiled(text)
@@ -59,7 +59,7 @@ def compiled(text: str) -> dict[str, Callable[..., None]]:
 def _compiled(text: str) -> dict[str, Callable[..., None]]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    # One for each engine, which owns it and frees it.
+    # Each engine owns a machine of its own, and frees it.
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
@@ -80,11 +80,11 @@ def _compiled(text: str) -> dict[str, Callable[..., None]]:
         pointers = len(list(function.arguments)) - 1
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, ctypes.c_int64)
         calls[function.name] = kind(engine.get_function_address(function.name))
-        calls[function.name].owner = engine  # whose memory it runs from
+        calls[function.name].owner = engine  # keeps alive the memory of the code
     return calls
 
 
 def address(array: Any) -> int:
-    """Where a NumPy array begins."""
+    """The address of the first element of a NumPy array."""
     found: int = array.__array_interface__["data"][0]
     return found

@@ -1,4 +1,4 @@
-"""Counting a block of scores against a bracket, as :mod:`mgup_core.selection.bracket` does."""
+"""Counts a block of scores against a bracket, as :mod:`mgup_core.selection.bracket` does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mgup_core.selection.bracket import Scan, holds_one
 from .jit import INDEX, address, compiled, ir, real, void_function
 
 WIDTH = 16
-"""So many scores are looked at together: their buffers must be a multiple of it long."""
+"""The number of scores compared at once; the length of their buffers is a multiple of it."""
 
 
 def scan(scores: Any, low: float, high: float, between: Any) -> Scan:
@@ -20,7 +20,7 @@ def scan(scores: Any, low: float, high: float, between: Any) -> Scan:
 
     Args:
         scores: (n,), n >= 1, followed in memory by -inf up to a multiple of :data:`WIDTH`.
-        between: a buffer as long as that.
+        between: a buffer of the padded length, overwritten.
     """
     counts = np.empty(2, np.int64)
     bracket = np.array([low, high], scores.dtype)
@@ -33,7 +33,7 @@ def scan(scores: Any, low: float, high: float, between: Any) -> Scan:
 
 @functools.cache
 def scan_code(dtype: str) -> Any:
-    """The machine code of :func:`scan`; to be asked for before its threads are."""
+    """The machine code of :func:`scan`; request it once before several threads need it."""
     cell = real(dtype)
     lanes, flags = (ir.VectorType(kind, WIDTH) for kind in (cell, ir.IntType(1)))
     module = ir.Module()

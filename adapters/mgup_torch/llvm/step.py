@@ -1,7 +1,8 @@
 """One step of one parameter in host memory, in place, by compiled loops (:mod:`.codegen`).
 
-What :class:`mgup_core.host.blocks.BlockStep` does, and the same bits: the first pass only looks at
-the scores, the second does the step. Each reads its arrays once and no intermediate reaches memory.
+It gives the bits of :class:`mgup_core.host.blocks.BlockStep`. The first pass only computes the
+scores, the second takes the step. Each pass reads its arrays once, and no intermediate value
+reaches memory.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class CompiledStep:
 
     Args:
         be: bound to the compute dtype of the parameter.
-        code: of the form of its rule, and of its policy.
-        rule: whose floats are those of this step (R7).
+        code: compiled for the form of the rule, and for the policy.
+        rule: its floats are those of this step (R7).
         w, g, state: cells of equal length, in C order. ``w`` and ``state`` are changed in place.
         t: the step, from 1.
         lr, weight_decay: numbers.
-        spare: bytes that may be used besides the arguments, over all threads.
-        threads: how many work at it.
-        measure: whether to count what was selected, which takes another pass.
+        spare: the bytes that the step may use besides its arguments, over all threads.
+        threads: the number of threads.
+        measure: whether to count the selected and the positive, which takes more passes.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class CompiledStep:
             address(cells) if _in_place(cells, self.dtype) else None for cells in self.cells
         ]
         if isinstance(w, np.ndarray) and isinstance(g, np.ndarray) and np.may_share_memory(w, g):
-            self.bases[1] = None  # a copy: the code relies on it that no two arrays overlap
+            self.bases[1] = None  # copied, since the code assumes that no two arrays overlap
         self.known = {"t": t, "d": self.size, "lr": lr, "weight_decay": weight_decay}
         for name in ("alpha", "gamma"):
             self.known[name] = float(getattr(policy, name, 1.0))
@@ -73,14 +74,14 @@ class CompiledStep:
         each_cell = (2 + converted) * self.dtype.itemsize
         self.spans = spans_of(self.size, each_cell * threads, spare)
         if policy is not None and policy.ranks and len(self.spans) > 1:
-            scan_code(self.dtype.name)  # before the threads that use it begin
-        self._mine = threading.local()
+            scan_code(self.dtype.name)  # compiled before several threads need it
+        self._thread = threading.local()
 
     def _each(self, work: Callable[[int], Any]) -> list[Any]:
         return each(work, len(self.spans), self.threads)
 
     def run(self) -> Tally:
-        """Do the step."""
+        """Take the step, and return what the policy did."""
         with np.errstate(all="ignore"):
             if self.spans and self.policy is not None:
                 return self._run(self.policy)
@@ -90,7 +91,7 @@ class CompiledStep:
 
     def _run(self, policy: Policy) -> Tally:
         assert self.code.scores is not None
-        self.looking = self.code.scores.operands(self.dtype.type, self.known, self.rule)
+        self.score_operands = self.code.scores.operands(self.dtype.type, self.known, self.rule)
         threshold, taken, last, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
             cut, ties = find_cut(
@@ -116,35 +117,37 @@ class CompiledStep:
         self._move(threshold, last)
         return tally
 
-    # -- looking -----------------------------------------------------------------------------------
+    # -- the pass over the scores ------------------------------------------------------------------
 
     def _scores(self, i: int) -> Any:
-        """The scores of block i, valid until this thread's next."""
+        """The scores of block i, which this thread's next call overwrites."""
         span = self.spans[i]
-        if not hasattr(self._mine, "scores"):
+        if not hasattr(self._thread, "scores"):
             length = -(-self.spans[0].stop // WIDTH) * WIDTH
-            self._mine.scores, self._mine.between = (np.empty(length, self.dtype) for _ in "12")
+            self._thread.scores, self._thread.between = (np.empty(length, self.dtype) for _ in "12")
         length = span.stop - span.start
-        self._mine.scores[length : length + WIDTH] = -math.inf
-        return self._look(span, self._mine.scores[:length])
+        self._thread.scores[length : length + WIDTH] = -math.inf
+        return self._compute_scores(span, self._thread.scores[:length])
 
     def _scan(self, scores: Any, low: float, high: float) -> Scan:
-        return scan(scores, low, high, self._mine.between)
+        return scan(scores, low, high, self._thread.between)
 
     def _sample(self, stride: int) -> Any:
         span = slice(0, self.size, stride)
-        return self._look(span, np.empty(-(-self.size // stride), self.dtype))
+        return self._compute_scores(span, np.empty(-(-self.size // stride), self.dtype))
 
-    def _look(self, span: slice, scores: Any) -> Any:
+    def _compute_scores(self, span: slice, scores: Any) -> Any:
         assert self.code.scores is not None
         addresses, _held = self._open(span, self.code.scores)
-        self.code.scores.call(address(scores), *addresses, address(self.looking), scores.size)
+        self.code.scores.call(
+            address(scores), *addresses, address(self.score_operands), scores.size
+        )
         return scores
 
     def _count(self, chosen: Callable[[Any], Any]) -> int:
         return sum(self._each(lambda i: int(np.count_nonzero(chosen(self._scores(i))))))
 
-    # -- moving ------------------------------------------------------------------------------------
+    # -- the pass that moves -----------------------------------------------------------------------
 
     def _move(self, threshold: float, last: int) -> None:
         update = self.code.update
@@ -168,14 +171,14 @@ class CompiledStep:
         self._each(move)
 
     def _open(self, span: slice, function: Function) -> tuple[list[int], list[tuple[Any, Any]]]:
-        """(where the values of a span lie, the cells that had to be copied, with the copies)."""
+        """(the addresses of a span's values, the cells that were copied with their copies)."""
         addresses: list[int] = []
         held: list[tuple[Any, Any]] = []
         for name, cells, base in zip(self.names, self.cells, self.bases, strict=True):
             if name not in function.touches:
                 addresses.append(0)
             elif base is None or span.step is not None:
-                # Cells of other kinds make a new array as they read.
+                # Cells that convert make a new array as they read.
                 copied = np.array if isinstance(cells, np.ndarray) else np.ascontiguousarray
                 values = copied(cells[span], self.dtype)
                 held.append((cells, values))
@@ -186,5 +189,5 @@ class CompiledStep:
 
 
 def _in_place(cells: Any, dtype: Any) -> bool:
-    """Whether code may be told the address of cells, and need not copy them."""
+    """Whether code can use the memory of these cells, which then need no copy."""
     return isinstance(cells, np.ndarray) and cells.dtype == dtype and cells.flags.c_contiguous

@@ -1,4 +1,4 @@
-"""Operands for every operation, and a name for everything that a rule may call."""
+"""Operands for every operation, and every function that a rule may call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mgup_core.trace.ops import CONDITION, MIXED, OPERATIONS
 from mgup_core.trace.symbols import Namespace, Symbol, node
 
 BOUND = 2.0**-99
-"""Below which values are flushed: the bound is no array."""
+"""The bound of the flush, which is a scalar."""
 DTYPES = {"float32": (np.float32, np.uint32), "float64": (np.float64, np.uint64)}
 
 
@@ -34,7 +34,7 @@ def operands(dtype: str) -> tuple[Any, Any, Any]:
 
 
 def inputs(dtype: str) -> tuple[Symbol, Symbol, Symbol]:
-    """Symbols for them, by the names of arrays that a step has."""
+    """Symbols of the operands, named as the arrays of a step."""
     w, g, z = (Symbol("input", (name,), dtype, uniform=False) for name in ("w", "g", "z"))
     return w, g, z
 
@@ -48,7 +48,7 @@ def as_number(symbol: Symbol, dtype: str) -> Symbol:
 
 
 def recorded(name: str, dtype: str) -> Symbol:
-    """One operation on as many operands as it takes, conditions made of their signs."""
+    """One operation on its operands; the signs of the operands make conditions."""
     one = OPERATIONS[name]
     symbols: list[Symbol] = list(inputs(dtype))
     if one.takes in (CONDITION, MIXED):
@@ -60,7 +60,7 @@ def recorded(name: str, dtype: str) -> Symbol:
 
 
 def expected(name: str, dtype: str) -> Any:
-    """What NumPy says."""
+    """The result of NumPy."""
     one, kind = OPERATIONS[name], DTYPES[dtype][0]
     arrays = list(operands(dtype))
     if one.takes in (CONDITION, MIXED):
@@ -128,10 +128,10 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "where": lambda xp, g, w: xp.where(g > 0.0, g, w),
     "reshape": lambda xp, g, w: xp.reshape(g, g.shape),
 }
-"""What a rule may write, of two arrays of numbers."""
+"""Expressions of two arrays that a rule may write."""
 
 
 def calls() -> Iterator[tuple[str, Callable[[Any, Any, Any], Any], Namespace]]:
-    """Each with the namespace that records it."""
+    """The value of each expression, with the namespace that records it."""
     for name, call in CALLS.items():
         yield name, call, Namespace()

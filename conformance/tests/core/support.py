@@ -13,7 +13,7 @@ STRICT = {"boolean_indexing": False, "data_dependent_shapes": False}
 
 
 def strictly():
-    """array-api-strict without what compilers and accelerators lack."""
+    """array-api-strict without the features that compilers and accelerators lack."""
     return array_api_strict.ArrayAPIStrictFlags(**STRICT)
 
 

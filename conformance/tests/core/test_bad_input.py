@@ -1,4 +1,4 @@
-"""What is refused, in words that help, before anything is computed."""
+"""Bad input: an error that names the remedy, before anything is computed (P3, P5, P7, R6, N2)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("make", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_values(make, message):
-    """Argument, value, and range or remedy."""
+    """The error names the argument, its value, and the range or the remedy."""
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -108,7 +108,7 @@ STEPS = [
 
 @pytest.mark.parametrize(("grads", "error", "message"), STEPS)
 def test_gradients_leave_all_untouched(grads, error, message):
-    """The first parameter's gradient is good, yet nothing of it is used."""
+    """The first parameter's gradient fits, but the step changes nothing of it either."""
     optimizer = Optimizer(AdamW())
     state = optimizer.init(W)
     before = copy.deepcopy((W, state._asdict()))
@@ -125,7 +125,7 @@ def test_a_state_of_another_shape():
 
 
 def test_a_state_without_what_the_rule_reads():
-    """Issue of ports: a missing input is named, and the rule that needs it."""
+    """The error names the missing state and the rule that reads it."""
     optimizer = Optimizer(AnchoredSGD())
     state = optimizer.init([np.ones(3)])
     del state.arrays[0]["anchor"]
@@ -146,7 +146,7 @@ def test_a_schedule_that_goes_wrong(lr):
      ({"eps": 1e39}, "eps")],
 )  # fmt: skip
 def test_numbers_beyond_the_compute_dtype(kwargs, name):
-    """N2: a finite number that is infinite in float32; float64 has it."""
+    """N2: float32 parameters refuse finite numbers beyond float32; float64 ones take them."""
     rates = {n: x for n, x in kwargs.items() if n in ("lr", "weight_decay")}
     rule = AdamW(eps=kwargs.get("eps", 1e-8))
     optimizer = Optimizer(rule, MGUP(alpha=kwargs.get("alpha")), **rates)

@@ -1,4 +1,7 @@
-"""The linter of rules (issue 17, item 5): what it says of rules that are wrong, and of ours."""
+"""The linter of rules: its findings about faulty rules and about the library's (issue 17, item 5).
+
+It checks P1, P11, N1 to N7.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def test_a_rule_made_already():
 
 @dataclass(frozen=True)
 class Momentum(Rule):
-    """Right."""
+    """A rule without faults; its subclasses below add one each."""
 
     b1: float = 0.9
 
@@ -41,7 +44,7 @@ class Momentum(Rule):
 
 @dataclass(frozen=True)
 class Adopt(Rule):
-    """Second moments that are not flushed: a step is -0.158 on NumPy and -inf on JAX."""
+    """Unflushed second moments make a step -0.158 on NumPy and -inf on JAX."""
 
     b2: float = 0.9
 

@@ -1,4 +1,4 @@
-"""R7: what is recorded of a rule serves every rule that differs in its floats only."""
+"""R7: one recorded program serves every rule that differs only in its floats."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ RULES = {
 
 
 def at_step(rule: core.Rule, t: int) -> core.Rule:
-    """The rule with another value of each float at each step; a 0 stays, since rules ask for it."""
+    """The rule with other floats at each step; a 0 stays, since rules compare with it."""
     moved = {name: getattr(rule, name) * (1.0 - 0.001 * t) for name in runtime_fields(rule)}
     return replace(rule, **moved)
 
 
 class Pair:
-    """One parameter in blocks and by the whole step, whose rule changes from step to step."""
+    """One parameter stepped in blocks and as a whole, with a rule that changes at every step."""
 
     def __init__(self, rule: core.Rule, size: int = 500, dtype=np.float32) -> None:
         self.rng, self.dtype, self.t = np.random.default_rng(0), dtype, 0
@@ -68,7 +68,7 @@ class Pair:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", RULES)
 def test_fifty_steps_are_recorded_once(name, dtype):
-    """Every value changes at every step, and the bits are those of the whole step (N2, N3)."""
+    """Every value changes at every step, and blocks give the bits of the whole step (N2, N3)."""
     rule = RULES[name]
     pair = Pair(rule, dtype=dtype)
     pair.step(at_step(rule, 0))
@@ -95,7 +95,7 @@ def test_fifty_steps_are_recorded_once(name, dtype):
     ids=str,
 )
 def test_the_ends_of_ranges(rule):
-    """After the defaults were recorded, and before they come again."""
+    """Other floats between two steps with the defaults get programs of their own."""
     for one in (type(rule)(), rule, type(rule)()):
         pair = Pair(one)
         for _ in range(3):
@@ -103,7 +103,7 @@ def test_the_ends_of_ranges(rule):
 
 
 def test_a_comparison_is_a_form():
-    """SGD leaves out the first step's special case where dampening is 0."""
+    """SGD's program has the first step's special case only if dampening is not 0."""
     recorded = Forms(lambda rule: rule.dampening != 0)
     forms = [(core.SGD(dampening=d), d != 0) for d in (0.0, 0.3, 0.0, 0.5, 0.7, 0)]
     assert [recorded(rule) for rule, _ in forms] == [answer for _, answer in forms]
@@ -113,7 +113,7 @@ def test_a_comparison_is_a_form():
 
 @dataclass(frozen=True)
 class Curious(core.Rule):
-    """Asks for its floats in every way that one can."""
+    """A rule that reads its floats in every possible way."""
 
     b1: float = 0.9
     limit: float = 0.5
@@ -135,7 +135,7 @@ class Curious(core.Rule):
 
 
 def test_a_rule_that_asks_for_its_floats_stays_right():
-    """Comparisons and ``math`` are answered by the floats of the step."""
+    """Comparisons and ``math`` use the floats of the step."""
     pair = Pair(Curious())
     for b1 in (0.9, 0.7, 0.85, 0.79):
         for limit in (0.5, 0.1, 0.5):
@@ -144,7 +144,7 @@ def test_a_rule_that_asks_for_its_floats_stays_right():
 
 
 def test_a_wish_for_the_float_binds_it_alone():
-    """What reads one float is made anew for each of its values, and for no other's."""
+    """A rule that reads one float gets a program for each value of it, and of no other float."""
     recorded = Forms(lambda rule: (float(rule.b1), rule.limit * 2.0)[0])
     for b1 in (0.9, 0.8, 0.9):
         for limit in (0.1, 0.2, 0.3):
@@ -163,7 +163,7 @@ def test_a_function_of_the_host_is_carried_out_at_each_step():
 
 
 def test_what_a_rule_derives_when_it_is_made_binds_all():
-    """Its floats are not all that it is made of."""
+    """A rule with attributes besides its fields."""
 
     @dataclass(frozen=True)
     class Derived(Curious):
@@ -180,7 +180,7 @@ def test_what_a_rule_derives_when_it_is_made_binds_all():
 
 
 def test_which_fields_are_values():
-    """Floats, also if given as ints; never flags, counts or words."""
+    """Runtime fields are floats, also if given as ints, and never flags, counts or words."""
     for name, rule in RULES.items():
         others = {f.name for f in fields(rule)} - set(runtime_fields(rule))
         assert not any(isinstance(getattr(rule, n), float) for n in others), name
@@ -195,7 +195,7 @@ def test_which_fields_are_values():
 
 
 def test_a_failure_is_kept_and_said_again():
-    """A rule that cannot be recorded is not tried at every step."""
+    """A failed recording is cached, and not tried again at every step."""
     tried = []
 
     def make(rule):
@@ -220,7 +220,7 @@ def test_what_is_kept_is_bounded():
 
 
 def test_many_threads_make_one():
-    """Each is given what the first one made."""
+    """Threads that ask at once all get the first result."""
     begun, made = threading.Barrier(8), []
 
     def make(rule):

@@ -1,4 +1,7 @@
-"""What the core imports, and what it exports."""
+"""The imports of the core, and its exports.
+
+No clause: CONTRIBUTING.md, "How the code is laid out".
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def test_only_numpy_and_array_api_compat(path):
 
 
 def test_importing_the_core_imports_no_framework():
-    """In a fresh interpreter, a step included."""
+    """A fresh interpreter imports the core and takes a step without loading a framework."""
     code = (
         "import sys, numpy, mgup_core\n"
         "w = [numpy.ones(4)]\n"
@@ -57,7 +60,7 @@ ABSENT = (*FRAMEWORKS[:-1], "jaxlib", "optax", "flax", "sympy", "mpmath", "llvml
 
 
 def test_these_tests_ask_for_no_framework():
-    """All of them are collected where none can be imported: continuous integration runs them so."""
+    """pytest collects these tests without any framework, as continuous integration does."""
     code = (
         f"import sys\nfor name in {ABSENT!r}: sys.modules[name] = None\n"
         "import pytest\n"
@@ -72,7 +75,7 @@ def test_these_tests_ask_for_no_framework():
 
 
 def exported() -> set[str]:
-    """The names that __init__ re-exports by ``name as name``."""
+    """The names that ``__init__`` re-exports by ``name as name``."""
     tree = ast.parse((ROOT / "__init__.py").read_text())
     return {
         alias.asname
@@ -84,7 +87,7 @@ def exported() -> set[str]:
 
 
 def test_the_public_names_are_those_re_exported():
-    """Nothing public slips in beside them."""
+    """The package has no other public names."""
     kinds = (type(ast), type(None), str)
     public = {
         name
@@ -99,7 +102,7 @@ def test_the_public_names_are_those_re_exported():
 
 @pytest.mark.parametrize("name", sorted(exported()))
 def test_every_public_name_is_documented(name):
-    """In its own words, and so are the public methods of a class."""
+    """Each name, and each public method of a class, has its own docstring."""
     value = getattr(mgup_core, name)
     doc = value.__doc__ or ""
     assert len(doc.split()) >= 3

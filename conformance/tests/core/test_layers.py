@@ -1,6 +1,8 @@
 """Imports run downward: no circle of modules, no arrow up, those for type checkers included.
 
 Read from the sources, so that no framework has to be installed.
+
+No clause: CONTRIBUTING.md, "How the code is laid out".
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ LAYERS = {
         | cells fit | runtime | base | factory | muon
     """,
 }
-"""Lowest first; a module may import what stands before it, and its own package's parts."""
+"""The layers, lowest first: a module imports from earlier layers and from its own folder only."""
 
 Graph = dict[str, set[str]]
 

@@ -1,4 +1,4 @@
-"""One table of operations: every target has each with NumPy's bits (N1 to N6), or refuses it."""
+"""The table of operations: every target has each of them, with the bits of NumPy (N1 to N6)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .operations import CALLS, DTYPES, as_number, expected, inputs, operands, re
 
 
 def by_blocks(symbol: Symbol, dtype: str) -> Any:
-    """A symbol's value, of NumPy blocks."""
+    """A symbol's value, computed by NumPy blocks."""
     kind = DTYPES[dtype][0]
     arrays = dict(zip(("w", "g", "z"), (x.copy() for x in operands(dtype)), strict=True))
     one = Replay([symbol])
@@ -37,7 +37,7 @@ def by_blocks(symbol: Symbol, dtype: str) -> Any:
 
 
 def by_llvm(symbol: Symbol, dtype: str) -> Any:
-    """The same, of compiled loops."""
+    """A symbol's value, computed by compiled loops."""
     pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
     loops = pytest.importorskip("mgup_torch.llvm.codegen")
     machine = pytest.importorskip("mgup_torch.llvm.jit")
@@ -60,7 +60,7 @@ TARGETS = {"blocks": by_blocks, "llvm": by_llvm}
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", ops.OPERATIONS)
 def test_every_operation(name, target, dtype):
-    """NaN, zeros, infinities, subnormals and random bits; a NaN's sign is anyone's."""
+    """NaN, zeros, infinities, subnormals and random bits; the sign of NaN is not compared."""
     found, wanted = TARGETS[target](recorded(name, dtype), dtype), expected(name, dtype)
     if name == "signbit":
         known = ~np.isnan(operands(dtype)[0])
@@ -72,7 +72,7 @@ def test_every_operation(name, target, dtype):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", CALLS)
 def test_everything_that_a_rule_may_write(name, target, dtype):
-    """The bits of NumPy's function of that name."""
+    """A recorded function gives the bits of NumPy's function of that name."""
     w, g, _ = inputs(dtype)
     symbol = as_number(CALLS[name](Namespace(), g, w), dtype)
     found = TARGETS[target](symbol, dtype)
@@ -93,14 +93,14 @@ def test_array_api_strict_takes_it_too(name):
 
 
 def test_every_target_has_every_operation():
-    """The dictionaries are those of the table, no more and no less."""
+    """Every target has exactly the operations of the table."""
     assert set(replay.SPELLED) == {*ops.OPERATIONS, *ops.UNIFORM}
     loops = pytest.importorskip("mgup_torch.llvm.codegen")
     assert set(loops.SPELLED) == set(ops.OPERATIONS)
 
 
 def test_every_name_leads_to_operations():
-    """What the namespace has is tested above, and made of the table's operations."""
+    """The tests above cover every function that the namespace has."""
     names = {*ops.NAMES, *ops.COMPOSED, *ops.ROUNDED}
     assert names <= {*CALLS, "abs"}, names - {*CALLS, "abs"}
     assert set(ops.NAMES.values()) | {"flush"} == set(ops.OPERATIONS)
@@ -113,7 +113,7 @@ def test_every_name_leads_to_operations():
 
 
 def rule_that(direction, name: str = "Mine", **flags: Any) -> core.Rule:
-    """A rule whose direction is this."""
+    """A rule with this direction."""
 
     def proposed(self, be, g, w, state, t):
         return core.Direction(direction(be, g, w, t), a=g)
@@ -159,7 +159,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_names_the_remedy(name):
-    """Where it is written: the rule, the operation, and what to write instead."""
+    """The error names the rule, the operation, and what to write instead."""
     direction, message = REFUSED[name]
     rule = rule_that(direction)
     before = np.ones(10, np.float32)
@@ -176,7 +176,7 @@ def test_what_is_refused_names_the_remedy(name):
 
 
 def test_a_rule_that_is_not_elementwise_is_not_recorded():
-    """It may call what it likes: its steps are those of whole arrays."""
+    """A rule that is not elementwise may call any function, since it is not recorded."""
     rule = rule_that(lambda be, g, w, t: be.div(g, norm(be, g)), elementwise=False)
     params, state = [np.ones(4, np.float32)], None
     whole = core.Optimizer(rule, core.MGUP(), lr=1.0)
@@ -186,7 +186,7 @@ def test_a_rule_that_is_not_elementwise_is_not_recorded():
 
 @dataclass(frozen=True)
 class Clipped(core.Rule):
-    """Calls much of what there is."""
+    """A rule that calls most of the recorded functions."""
 
     b1: float = 0.9
     limit: float = 0.5
@@ -206,7 +206,7 @@ class Clipped(core.Rule):
 
 
 def test_a_rule_of_all_that():
-    """Its blocks have the bits of its whole step, NaN and infinities included."""
+    """Blocks give the bits of the whole step, NaN and infinities included."""
     rule, rng = Clipped(), np.random.default_rng(0)
     start = rng.standard_normal(3000).astype(np.float32)
     whole = core.Optimizer(rule, core.MGUP(), lr=0.1)

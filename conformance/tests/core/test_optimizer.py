@@ -1,4 +1,4 @@
-"""The reference optimizer: pure, exact in its limits, gentle with what it is given (R0 to R6)."""
+"""The reference optimizer: it is pure, exact in its limits, and changes no argument (R0 to R6)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ POLICIES = [MGUP(), SignMGUP(), AdaptiveSignMGUP(), Cautious()]
 
 
 def data(dtype=np.float32, seed=0, steps=4):
-    """Parameters, and gradients for some steps; matrices, so that every rule takes them."""
+    """Parameters, and gradients for some steps. They are matrices, which every rule trains."""
     rng = np.random.default_rng(seed)
     params = {key: rng.standard_normal((4, 6)).astype(dtype) for key in "ab"}
     grads = [
@@ -71,7 +71,7 @@ def assert_same(left, right):
 @pytest.mark.parametrize("policy", [MGUP(alpha=1.0, gamma=1.0), SignMGUP(1.0, 1.0)], ids=repr)
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_ones_are_the_base_rule(rule, policy):
-    """P11: bit for bit, decay included."""
+    """P11: alpha = gamma = 1 gives the bits of the base rule, decay included."""
     assert_same(
         follow(Optimizer(rule, policy, weight_decay=0.1), *data()),
         follow(Optimizer(rule, None, weight_decay=0.1), *data()),
@@ -81,7 +81,7 @@ def test_ones_are_the_base_rule(rule, policy):
 @settings(max_examples=60)
 @given(values=st.data(), rule=st.sampled_from(ELEMENTWISE))
 def test_ones_are_the_base_rule_on_any_gradient(values, rule):
-    """P11, P7: with NaN, infinities and numbers that overflow, too."""
+    """P11, P7: so it does with NaN, infinities and numbers that overflow."""
     grads = [{"a": values.draw(arrays(np.float32, 6, elements=floats(np.float32)))} for _ in "12"]
     params = {"a": np.linspace(-1, 1, 6, dtype=np.float32)}
     assert_same(
@@ -103,7 +103,7 @@ def test_finite_where_the_base_rule_is_finite(values, rule, policy):
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_nothing_given_is_changed(rule):
-    """Pure and functional: read-only arrays will do, and the old state stays."""
+    """The step takes read-only arrays, and leaves the old state as it was."""
     params, grads = data()
     for x in (*params.values(), *grads[0].values()):
         x.flags.writeable = False
@@ -138,7 +138,7 @@ def test_strictly(rule, policy):
 
 
 def test_muon_strictly():
-    """N7: and its momentum bit for bit."""
+    """N7: Muon's direction agrees by norm, and its momentum bit for bit."""
     params, grads = data()
     expected, state = follow(Optimizer(Muon()), params, grads)
     with strictly():
@@ -154,7 +154,7 @@ def test_muon_strictly():
 
 @pytest.mark.parametrize("rule", ELEMENTWISE, ids=repr)
 def test_the_fast_paths_are_the_portable_ones(rule):
-    """P4, N6: numpy.partition and the cheap flush give what the sorting reference gives."""
+    """P4, N6: NumPy's own backend gives the bits of the portable one."""
 
     def portable(x):
         be = backend_for(x)
@@ -168,7 +168,7 @@ def test_the_fast_paths_are_the_portable_ones(rule):
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_lists_tuples_and_dicts(rule):
-    """The structure given comes back; the values do not depend on it."""
+    """The result has the structure of the argument, on which no value depends."""
     params, grads = data(steps=2)
     by_key, _ = follow(Optimizer(rule), params, grads)
     for kind in (list, tuple):
@@ -182,7 +182,7 @@ def test_lists_tuples_and_dicts(rule):
 
 @pytest.mark.parametrize("rule", ELEMENTWISE, ids=repr)
 def test_an_absent_gradient_is_as_if_the_step_had_not_been(rule):
-    """R6: value, state and step count of that parameter stay; it goes on where it was."""
+    """R6: a parameter without gradient keeps its value, state and step count."""
     params, grads = data(steps=3)
     skipped = [{"a": None, "b": grads[0]["b"]}, *grads[1:]]
     got, state = follow(Optimizer(rule), params, skipped)
@@ -221,14 +221,14 @@ def test_low_precision_is_float32_rounded_when_stored(rule, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
 def test_state_has_the_dtype_of_the_parameter(dtype):
-    """R5: unless state_dtype says otherwise."""
+    """R5: the state has the parameter's dtype, unless state_dtype is given."""
     params, grads = data(dtype, steps=1)
     _, state = follow(Optimizer(AdamW()), params, grads)
     assert {v.dtype for s in state.arrays.values() for v in s.values()} == {np.dtype(dtype)}
 
 
 def test_decay_is_added_and_never_multiplied():
-    """R0: (eta*lambda)*w on top of the step without decay, whatever the multiplier."""
+    """R0: the decay adds (eta*lambda)*w, whatever the multiplier."""
     params, grads = data(np.float64, steps=1)
     plain, _ = follow(Optimizer(SGD(), lr=0.1, weight_decay=0.0), params, grads)
     decayed, _ = follow(Optimizer(SGD(), lr=0.1, weight_decay=0.5), params, grads)
@@ -238,7 +238,7 @@ def test_decay_is_added_and_never_multiplied():
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_the_learning_rate_of_a_step(rule):
-    """step(lr=...) is that step at that rate."""
+    """``step(lr=…)`` takes one step at that rate."""
     params, grads = data(steps=1)
     optimizer = Optimizer(rule, lr=0.1)
     got, _ = optimizer.step(params, grads[0], optimizer.init(params), lr=0.02)
@@ -248,7 +248,7 @@ def test_the_learning_rate_of_a_step(rule):
 
 
 def test_defaults_are_the_rules():
-    """R1 to R4: each rule's own learning rate and decay."""
+    """R1 to R4: the defaults are each rule's own learning rate and decay."""
     defaults = {AdamW: (1e-3, 1e-2), Lion: (1e-4, 0.0), SGD: (1e-3, 0.0), Muon: (1e-3, 0.1)}
     for rule, values in defaults.items():
         optimizer = Optimizer(rule())
@@ -257,7 +257,7 @@ def test_defaults_are_the_rules():
 
 
 def test_stacked_slices_by_key():
-    """P5: for all parameters or by key; a slice is ranked as if alone."""
+    """P5: stacked_dims holds for all parameters or by key, and each slice is ranked by itself."""
     params, grads = data(steps=1)
     by_key, _ = follow(Optimizer(SGD(), stacked_dims={"a": 1}), params, grads)
     for_all, _ = follow(Optimizer(SGD(), stacked_dims=1), params, grads)
@@ -271,7 +271,7 @@ def test_stacked_slices_by_key():
 
 
 def test_statistics():
-    """What was done is what is told."""
+    """The statistics are those of the step taken."""
     a = np.ones(6)
     g = np.array([4.0, 1.0, -2.0, 3.0, 0.0, -3.0])  # scores g*g: 16, 1, 4, 9, 0, 9
     optimizer = Optimizer(SGD(), MGUP())
@@ -295,7 +295,7 @@ def test_lion_takes_no_step_at_zero():
 
 
 def test_the_first_step_of_sgd_is_the_gradient():
-    """R3: m = g, dampened or not."""
+    """R3: the first step sets m = g, dampened or not."""
     g = np.array([1.0, -2.0])
     _, state = follow(Optimizer(SGD(dampening=0.9)), [np.ones(2)], [[g]])
     np.testing.assert_array_equal(state.arrays[0]["momentum_buffer"], g)

@@ -1,4 +1,4 @@
-"""The policies: what the multiplier is (P1, P2, P6 to P12)."""
+"""The policies and their multipliers (P1, P2, P6 to P12)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_score_is_the_product_in_the_compute_dtype():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_score_is_canonical(dtype):
-    """P2, and the docstring of score: -0 and what is tiny are +0; NaN stays."""
+    """P2: -0 and tiny scores are +0, and NaN stays NaN."""
     tiny = dtype(2 * np.finfo(dtype).tiny)  # NumPy 1 would promote it
     s = np.array([-0.0, np.nextafter(tiny, dtype(0)), -tiny, NAN, -INF], dtype)
     out = score(s, np.ones(5, dtype))
@@ -61,7 +61,7 @@ def test_score_is_canonical(dtype):
 
 @given(case=score_rows(), tau=st.sampled_from([0.0, 0.29, 0.5, 0.9, 1.0]))
 def test_exactly_k_get_alpha(case, tau):
-    """P4, P6, P12: alpha on K, gamma on the rest, their mean from whole numbers."""
+    """P4, P6, P12: K coordinates have alpha, the rest gamma, and the mean is as specified."""
     scores, _ = case
     scores = np.where(np.isnan(scores) | np.isinf(scores), scores.dtype.type(1), scores)
     d = scores.shape[1]
@@ -86,7 +86,7 @@ def test_one_coordinate_is_damped():
 
 
 def test_defaults_of_the_paper():
-    """P6: alpha = 1/tau, gamma = tau; given values stay."""
+    """P6: the defaults are alpha = 1/tau and gamma = tau."""
     policy = MGUP(0.25)
     assert (policy.alpha, policy.gamma) == (4.0, 0.25)
     policy = MGUP(0.25, 1.5, 0.75)
@@ -95,7 +95,7 @@ def test_defaults_of_the_paper():
 
 
 def test_never_alpha_on_nan_or_minus_infinity():
-    """P7: they count towards K and get gamma."""
+    """P7: NaN and -inf among the K count towards K and get gamma."""
     s = np.array([NAN, -INF, INF, 1.0], np.float32)
     phi = MGUP(1.0, 2.0, 0.5).multiplier(s, np.ones_like(s))
     assert phi.tolist() == [0.5, 0.5, 2.0, 2.0]
@@ -106,7 +106,7 @@ def test_never_alpha_on_nan_or_minus_infinity():
 
 
 def test_sign_mode():
-    """P8: strictly above 0, unless aligned."""
+    """P8: alpha where the score is above 0, or at 0 with ties="aligned"."""
     s = np.array([1.0, 0.0, -0.0, -1.0, INF, NAN, 1e-44], np.float32)
     one = np.ones_like(s)
     damped = [2.0, 0.5, 0.5, 0.5, 2.0, 0.5, 0.5]
@@ -116,7 +116,7 @@ def test_sign_mode():
 
 
 def test_adaptive_mode():
-    """P9: an exact share, clipped; 1/share and share."""
+    """P9: the factors are 1/share and share of the exact, clipped share."""
     s = np.array([1.0, 2.0, 0.0, -1.0, -2.0], np.float32)
     share = np.float32(2) / np.float32(5)
     high, low = np.float32(1) / share, share
@@ -128,7 +128,7 @@ def test_adaptive_mode():
 
 
 def test_cautious_baseline():
-    """P10: zero on the rest; the mean is at least 1e-3."""
+    """P10: the rest is zeroed, and the mean is bounded by 1e-3 from below."""
     s = np.array([1.0, -1.0, 0.0, 1.0])
     assert Cautious().multiplier(s, np.ones_like(s)).tolist() == [2.0, 0.0, 0.0, 2.0]
     rare = -np.ones(4000)
@@ -139,7 +139,7 @@ def test_cautious_baseline():
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 @given(data=st.data())
 def test_multipliers_are_finite_and_not_negative(policy, data):
-    """P7, for any scores at all; and each slice as if alone (P5)."""
+    """P7 and P5 hold for any scores: each slice is decided by itself."""
     dtype = data.draw(st.sampled_from([np.float32, np.float64]))
     a, g = (data.draw(arrays(dtype, (3, 5), elements=floats(dtype))) for _ in "ag")
     with np.errstate(all="raise"):
@@ -154,7 +154,7 @@ def test_multipliers_are_finite_and_not_negative(policy, data):
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 3, 4)])
 def test_strictly_and_on_read_only_arrays(policy, shape):
-    """The shape of a comes back, nothing is written, and the standard is enough."""
+    """The multiplier has the shape of ``a``, under array-api-strict and on read-only arrays."""
     rng = np.random.default_rng(1)
     a, g = (np.asarray(rng.standard_normal(shape)).astype(np.float32) for _ in "ag")
     for x in (a, g):
@@ -167,14 +167,14 @@ def test_strictly_and_on_read_only_arrays(policy, shape):
 
 
 def test_differentiate():
-    """P6: the dtype asked for, float32 otherwise."""
+    """P6: the multiplier has the dtype asked for, by default float32."""
     mask = np.array([True, False])
     assert differentiate(mask, 2.0, 0.1).tolist() == [2.0, np.float32(0.1)]
     assert differentiate(mask, 2.0, 0.1, dtype=np.float64).tolist() == [2.0, 0.1]
 
 
 def test_the_four_functions_make_the_policy():
-    """score, rank, safeguard, differentiate: MGUP is their composition."""
+    """MGUP is the composition of score, rank, safeguard and differentiate."""
     rng = np.random.default_rng(0)
     a, g = rng.integers(-2, 3, (2, 50)).astype(np.float32)
     a[3] = NAN

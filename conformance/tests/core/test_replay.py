@@ -1,4 +1,4 @@
-"""Blocks carry out a rule as recorded: the bits of the whole step, whatever the rule calls."""
+"""Blocks of a recorded rule give the bits of the whole step, whatever the rule calls (N1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mgup_core.numerics.scalars import ema
 
 @dataclass(frozen=True)
 class Bent(core.Rule):
-    """Calls what no rule here calls, and selects by a condition on an array."""
+    """A rule that calls functions which no rule of the library calls."""
 
     def init(self, be, w):
         return {"m": be.zeros_like(w)}

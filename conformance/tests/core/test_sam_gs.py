@@ -1,4 +1,7 @@
-"""SAM-GS: the official equations, similarity in its known cases, and tasks without gradient."""
+"""SAM-GS: the official equations, similarity in its known cases, and tasks without gradient.
+
+No clause: the paper and the official code decide.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ SHAPES = {"a": (2, 3), "b": (4,)}
 
 
 def flat_tasks(tasks=3, steps=6, seed=0):
-    """For each step the gradients of the tasks as columns, of lengths that differ."""
+    """For each step, the gradients of the tasks as columns of different lengths."""
     rng = np.random.default_rng(seed)
     return [
         rng.standard_normal((10, tasks)) * np.exp(rng.standard_normal(tasks)) for _ in range(steps)
@@ -33,7 +36,7 @@ def flat(tree):
 
 
 def official(steps, *, threshold, trigger, b1=0.9, b2=0.99):
-    """ThomBors/samgs, with the factor K that it writes the gradient with."""
+    """The code of ThomBors/samgs, with the factor K by which it scales the gradient."""
     m, v, given = 0.0, 0.0, []
     for t, w in enumerate(steps, start=1):
         norms = np.linalg.norm(w, axis=0)
@@ -66,7 +69,7 @@ def test_it_is_the_official_code(threshold, trigger, kind):
 
 
 def test_both_triggers_are_seen():
-    """With three tasks of which two are alike, one pair is below where the mean is not."""
+    """Two of three tasks are alike: one pair is below the threshold, and the mean is not."""
     w = np.diag([1.0, 1.0, 0.1])
     w = np.concatenate([w, np.zeros((7, 3))])
     steps = [w]
@@ -80,7 +83,7 @@ def test_both_triggers_are_seen():
 
 
 def test_equal_lengths_are_alike():
-    """S = 1, whatever the angle: v holds its 1e-8 only."""
+    """S = 1 whatever the angle, so that v is its 1e-8 alone."""
     w = np.zeros((10, 2))
     w[0] = 5.0, 3.0
     w[1, 1] = 4.0
@@ -103,7 +106,7 @@ def test_the_similarity_of_two(a, b):
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 @pytest.mark.parametrize("zeros", [1, 2, 3])
 def test_tasks_without_gradient_add_nothing(zeros, threshold):
-    """Where the official code divides 0 by 0."""
+    """Tasks without gradient add nothing, where the official code divides 0 by 0."""
     w = flat_tasks()[0]
     w[:, :zeros] = 0.0
     surgery = SAMGS(threshold=threshold)

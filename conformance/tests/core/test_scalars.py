@@ -22,7 +22,7 @@ def be_for(dtype) -> Backend:
 
 
 def errors(dtype, beta) -> list[float]:
-    """Relative errors of c(beta, t), beside fifty digits."""
+    """The relative errors of c(beta, t), against fifty digits."""
     with localcontext() as context:
         context.prec = 50
         exact = [1 - Decimal(beta) ** t for t in STEPS]
@@ -38,14 +38,14 @@ def test_accuracy(beta):
 
 @pytest.mark.parametrize("beta", BETAS)
 def test_accuracy_in_float64(beta):
-    """N3: the float64 twin, whose complements lose only what 1 - beta in float64 loses."""
+    """N3: in float64, the complements lose only what 1 - beta loses."""
     assert max(errors(np.float64, beta)) <= 2**-53 / (1 - beta)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(beta=st.sampled_from([0.0, 0.5, *BETAS]), t=st.integers(1, 2**31 - 1))
 def test_a_traced_step_gives_the_same_bits(dtype, beta, t):
-    """N3: a 0-d array t and a Python t; and the oracle."""
+    """N3: a 0-d array t, a Python t and the oracle give the same bits."""
     expected = bias_correction(be_for(dtype), beta, t)
     assert bias_correction(be_for(dtype), beta, np.asarray(t, np.int32)) == expected
     assert inverse_correction(be_for(dtype), beta, np.asarray(t, np.int32)) == inverse_correction(
@@ -55,7 +55,7 @@ def test_a_traced_step_gives_the_same_bits(dtype, beta, t):
 
 
 def test_scalars_are_arrays_of_the_compute_dtype():
-    """N2: 0-d, rounded once; arrays are cast."""
+    """N2: a scalar is 0-d and rounded once; arrays are cast."""
     for dtype in (np.float32, np.float64):
         x = be_for(dtype).scalar(0.1)
         assert x.shape == ()
@@ -73,7 +73,7 @@ def test_one_minus_beta_is_formed_in_double():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nothing_above_the_threshold_meets_a_subnormal(dtype):
-    """N1, N6: neither a difference of such numbers, nor a subnormal change to one of them."""
+    """N1, N6: numbers at the threshold have no subnormal difference; no subnormal changes one."""
     normal = np.finfo(dtype).tiny
     least = dtype(be_for(dtype).tiny_moment)
     assert np.nextafter(least, dtype(1)) - least >= normal
@@ -83,7 +83,7 @@ def test_nothing_above_the_threshold_meets_a_subnormal(dtype):
 
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2.0**-100), (np.float64, 2.0**-967)])
 def test_tiny_moments_are_zero(dtype, bound):
-    """N6: below the threshold +0; at the threshold kept, NaN and infinities too."""
+    """N6: values below the threshold become +0; the threshold, NaN and infinities stay."""
     below = np.nextafter(dtype(bound), dtype(0))
     x = np.array([below, -below, -0.0, bound, -bound, np.nan, np.inf, -np.inf], dtype)
     for be in (be_for(dtype), Backend(be_for(dtype).xp, dtype)):

@@ -1,4 +1,4 @@
-"""Exact selection: three ways and the oracle, on data that is hard to rank (P2 to P5)."""
+"""Exact selection: three algorithms and the oracle on scores that are hard to rank (P2 to P5)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METHODS = ["auto", "argsort", "counting", "partition"]
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("pattern", SCORES)
 def test_every_way_is_the_oracle(pattern, dtype, method):
-    """P2, P4: bit for bit, for K in {0, 1, half, d - 1, d}."""
+    """P2, P4: all algorithms give one mask, for K in {0, 1, half, d - 1, d}."""
     for d in (1, 2, 17, 200):
         rng = generator(pattern, dtype.__name__, d)
         with np.errstate(over="ignore"):
@@ -57,7 +57,7 @@ def test_strictly(method, case):
 @pytest.mark.parametrize("stacked_dims", [0, 1, 2, 3])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5), (2, 0, 5), (0, 4, 5), (2, 3, 0)])
 def test_slices_rank_apart(shape, stacked_dims, method):
-    """P5: each slice as if it were alone, empty ones included."""
+    """P5: each slice is ranked by itself, empty ones included."""
     scores = generator("slices", shape).integers(-3, 4, shape).astype(np.float32)
     d = int(np.prod(shape[stacked_dims:]))
     mask = rank_mask(scores, top_count(0.5, d), stacked_dims=stacked_dims, method=method)
@@ -80,7 +80,7 @@ def test_permuting_off_ties_permutes_the_mask(case, data):
 
 @given(case=score_rows(), power=st.integers(-20, 20))
 def test_scaling_by_a_power_of_two_keeps_the_mask(case, power):
-    """P1, P4: the mask looks at the order only."""
+    """P1, P4: the mask depends on the order of the scores only."""
     scores, k = case
     size = np.abs(scores)
     assume(((size == 0) | ~((size < 1e-25) | ((size > 1e25) & (size < np.inf)))).all())
@@ -91,13 +91,13 @@ def test_scaling_by_a_power_of_two_keeps_the_mask(case, power):
 
 @given(case=score_rows(), taus=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_a_larger_ratio_selects_more(case, taus):
-    """P4, P6: what a ratio selects, every larger ratio selects."""
+    """P4, P6: a larger tau selects all that a smaller one selects."""
     small, large = (rank(case[0], tau) for tau in sorted(taus))
     assert (large | ~small).all()
 
 
 def test_examples_of_the_count():
-    """P3: the decimal that repr prints, floored, where floating point goes wrong."""
+    """P3: K is exact where floating-point arithmetic is wrong."""
     assert top_count(0.29, 100) == 29 != int(0.29 * 100)
     assert top_count(0.57, 100) == 57 != int(0.57 * 100)
     assert top_count(0.29, 10) == 2 != round(2.9)
@@ -117,7 +117,7 @@ def test_the_count_of_a_decimal(d, tenths):
 
 
 def test_examples_of_the_order():
-    """P2, P4: lowest index among equals; NaN last, below -inf; zeros alike; tiny is zero."""
+    """P2, P4: equals by lowest index, NaN below -inf, all zeros and tiny scores equal."""
     s = np.array([1, 2, 2, 2], np.float32)
     assert rank_mask(s, 2).tolist() == [False, True, True, False]
     s = np.array([np.nan, -np.inf, -np.nan, 0], np.float32)
@@ -131,7 +131,7 @@ def test_examples_of_the_order():
 
 
 def test_k_is_clipped():
-    """The docstring of rank_mask: k is clipped to [0, d]."""
+    """``rank_mask`` clips k to [0, d]."""
     s = np.array([3.0, 1.0])
     assert rank_mask(s, -4).tolist() == [False, False]
     assert rank_mask(s, 9).tolist() == [True, True]

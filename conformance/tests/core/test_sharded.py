@@ -21,7 +21,7 @@ from .support import oracle_mask, score_rows, strictly
 
 
 class Devices:
-    """Pretend devices, each a thread, whose counts are summed when all have given theirs."""
+    """Threads that stand for devices; an all-reduce sums their counts when all have arrived."""
 
     def __init__(self, n: int) -> None:
         self.given: dict[int, object] = {}
@@ -67,7 +67,7 @@ class Devices:
 @settings(max_examples=40)
 @given(case=score_rows(max_side=16), data=st.data())
 def test_shards_select_what_the_whole_selects(case, data):
-    """P4: uneven and empty shards, interleaved too; only counts of one number a row travel."""
+    """P4: shards may be uneven, empty or interleaved; devices exchange one count for each row."""
     scores, k = case
     scores = np.where(np.abs(scores) < 1e-30, 0, scores).astype(scores.dtype)
     d = scores.shape[1]
@@ -83,7 +83,7 @@ def test_shards_select_what_the_whole_selects(case, data):
 
 
 def test_shards_strictly():
-    """The same operations exist in the standard."""
+    """The search needs only operations of the array API."""
     scores = np.array([[3, 1, 3, np.nan, 3, -np.inf]], np.float32)
     index = [np.array([0, 1]), np.array([], int), np.array([2, 3, 4, 5])]
     with strictly():
@@ -121,7 +121,7 @@ def test_counts_of_a_huge_row_do_not_overflow():
 
 
 def test_sharing_needs_the_index():
-    """The message names what is missing."""
+    """The error names the missing argument."""
     with pytest.raises(ValueError, match="`index` and `total`"):
         counting_mask(array_api, np.zeros((1, 2)), 1, all_reduce=lambda counts: counts)
 
@@ -188,7 +188,7 @@ def strictly_counted(masks):
 
 @pytest.mark.parametrize("counts", [None, strictly_counted])
 def test_scores_on_another_device(counts):
-    """Whatever the search makes is where the scores are."""
+    """Every array that the search makes is on the device of the scores."""
     device = xps.Device("device1")
     scores = np.random.default_rng(0).standard_normal((2, 500)).round(1).astype(np.float32)
     there = xps.asarray(scores, device=device)

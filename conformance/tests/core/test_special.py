@@ -1,4 +1,4 @@
-"""Functions of our own making: how far from the exact value, and where they end."""
+"""The elementary functions of numerics: their errors, and where they saturate (N1)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_tanh_is_right_to_a_few_units(dtype, units):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_tanh_at_the_ends(dtype):
-    """P2 needs a NaN to stay one."""
+    """NaN stays NaN, as P2 needs."""
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 30.0], dtype)
     y = tanh(backend_for(x), x)
     np.testing.assert_array_equal(y, np.tanh(x))

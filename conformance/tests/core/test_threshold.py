@@ -1,4 +1,4 @@
-"""The cut by counts against a bracket, whatever the bracket (P4)."""
+"""The cut is right for any bracket that the blocks are counted against (P4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_bracket_gives_the_cut_or_nothing(kind):
 
 
 def test_exactly_k_above_the_bracket_s_lower_end():
-    """The cut is that end, and not "everything"."""
+    """The cut is the end of the bracket, and selects not all scores."""
     scores = np.full(100, -1.0, np.float32)
     scores[7] = 1.0
     cut = resolve([scan(scores, -1.0, 1.0)], 1, -1.0, 1.0)

@@ -1,4 +1,7 @@
-"""Derivatives through a step, as meta-learning takes them: the mask's is zero (issue 11)."""
+"""Derivatives through a step, as meta-learning takes them: the mask's is zero (issue 11).
+
+It checks P6, N6.
+"""
 
 from __future__ import annotations
 

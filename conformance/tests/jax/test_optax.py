@@ -1,4 +1,7 @@
-"""The contract of an optax transformation: whatever optax and JAX put around it."""
+"""The contract of an optax transformation: whatever optax and JAX put around it.
+
+It checks P1, R0, R5, R6, R7.
+"""
 
 from __future__ import annotations
 

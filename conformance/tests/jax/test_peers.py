@@ -1,4 +1,7 @@
-"""Ported rules beside those of optax, after ten steps in float64; where they differ, by what."""
+"""Ported rules beside those of optax, after ten steps in float64; where they differ, by what.
+
+It checks R0.
+"""
 
 from __future__ import annotations
 

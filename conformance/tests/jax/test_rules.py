@@ -1,4 +1,7 @@
-"""Every rule of the core as an optax transformation: jit, and state that is saved and restored."""
+"""Every rule of the core as an optax transformation: jit, and state that is saved and restored.
+
+It checks N1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A state that does not belong to the parameters or the optimizer: refused before anything runs."""
+"""A state that does not belong to the parameters or the optimizer: refused before anything runs.
+
+No clause: CONTRIBUTING.md, "Fail before changing anything".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What parameters may be: modules that can be called, pairs, leaves that no optimizer can train."""
+"""What parameters may be: modules that can be called, pairs, leaves that no optimizer can train.
+
+It checks R6.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals: clear, and before anything changes."""
+"""Refusals: clear, and before anything changes (P3, P7, R4, R6)."""
 
 from __future__ import annotations
 

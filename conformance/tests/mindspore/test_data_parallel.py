@@ -1,4 +1,4 @@
-"""Data parallelism: what every process has, every process steps alike (issue 6)."""
+"""Data parallelism: what every process has, every process steps alike (P4, N1; issue 6)."""
 
 from __future__ import annotations
 

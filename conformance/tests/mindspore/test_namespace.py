@@ -1,4 +1,4 @@
-"""Only operations documented for Ascend as well as for the CPU; the mask as data."""
+"""Only operations documented for Ascend as well as for the CPU; the mask as data (P2, P4)."""
 
 from __future__ import annotations
 

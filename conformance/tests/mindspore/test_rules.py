@@ -1,4 +1,7 @@
-"""Every rule of the core as a MindSpore optimizer: the core's steps, and checkpoints on disk."""
+"""Every rule of the core as a MindSpore optimizer: the core's steps, and checkpoints on disk.
+
+It checks N1.
+"""
 
 from __future__ import annotations
 

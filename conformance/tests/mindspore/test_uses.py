@@ -1,4 +1,4 @@
-"""Every way in which MindSpore trains, with one result."""
+"""Every way in which MindSpore trains, with one result (R4, R5, R7)."""
 
 from __future__ import annotations
 

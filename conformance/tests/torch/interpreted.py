@@ -23,7 +23,7 @@ from mgup_core.numerics.scalars import complements, host_correction
 from mgup_core.trace.ops import OPERATIONS
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
-from mgup_torch.kernels import source
+from mgup_torch.kernels import plan, source, table
 from mgup_torch.kernels.step import bias_correction
 from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
@@ -62,12 +62,14 @@ def _cycled(group: dict[str, Any], t: int) -> None:
             group[name] *= 0.99
 
 
-def _pair(rule: core.Rule, groups: int = 1, **options: Any) -> tuple[Any, Any, list[Any]]:
+def _pair(
+    rule: core.Rule, groups: int = 1, shapes: Any = SHAPES, **options: Any
+) -> tuple[Any, Any, list[Any]]:
     cls = mgup_torch.optimizer(type(rule))
     values = dict(vars(rule))
     betas = tuple(values.pop(name) for name in ("b1", "b2", "b3") if name in values)
     values |= {"betas": betas} if betas else {}
-    start = [torch.randn(shape) for shape in SHAPES]
+    start = [torch.randn(shape) for shape in shapes]
     made = []
     for implementation in ("fused", "reference"):
         params = [torch.nn.Parameter(x.clone()) for x in start]
@@ -122,6 +124,27 @@ def groups() -> None:
                 group["eps"] = 0.0 if i == 2 else 1e-8
         _advance(fast, slow, t)
         assert len(fast._fusion.step._used) == 1
+
+
+def one_pass() -> None:
+    """P4, N1 in one pass, and where the list is too short for most blocks."""
+    _on_cpu()
+    for name in ("ONE_PASS", "ONE_PASS_NARROW"):
+        setattr(plan, name, 1024)
+    plan.ONE_PASS_TOTAL, plan.ONE_PASS_LEAST = 1, 1 << 30
+    rules = core.AdamW(), core.Lion(), core.AdaBelief()
+    for plan.LIST_ROOM, plan.FILL in ((1.25, 0.95), (0.3, 1e9)):
+        for rule in rules:
+            fast, slow, _ = _pair(rule, shapes=((200, 100), (20_001,), (7, 5)))
+            for t in range(2):
+                _advance(fast, slow, t)
+            plans = [one.plan for one in fast._fusion.step._used]
+            records = torch.cat([one.records for one in plans])
+            verified = records[records[:, table.VERIFIED] > 0]
+            assert len(verified) == 2
+            assert not any(one.missed.any() for one in plans)
+            waits = verified[:, table.WRITTEN] < verified[:, table.COUNTED] & 0xFFFFFFFF
+            assert waits.all() == waits.any() == (plan.LIST_ROOM < 1)
 
 
 def repeats() -> None:

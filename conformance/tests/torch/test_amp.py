@@ -1,4 +1,4 @@
-"""Mixed precision, accumulation and clipping: what stands between a gradient and the step."""
+"""Mixed precision, accumulation and clipping: what stands between a gradient and the step (P1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input: a clear error that names the argument, and nothing changed."""
+"""Bad input: a clear error that names the argument, and nothing changed (P3, P7, R3, R6)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Issue 15, 3 and 4: code that trusted a length it had not checked was a segmentation fault, and
 moments were matched by flat index; a key of another optimizer's killed the step.
+
+No clause: CONTRIBUTING.md, "Fail before changing anything".
 """
 
 from __future__ import annotations
@@ -158,8 +160,8 @@ def table_of(params, optimizer):
     rule = optimizer._rule(group)
     names = tuple(rule.init(core.backend_for(array(params[0])), array(params[0])))
     jobs = [
-        mgup_torch.parameter_step.Job(
-            "p", p, p.grad, optimizer.state[p], names, 2, rule, None, group
+        mgup_torch.parameter_step.Task(
+            "p", p, p.grad, optimizer.state[p], names, 1, rule, None, group
         )
         for p in params
     ]

@@ -28,7 +28,9 @@ def check(name: str, *, interpreted: bool) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("name", ["steps", "groups", "repeats", "corrections", "operations"])
+@pytest.mark.parametrize(
+    "name", ["steps", "groups", "one_pass", "repeats", "corrections", "operations"]
+)
 def test_interpreted(name):
     """R7, N1 to N6: see ``interpreted.py``, whose checks these are."""
     check(name, interpreted=True)

@@ -1,4 +1,7 @@
-"""Interrupted, forked and threaded: each parameter is before or after its step, never between."""
+"""Interrupted, forked and threaded: each parameter is before or after its step, never between.
+
+No clause: the contract of ``torch.optim`` and of :class:`mgup_core.host.signals.HeldSignals`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import torch
 import mgup_core as core
 import mgup_torch
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
+from mgup_torch.executors import NumPyBlocks
 
 from .support import advance, array, frozen, give, gradients, parameters, same
 
@@ -122,16 +126,17 @@ def send(*numbers):
     return now
 
 
-SHAPES = ((6, 5),) * 5
+SHAPES = tuple((6, 5 + i) for i in range(5))
+"""Each is stepped alone: small tensors of one shape would be stepped together."""
 
 
-def signalled(when, *numbers):
+def signalled(when, *numbers, shapes=SHAPES):
     """(optimizer about to be signalled, what it holds, what it would hold after the step)."""
     cls = mgup_torch.optimizer(_Signalled)
     _Signalled.when = 0
-    expected, finished = started(cls, SHAPES)
+    expected, finished = started(cls, shapes)
     finished.step()
-    params, optimizer = started(cls, SHAPES)
+    params, optimizer = started(cls, shapes)
     _Signalled.calls, _Signalled.when, _Signalled.send = 0, when, staticmethod(send(*numbers))
     return params, optimizer, by_parameter(optimizer), by_parameter(finished), expected
 
@@ -165,6 +170,18 @@ def test_ctrl_c_in_the_middle(when, times):
         p.grad = None
     optimizer.step()
     assert same(params, expected)
+
+
+def test_ctrl_c_in_a_stack():
+    """Small tensors of one shape take their steps together, or wait together."""
+    _, optimizer, before, after, _ = signalled(2, signal.SIGINT, shapes=[(5,)] * 3 + [(2, 3)] * 4)
+    with pytest.raises(KeyboardInterrupt, match=r"^7 parameters have taken this step"):
+        optimizer.step()
+    assert all(check_before_or_after(optimizer, before, after))
+    _, optimizer, before, after, _ = signalled(1, signal.SIGINT, shapes=[(5,)] * 3 + [(2, 3)] * 4)
+    with pytest.raises(KeyboardInterrupt, match=r"^3 parameters have taken this step"):
+        optimizer.step()
+    assert check_before_or_after(optimizer, before, after) == [True] * 3 + [False] * 4
 
 
 def exits(*_):
@@ -262,15 +279,15 @@ def test_a_failing_move_says_which(monkeypatch):
     advance(optimizer, params, 1)
     give(params, gradients(params, 1))
     before = [array(p) for p in params]
-    copy, calls = mgup_torch.base.optimizer.move_in_blocks, []
+    run, calls = NumPyBlocks.run, []
 
-    def failing(job, **options):
-        calls.append(job)
+    def failing(executor, batch, step):
+        calls.append(batch)
         if len(calls) == 3:
             raise ArithmeticError
-        return copy(job, **options)
+        return run(executor, batch, step)
 
-    monkeypatch.setattr(mgup_torch.base.optimizer, "move_in_blocks", failing)
+    monkeypatch.setattr(NumPyBlocks, "run", failing)
     with pytest.raises(RuntimeError, match=r"1\.weight.*2 parameters"):
         optimizer.step()
     moved = [array(p).tobytes() != b.tobytes() for p, b in zip(params, before, strict=True)]

@@ -1,4 +1,4 @@
-"""Gradients that autograd hands over with their minus signs undone (issue 15, item 16).
+"""Gradients that autograd hands over with their minus signs undone (P1, N1; issue 15, item 16).
 
 ``(z.conj() * c).abs()`` of complex intermediates leaves real gradients with the negative bit:
 their memory holds the opposite, and what reads memory crashed in the middle of a step.

@@ -1,4 +1,7 @@
-"""The extra memory within a step: at most a tenth of the parameters, in any mode and dtype."""
+"""The extra memory within a step: at most a tenth of the parameters, in any mode and dtype.
+
+No clause: the promise of docs/guides/pytorch.md.
+"""
 
 from __future__ import annotations
 

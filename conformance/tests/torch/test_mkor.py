@@ -1,4 +1,7 @@
-"""MKOR: the official code's factors and gradients, and MGUP behind it with the raw gradient."""
+"""MKOR: the official code's factors and gradients, and MGUP behind it with the raw gradient.
+
+It checks P1, R6.
+"""
 
 from __future__ import annotations
 

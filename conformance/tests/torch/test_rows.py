@@ -54,7 +54,7 @@ def give_both(p, rows, stacked_dims, step, special=False):
         row.grad = mine.clone()
 
 
-@pytest.mark.filterwarnings("ignore:parameter .* ranks")
+@pytest.mark.filterwarnings("ignore:.*none is selected")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", CASES)
 def test_slices_as_if_alone(case, mode, monkeypatch):

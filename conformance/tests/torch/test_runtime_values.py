@@ -12,6 +12,7 @@ from torch.optim import lr_scheduler as schedulers
 import mgup_core as core
 from mgup_core.host import blocks
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
+from mgup_torch.executors import host
 
 from .support import Reference, array, frozen, give, gradients, parameters, same
 
@@ -73,6 +74,7 @@ def test_fifty_steps_in_host_memory(cls, implementation, monkeypatch):
     """Blocks are recorded once, and loops compiled once."""
     loops, machine = compiled_code()
     monkeypatch.setattr(loops, "WORTH", 0)
+    monkeypatch.setattr(host, "SMALL", 0)
     params = parameters(SHAPES)
     optimizer = cls(params, implementation=implementation)
     cycled(optimizer, 0)
@@ -94,6 +96,7 @@ def test_one_cycle_by_its_default(name, cls, monkeypatch):
     """It cycles betas, or the momentum: nothing compiles after the second step."""
     loops, machine = compiled_code()
     monkeypatch.setattr(loops, "WORTH", 0)
+    monkeypatch.setattr(host, "SMALL", 0)
     params = parameters(SHAPES)
     optimizer = cls(params, weight_decay=0.1, alpha=2.0, gamma=0.5)
     scheduler = {
@@ -202,6 +205,7 @@ def test_decay_from_zero_and_back(cls, monkeypatch):
     """R0 has another form without decay; each is made once."""
     loops, _ = compiled_code()
     monkeypatch.setattr(loops, "WORTH", 0)
+    monkeypatch.setattr(host, "SMALL", 0)
     params = parameters(SHAPES)
     optimizer = cls(params, weight_decay=0.0, alpha=2.0, gamma=0.5)
     followed, made = Followed(optimizer, params), []

@@ -1,4 +1,4 @@
-"""Every scheduler of torch.optim.lr_scheduler, with the learning rate a float or a tensor."""
+"""Every scheduler of torch.optim.lr_scheduler, with the learning rate a float or a tensor (R7)."""
 
 from __future__ import annotations
 

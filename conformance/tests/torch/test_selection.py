@@ -1,4 +1,4 @@
-"""The selections by operations of PyTorch, which step in where no kernel does."""
+"""The selections by operations of PyTorch, which step in where no kernel does (P2, P4)."""
 
 from __future__ import annotations
 

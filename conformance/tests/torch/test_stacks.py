@@ -12,9 +12,9 @@ import mgup_core as core
 import mgup_torch
 from mgup_conformance.compare import check_close
 from mgup_torch import MGUPAdamW, MGUPMuon
-from mgup_torch.backend import TorchBackend
 from mgup_torch.executors import stacked as module
-from mgup_torch.executors.stacked import move_stack, stacks
+from mgup_torch.executors.base import Step
+from mgup_torch.executors.stacked import Stacked
 
 from .inputs import POLICIES
 from .support import array, give, parameters
@@ -31,15 +31,13 @@ def gather(optimizer, params, step: int) -> list:
 
 def step_in_stacks(optimizer, params, step: int) -> None:
     """What an optimizer does with parameters on an accelerator."""
-    found = stacks(gather(optimizer, params, step))
+    found = Stacked().batches(gather(optimizer, params, step))
     assert sorted(len(stack) for stack in found) == [1, 2, 3]
     for stack in found:
         with torch.no_grad():
-            move_stack(stack, TorchBackend(torch.float32), {})
-        for job in stack:
-            if "step" in job.state:
-                job.state["step"] += 1
-            optimizer.state[job.param] = job.state
+            Stacked().run(stack, Step({}, 0))
+        for task in stack:
+            optimizer.state[task.param] = task.state
 
 
 @pytest.mark.parametrize(
@@ -74,24 +72,31 @@ def test_a_stack_takes_the_steps_of_its_members(rule, mode, dtype):
             second.state[q] = {name: x.clone() for name, x in first.state[p].items()}
 
 
+def batches(tasks) -> list:
+    """As an optimizer on an accelerator: what :class:`Stacked` refuses is alone."""
+    mine = [task for task in tasks if Stacked().refuses(task) is None]
+    alone = [[task] for task in tasks if Stacked().refuses(task) is not None]
+    return [*Stacked().batches(mine), *alone]
+
+
 def test_what_is_stacked(monkeypatch):
     """Of one group, one shape, one count, and no more than fits; in order; and only matrices."""
     params = parameters(((4, 3), (4, 3), (3, 4), (4, 3), (4, 3)))
     optimizer = MGUPMuon([{"params": params[:4]}, {"params": params[4:], "lr": 0.5}])
-    found = stacks(gather(optimizer, params, 0))
+    found = batches(gather(optimizer, params, 0))
     wanted = [[params[i] for i in stack] for stack in ([0, 1, 3], [2], [4])]
     assert [list(map(id, stack)) for stack in wanted] == [
-        [id(job.param) for job in stack] for stack in found
+        [id(task.param) for task in stack] for stack in found
     ]
     monkeypatch.setattr(module, "BYTES", 2 * 12 * 4)
-    assert [len(stack) for stack in stacks(optimizer._gather())] == [2, 1, 1, 1]
+    assert [len(stack) for stack in batches(optimizer._gather())] == [2, 1, 1, 1]
     monkeypatch.setattr(module, "BYTES", 1)
-    assert [len(stack) for stack in stacks(optimizer._gather())] == [1] * 5
+    assert [len(stack) for stack in batches(optimizer._gather())] == [1] * 5
     monkeypatch.undo()
     namo = mgup_torch.optimizer(core.NAMO)(params)
     gather(namo, params, 0)
     params[1].grad = None
     namo.step()
-    assert [len(stack) for stack in stacks(gather(namo, params, 1))] == [3, 1, 1]
+    assert [len(stack) for stack in batches(gather(namo, params, 1))] == [3, 1, 1]
     plain = MGUPAdamW(params)
-    assert [len(stack) for stack in stacks(gather(plain, params, 0))] == [1] * 5
+    assert [len(stack) for stack in batches(gather(plain, params, 0))] == [1] * 5

@@ -1,4 +1,4 @@
-"""Checkpoints of an optimizer's own: round trips, saving, copying, old and broken ones."""
+"""Checkpoints of an optimizer's own: round trips, saving, copying, old and broken ones (R5)."""
 
 from __future__ import annotations
 

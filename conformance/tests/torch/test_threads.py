@@ -1,4 +1,4 @@
-"""Any number of threads, in processes of their own: what is compiled is compiled once.
+"""Any number of threads, in processes of their own: what is compiled is compiled once (N1).
 
 Issue 15, 2a: one machine shared by all engines, and a cache filled by the threads that use it, were
 a segmentation fault in ordinary use on four cores.

@@ -1,4 +1,4 @@
-"""CUDA parameters where no kernel can run: the reference step, and one warning that says why.
+"""CUDA parameters where no kernel can run: the reference step, and one warning that says why (N1).
 
 The tensors are fakes, for which no GPU is needed; so is the reference step, whose bits on a GPU
 test_cuda compares.
@@ -14,7 +14,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from mgup_torch import MGUPLion
-from mgup_torch.base import optimizer as base
+from mgup_torch.executors import whole
 from mgup_torch.executors.cuda import _warn_unavailable
 from mgup_torch.kernels import unavailable
 
@@ -45,7 +45,7 @@ def reason(request, monkeypatch):
 def taken(monkeypatch):
     """The names of parameters that have taken the reference step."""
     names = []
-    monkeypatch.setattr(base, "move_whole", lambda job, *_, **__: names.append(job.name))
+    monkeypatch.setattr(whole, "move_whole", lambda task, *_: names.append(task.name))
     return names
 
 

@@ -1,4 +1,7 @@
-"""What users write, taken as they mean it or refused with the remedy (issue 15, item 22)."""
+"""What users write, taken as they mean it or refused with the remedy (issue 15, item 22).
+
+It checks P3, P6, P7, N2.
+"""
 
 from __future__ import annotations
 

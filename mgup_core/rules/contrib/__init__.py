@@ -1,1 +1,1 @@
-"""Rules that are experimental: their papers are young, or their evidence is thin."""
+"""Experimental rules, whose papers are young or whose evidence is thin."""

@@ -34,10 +34,11 @@ class AMAdamW(Rule):
     brings both into it are left out. With ``lam=0`` and a fixed ``beta`` this is AdamW.
 
     Args:
-        b1: the largest beta, in [0, 1). b2: decay rate of the second moment, in [0, 1).
+        b1: the largest beta, in [0, 1).
+        b2: decay rate of the second moment, in [0, 1).
         eps: added to the root, >= 0.
         lam: weight of the second proximal term, >= 0.
-        beta: a fixed beta in [0, 1), in the place of b1 and of the adaptive one.
+        beta: a fixed beta in [0, 1) instead of the adaptive one; it replaces b1 as well.
 
     State: ``exp_avg`` (d) and ``exp_avg_sq`` (v), zeros of the parameter's shape, and ``product``
     (pi), 0-d in the compute dtype, 1.

@@ -17,7 +17,7 @@ SCOPES: tuple[str, ...] = get_args(BetaScope)
 
 
 def clipped(be: Backend, above: Array, below: Array, most: float) -> Array:
-    """``above / below`` within [0, most]; 0 where ``below`` is."""
+    """``above / below`` clipped to [0, most]; 0 where ``below`` is not positive."""
     zero = be.scalar(0.0)
     quotient = be.xp.minimum(be.xp.maximum(be.div(above, below), zero), be.scalar(most))
     return be.xp.where(below > zero, quotient, zero)
@@ -35,9 +35,9 @@ class AMSGD(Rule):
 
     Experimental: there is no official code. The equations are derived from the paper's model, two
     planes and a proximal term, and agree with a third party's port, whose defaults these are.
-    ``beta`` is 0 where ``d = g``. With ``beta_scope="all"`` the products are those of all
-    parameters together, added up in their order, on which their last bits depend. A parameter at
-    its first step takes no part in them. With ``lam=0`` and a fixed ``beta`` this is SGD with
+    ``beta`` is 0 where ``d = g``. With ``beta_scope="all"``, the products are sums over all
+    parameters in their order, on which the last bits of the sums depend; a parameter at its first
+    step adds nothing to them. With ``lam=0`` and a fixed ``beta`` this is SGD with
     ``momentum = dampening = beta``.
 
     Args:

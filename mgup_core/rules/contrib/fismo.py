@@ -62,11 +62,11 @@ class FISMO(MatrixRule):
 
     Args:
         b1, b2: decay rates of the momentum and of the factors, in [0, 1).
-        damping: >= 0, of the factors, which it keeps invertible where gradients have entries below
-            1 or so: it is relative to P and Q, not to L and R.
-        ns_coefficients, ns_steps, ns_dtype: of the polar factor; see :class:`mgup_core.Muon`.
-            ``ns_dtype="exact"`` is of all products.
-        root_steps: of the inverse roots, in [1, 99].
+        damping: >= 0; it keeps the factors invertible where the gradients have entries below about
+            1, since it is relative to P and Q and not to L and R.
+        ns_coefficients, ns_steps, ns_dtype: settings of the polar factor's iteration; see
+            :class:`mgup_core.Muon`. ``ns_dtype="exact"`` holds for all products.
+        root_steps: steps of the iteration for the inverse roots, in [1, 99].
 
     State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
     (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
@@ -130,10 +130,11 @@ class FISMO(MatrixRule):
         }
 
     def _factor(self, be: Backend, old: Array, half: Array) -> Array:
-        """The factor that has taken in ``half half'``, of the trace of I.
+        """The factor after it took in ``half half'``, scaled to the trace of I.
 
         Args:
-            old: (..., n, n). half: (..., n, k), the gradient with the other side's root.
+            old: the factor before, (..., n, n).
+            half: the gradient times the root of the other factor, (..., n, k).
         """
         n, k = half.shape[-2:]
         eye = identity(be, old, -1)

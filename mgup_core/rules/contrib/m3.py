@@ -28,14 +28,14 @@ class M3(MatrixRule):
     eps stands. MGUP ranks by ``m1``, the buffer before orthogonalisation, as for Muon.
 
     Args:
-        b1, b2, b3: weights of what the fast momentum, the squares and the slow momentum take in, in
-            [0, 1].
-        slow_weight: of the slow direction, >= 0.
-        chunk: steps between updates of the slow momentum. In a compiled graph each step computes
-            the slow direction, to keep it or not.
-        eps: > 0.
-        eps_inside: whether it is added to v, or to its root.
-        ns_steps, ns_dtype: of the Newton-Schulz iteration; 0 steps leave it out.
+        b1, b2, b3: the weights with which the fast momentum, the squares and the slow momentum take
+            in gradients, in [0, 1].
+        slow_weight: the weight of the slow direction, >= 0.
+        chunk: the number of steps between updates of the slow momentum. In a compiled graph, every
+            step computes the slow direction and keeps it only after a chunk.
+        eps: keeps the quotient finite, >= 0.
+        eps_inside: whether eps is added to v (``True``) or to its root.
+        ns_steps, ns_dtype: settings of the Newton-Schulz iteration; 0 steps leave it out.
 
     State: ``fast`` (m1), ``slow`` (m2), ``sum_sq`` (v), ``chunk_sum`` (c), never below float32, and
     ``slow_direction`` (o): zeros of the parameter's shape.

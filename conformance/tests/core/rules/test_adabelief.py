@@ -1,4 +1,7 @@
-"""AdaBelief: the official equations in both forms, its first step, and rectification."""
+"""AdaBelief: the official equations in both forms, its first step, and rectification.
+
+It checks R0, P11, N3.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def test_the_official_code(rectify, degenerate, coupled, eps):
 
 
 def test_the_first_surprise():
-    """At the first step g - m = b1*g, so that s = (1 - b2) * b1^2 * g^2 + eps."""
+    """At the first step, g - m is b1*g, so that s is (1 - b2) * b1^2 * g^2 + eps."""
     params, grads = data(steps=1)
     _, state = follow(AdaBelief(eps=1e-8), params, grads)
     for i, g in enumerate(grads[0]):
@@ -60,7 +63,7 @@ def test_the_first_surprise():
 
 
 def test_belief_grows_under_a_constant_gradient():
-    """The surprise after t steps is b1^t * g, so that steps lengthen."""
+    """After t steps, g - m is b1^t * g, so that the steps lengthen."""
     optimizer = Optimizer(AdaBelief(rectify=False), None, lr=1.0, weight_decay=0.0)
     params = [np.zeros(3)]
     state, lengths = optimizer.init(params), []
@@ -87,7 +90,7 @@ def exact(beta, t):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("beta", [0.0, 0.6, 0.9, 0.999, 0.99999])
 def test_rectification(beta, dtype):
-    """To rounding at every step, where the published formula cancels; traced as known (N3)."""
+    """R is exact to rounding even where the published formula cancels; a traced t agrees (N3)."""
     be = backend_for(np.zeros(1, dtype))
     tolerance = 1e-6 if dtype == np.float32 else 1e-12
     for t in [*range(1, 20), 100, 499, 501, 1000, 5001, 10**5, 10**7]:

@@ -1,4 +1,7 @@
-"""AdamP and SGDP: the official equations, their limits, and steps that stay beside the weights."""
+"""AdamP and SGDP: the official equations, their limits, and steps that stay beside the weights.
+
+It checks P1, R0, P11.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from .textbook import SHAPES, assert_follows, data, follow
 
 
 def projected(p, g, w, *, eps, delta):
-    """clovaai/AdamP: (p, the view in which it was projected)."""
+    """The code of clovaai/AdamP: (p, the view that was projected)."""
     if w.ndim > 1:
         for view in ((w.shape[0], -1), (1, -1)):
             g2, w2 = g.reshape(view), w.reshape(view)
@@ -69,7 +72,7 @@ def test_adamp_is_the_official_code(delta, seen, nesterov):
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("delta", [0.1, 1.0, 2.4])
 def test_sgdp_is_the_official_code(delta, nesterov):
-    """Without the aliased buffer, that is: the momentum is never projected."""
+    """The official code without its aliased buffer, so that the momentum is never projected."""
     params, grads = data(steps=6)
     options = {"nesterov": nesterov, "delta": delta, "momentum": 0.9}
     expected = sgdp(params, grads, 0.05, 0.3, damping=0.2, **options)
@@ -91,7 +94,7 @@ def test_without_delta_it_is_the_unprojected_rule(rule, limit, policy):
 
 
 def radial(step, w, view):
-    """How much of a step goes along the weights, for each row of a view."""
+    """The share of a step along the weights, for each row of a view."""
     step, w = step.reshape(view), w.reshape(view)
     return np.abs((step * w).sum(1)) / (np.linalg.norm(step, axis=1) * np.linalg.norm(w, axis=1))
 
@@ -128,7 +131,7 @@ def test_a_step_projected_as_a_whole_is_orthogonal_as_a_whole(rule):
 
 
 def test_the_multiplier_leaves_its_mark_on_a_projected_step():
-    """The radial part that is taken out again is all that MGUP's step loses."""
+    """MGUP's step loses only the radial part that the multiplier brought back."""
     params, grads = data(steps=1)
     plain, _ = follow(AdamP(delta=10.0), params, grads)
     ours, _ = follow(AdamP(delta=10.0), params, grads, MGUP())
@@ -154,7 +157,7 @@ def test_out_axis_names_the_rows():
 
 
 def test_weights_of_zero_are_not_projected():
-    """Their direction is undefined: the cosine is 0 and the normal vector too."""
+    """Weights of zero have no direction: the cosine is 0, and so is the normal vector."""
     grads = data(((4, 6),))[1]
     zeros = [np.zeros((4, 6))]
     ours, _ = follow(AdamP(), zeros, grads[:1])
@@ -179,7 +182,7 @@ def test_bad_values(rule, values, message):
 
 
 def test_bad_shapes():
-    """An axis that a parameter has not, and stacks, are refused with the remedy."""
+    """A missing axis and stacks are refused with the remedy."""
     optimizer = Optimizer(AdamP(out_axis=2))
     with pytest.raises(ValueError, match=r"out_axis=2 is no axis of shape \(4, 6\): give one from"):
         optimizer.init([np.ones((4, 6))])

@@ -1,4 +1,4 @@
-"""Adan: the official equations, what becomes of a constant gradient, Adam as a limit."""
+"""Adan: the official equations, what becomes of a constant gradient, Adam as a limit (R0, P11)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .textbook import assert_follows, data, follow
 
 
 def official(params, grads, lr, decay, *, no_prox, b1=0.98, b2=0.92, b3=0.99, eps=1e-8):
-    """sail-sg/Adan."""
+    """The code of sail-sg/Adan."""
     params = [w.copy() for w in params]
     m, d, n = ([np.zeros_like(w) for w in params] for _ in range(3))
     before = grads[0]

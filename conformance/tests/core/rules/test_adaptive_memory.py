@@ -1,4 +1,7 @@
-"""AM-SGD and AM-AdamW: the derived equations, their limits, and sums over all parameters."""
+"""AM-SGD and AM-AdamW: the derived equations, their limits, and sums over all parameters.
+
+It checks R0, R6, P11.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def ratio(above, below, most):
 
 
 def am_sgd(params, grads, lr, decay, *, scope="all", lam=0.1, beta_max=0.9, coupled=False):
-    """beta as derived: the first of its two forms, which the rule does not compute."""
+    """beta by the first of its two derived forms; the rule computes the second."""
     params, d, betas = [w.copy() for w in params], None, []
     for one in grads:
         one = [g + decay * w if coupled else g for g, w in zip(one, params, strict=True)]
@@ -88,7 +91,7 @@ def test_am_adamw_is_its_derivation(options):
 
 
 def test_fixed_beta_without_lam_is_an_average():
-    """AM-SGD is SGD with as much dampening as momentum, AM-AdamW is AdamW, with MGUP too."""
+    """AM-SGD is SGD with dampening = momentum, and AM-AdamW is AdamW, also with MGUP."""
     params, grads = data()
     for policy in (None, MGUP()):
         for rule, limit in (
@@ -110,7 +113,7 @@ def test_without_lam_beta_is_a_ratio_of_lengths():
 
 
 def test_the_same_gradient_again_keeps_the_direction():
-    """d = g: beta is 0, whatever 0 / 0 is."""
+    """Where d = g, beta is 0 and not 0 / 0."""
     g = [np.array([1.0, -2.0])]
     _, state = follow(AMSGD(), [np.zeros(2)], [g, g, g])
     np.testing.assert_allclose(state.arrays[0]["momentum_buffer"], g[0], rtol=1e-15)
@@ -126,7 +129,7 @@ def test_one_parameter_is_all_parameters():
 
 
 def test_all_parameters_are_one_vector():
-    """Split or joined, the step is the same: what couples the parameters is their products."""
+    """Parameters split or joined take the same step, since only their products couple them."""
     rng = np.random.default_rng(0)
     joined = [rng.standard_normal(8)], [[rng.standard_normal(8)] for _ in range(5)]
     split = np.split(joined[0][0], [3]), [np.split(g, [3]) for (g,) in joined[1]]
@@ -138,7 +141,7 @@ def test_all_parameters_are_one_vector():
 
 
 def test_a_parameter_without_gradient_takes_no_part():
-    """R6, and at its first step, which is d = g whatever beta is, it takes none either."""
+    """R6: a parameter without gradient adds nothing to the sums, nor does one at its first step."""
     params, grads = data(((4, 6), (5,)), steps=4)
     alone, _ = follow(AMSGD(), params[:1], [one[:1] for one in grads])
     late = [[g, None] for g, _ in grads[:3]] + grads[3:]
@@ -148,7 +151,7 @@ def test_a_parameter_without_gradient_takes_no_part():
 
 
 def test_beta_is_one_for_all_only_where_it_is_asked_for():
-    """Only then does a driver add up anything."""
+    """The rule asks for sums only with ``beta_scope="all"`` and no fixed beta."""
     assert AMSGD().couples_parameters
     assert not AMSGD(beta_scope="tensor").couples_parameters
     assert not AMSGD(beta=0.5).couples_parameters

@@ -1,4 +1,4 @@
-"""AdEMAMix: the official equations with and without warm-up, and AdamW as a limit."""
+"""AdEMAMix: the official equations with and without warm-up, and AdamW as a limit (R0, P11, N3)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def warm_mix(t, mix, steps):
 
 
 def warm_beta(t, first, last, steps):
-    """apple/ml-ademamix, linear_hl_warmup_scheduler, without its 1e-8 in the logarithm."""
+    """linear_hl_warmup_scheduler of apple/ml-ademamix, without its 1e-8 in the logarithm."""
     if not steps or t >= steps:
         return last
     at = t / steps
@@ -27,7 +27,7 @@ def warm_beta(t, first, last, steps):
 
 
 def official(params, grads, lr, decay, mix=2.0, mix_warmup=0, beta3_warmup=0):
-    """apple/ml-ademamix."""
+    """The code of apple/ml-ademamix."""
     b1, b2, b3, eps = 0.9, 0.999, 0.9999, 1e-8
     params = [w.copy() for w in params]
     fast, slow, v = ([np.zeros_like(w) for w in params] for _ in range(3))
@@ -69,7 +69,7 @@ def test_nothing_mixed_in_is_adamw():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_slow_decay_warms_up_to_rounding(dtype):
-    """Both it and its complement, which float32 would lose; known and traced steps alike (N3)."""
+    """So does its complement, which float32 would lose, with a known and a traced t (N3)."""
     rule, be = AdEMAMix(beta3_warmup=10_000), backend_for(np.zeros(1, dtype))
     tolerance = 2e-6 if dtype == np.float32 else 1e-12
     for t in (1, 2, 10, 500, 5000, 9999, 10_000, 10**6):

@@ -1,4 +1,4 @@
-"""The local step of FedAvg-M: its equation, its limits, and a round of it."""
+"""The local step of FedAvg-M: its equation, its limits, and one round (R0, P11)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .textbook import assert_follows, data, follow
 
 
 def anchored(rule, params, anchors, grads, lr=0.1):
-    """The parameters after these gradients, under given anchors."""
+    """The parameters after these gradients, with given anchors."""
     optimizer = Optimizer(rule, None, lr=lr, weight_decay=0.0)
     state = optimizer.init(params)
     for arrays, anchor in zip(state.arrays.values(), anchors, strict=True):
@@ -38,7 +38,7 @@ def test_without_an_anchor():
 
 
 def test_beta_one_is_plain_sgd():
-    """With the anchor out of it, rounds of it are FedAvg."""
+    """Without the anchor, rounds of the rule are FedAvg."""
     params, grads = data()
     moved, _ = anchored(AnchoredSGD(beta=1.0), params, [np.ones_like(w) for w in params], grads)
     plain, _ = follow(SGD(momentum=0.0), params, grads)

@@ -1,4 +1,4 @@
-"""AuON: both published forms, their limits, and the series that stands for cosh."""
+"""AuON: both published forms, their limits, and the series that stands for cosh (P1, R0, P11)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .textbook import assert_follows, data, follow
 
 
 def auon(params, grads, lr, decay, *, paper, momentum=0.95, gamma_c=1.5):
-    """ryyzn9/AuON, or the paper's division."""
+    """The code of ryyzn9/AuON, or the paper's division."""
     params = [w.copy() for w in params]
     m = [np.zeros_like(w) for w in params]
     for one in grads:
@@ -42,7 +42,7 @@ def test_it_is_the_paper():
 
 
 def test_without_gamma_it_is_nesterov_sgd_of_an_average():
-    """gamma_c = 0: the root is 1, and what is left of it is the 1e-8 beside it."""
+    """With gamma_c = 0 the root is 1, and the divisor is 1 + 1e-8."""
     params, grads = data()
     m = [np.zeros_like(w) for w in params]
     expected = [w.copy() for w in params]
@@ -66,7 +66,7 @@ def test_the_paper_forgets_the_gradients_scale_and_the_code_does_not():
 
 
 def test_the_brake_is_nearly_open():
-    """What the docstring says of 2000 entries: a root of 1.00056."""
+    """For 2000 entries the root is 1.00056, as the docstring says."""
     params, grads = data(((40, 50),), steps=1)
     (free,), _ = follow(AuON(gamma_c=0.0), params, grads)
     (braked,), _ = follow(AuON(), params, grads)

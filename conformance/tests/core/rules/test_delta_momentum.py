@@ -1,4 +1,7 @@
-"""Delta Momentum: equation 48 as printed, the normalised form, and why it is normalised."""
+"""Delta Momentum: equation 48 as printed, the normalised form, and why it is normalised.
+
+It checks R0, R4, P11.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ MATRICES = ((4, 6), (7, 3), (5,))
 
 
 def delta_momentum(params, grads, lr, *, momentum=0.9, unit=True):
-    """Behrouz et al., eq. 48 and 49, with the rate in the momentum as there."""
+    """Equations 48 and 49 of Behrouz et al., with the learning rate in the momentum."""
     params = [w.copy() for w in params]
     m = [np.zeros_like(np.atleast_2d(w)) for w in params]
     for one in grads:
@@ -39,7 +42,7 @@ def test_it_is_the_equation_as_printed():
 
 
 def test_small_gradients_forget_nothing_as_printed():
-    """Where g'g vanishes, heavy ball."""
+    """Where g'g vanishes, the rule is the heavy ball method."""
     params, grads = data(MATRICES)
     grads = [[1e-7 * g for g in one] for one in grads]
     ours, _ = follow(DeltaMomentum(normalize=False), params, grads, lr=1e6)

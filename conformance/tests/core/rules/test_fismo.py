@@ -1,4 +1,7 @@
-"""FISMO: the equations with eigendecompositions, and the iteration that stands for them."""
+"""FISMO: the equations with eigendecompositions, and the iteration that stands for them.
+
+It checks P1, R0, R4, R6, P11.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def polar(x):
 
 
 def fismo(params, grads, lr, *, b1=0.95, b2=0.95, damping=1e-3):
-    """Xu, Yan and Zhang, by LAPACK."""
+    """The equations of Xu, Yan and Zhang, by LAPACK."""
     params = [w.copy() for w in params]
     p, q = ([np.eye(w.shape[side]) for w in params] for side in (0, 1))
     m = [np.zeros_like(w) for w in params]
@@ -46,7 +49,7 @@ def fismo(params, grads, lr, *, b1=0.95, b2=0.95, damping=1e-3):
 
 @pytest.mark.parametrize("options", [{}, {"b1": 0.5, "b2": 0.3}, {"damping": 0.1}], ids=str)
 def test_it_is_the_equations(options):
-    """With the exact polar factor; what is left of the 1e-7 beside its norm is below 1e-6."""
+    """The polar factor is exact but for the 1e-7 beside the norm, whose effect is below 1e-6."""
     params, grads = data(MATRICES)
     expected, p, q = fismo(params, grads, 0.1, **options)
     ours, state = follow(FISMO(**EXACT, **options), params, grads)
@@ -84,7 +87,7 @@ def test_factors_that_stay_are_muon_with_the_polar_factor():
 
 
 def test_alpha_and_gamma_1_change_no_bit():
-    """P11."""
+    """P11: alpha = gamma = 1 gives the bits of the base rule."""
     params, grads = data(MATRICES)
     plain, _ = follow(FISMO(), params, grads, weight_decay=0.1)
     assert_follows(FISMO(), plain, params, grads, weight_decay=0.1)
@@ -113,7 +116,7 @@ def test_a_stack_is_its_matrices():
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (2, 0, 3)])
 def test_nothing_to_train_is_no_op(shape):
-    """R6."""
+    """R6: a parameter without coordinates is a no-op."""
     (w,), _ = follow(FISMO(), [np.ones(shape)], [[np.ones(shape)]], MGUP())
     assert w.shape == shape
 

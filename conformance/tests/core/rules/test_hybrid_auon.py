@@ -1,4 +1,7 @@
-"""Hybrid-AuON: the official equations, and what it shares with AuON and Muon."""
+"""Hybrid-AuON: the official equations, and what it shares with AuON and Muon.
+
+It checks P1, R0, R4, P11, N7.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ SHAPES = ((4, 6), (7, 3), (5,))
 
 
 def hybrid_auon(params, grads, lr, decay, *, ns_steps=5, gamma_c=1.5, paper=False):
-    """ryyzn9/AuON, or the paper's division."""
+    """The code of ryyzn9/AuON, or the paper's division."""
     params = [w.copy() for w in params]
     m = [np.zeros_like(w) for w in params]
     for one in grads:
@@ -36,7 +39,7 @@ def test_it_is_the_official_code(options):
 
 
 def test_it_is_the_paper():
-    """One step of the iteration, and the normalised matrix is what is divided."""
+    """One step of the iteration; the normalised matrix is divided."""
     params, grads = data(SHAPES)
     expected = hybrid_auon(params, grads, 0.1, 0.3, ns_steps=1, paper=True)
     rule = HybridAuON(ns_steps=1, normalize=True)

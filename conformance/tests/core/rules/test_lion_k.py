@@ -1,4 +1,4 @@
-"""Lion-K and Signum: their equations, and Lion between them."""
+"""Lion-K and Signum: their equations, and Lion between them (R0, R2, P11)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_signum_is_lion_with_equal_betas():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_signum_is_its_equations(momentum):
-    """With momentum 0 it is signSGD."""
+    """The cases include momentum 0, which is signSGD."""
     params, grads = data()
     expected, m = [w.copy() for w in params], [np.zeros_like(w) for w in params]
     for one in grads:

@@ -1,4 +1,4 @@
-"""M3: Algorithm 1, its limits, and the one example that is published."""
+"""M3: Algorithm 1, its limits, and the one example that is published (P1, R0, P11)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MATRICES = ((4, 6), (7, 3), (5, 5))
 
 
 def m3(params, grads, lr, *, chunk, inside, b=(0.9, 0.999, 0.9), slow_weight=1.0, eps=1e-8):
-    """Behrouz et al., section 7.2, Algorithm 1."""
+    """Algorithm 1 of Behrouz et al., section 7.2."""
     params = [w.copy() for w in params]
     zeros = [np.zeros_like(w) for w in params]
     m1, m2, v, c, o = (list(zeros) for _ in range(5))
@@ -66,7 +66,7 @@ def test_sums_never_decay():
 
 
 def test_a_traced_step_is_the_same_step():
-    """With t as an array, where no value may be asked for."""
+    """t is an array whose value cannot be read."""
     rng = np.random.default_rng(0)
     rule, shape = M3(chunk=3), (4, 6)
     w, optimizer = rng.standard_normal(shape), Optimizer(M3(chunk=3), MGUP())
@@ -84,7 +84,7 @@ def test_a_traced_step_is_the_same_step():
 
 
 def test_the_mask_is_that_of_the_fast_momentum():
-    """a = m1, whatever the slow direction says."""
+    """a = m1, whatever the slow direction."""
     params, grads = data(((4, 6),), steps=5)
     rule = M3(chunk=2)
     before, state = follow(rule, params, grads[:4], MGUP())

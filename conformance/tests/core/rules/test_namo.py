@@ -1,4 +1,7 @@
-"""NAMO and NAMO-D: the official equations with their float32 statistics, and their limits."""
+"""NAMO and NAMO-D: the official equations with their float32 statistics, and their limits.
+
+It checks R0, R4, P11.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def corrected(lr, t, momentum=0.95, mu2=0.99):
 
 
 def namo(params, grads, lr, decay, *, nesterov=True, mu2=0.99):
-    """minxin-zhg/namo, with the exact products that float64 has."""
+    """The code of minxin-zhg/namo in float64."""
     params, v = [w.copy() for w in params], [single(0)] * len(params)
     m = [np.zeros_like(w) for w in params]
     for t, one in enumerate(grads, start=1):
@@ -76,7 +79,7 @@ def test_namo_d_is_the_official_code(clamp, decay, lr):
 
 
 def test_namo_d_clamps_as_the_official_code():
-    """To float32: the mean of the columns is a sum in another order."""
+    """The results agree to float32 rounding, since the mean over columns has another order."""
     params, grads = data(MATRICES)
     ours, _ = follow(NAMOD(clamp=0.95), params, grads, lr=0.01, weight_decay=0.1)
     free, _ = follow(NAMOD(clamp=0.0), params, grads, lr=0.01, weight_decay=0.1)
@@ -112,7 +115,7 @@ def test_clamp_1_gives_all_columns_the_mean():
 
 
 def test_steady_gradients_make_muon():
-    """One gradient again and again, so that s is 1: Muon's step, but for the eps."""
+    """A constant gradient makes s = 1, so that the step is Muon's but for the eps."""
     _, (g,) = data(((4, 6),), steps=1)
     w = [np.zeros((4, 6))]
     ours, _ = follow(NAMO(nesterov=False), w, [g] * 5, lr=0.01)

@@ -1,4 +1,7 @@
-"""SCALE: the official equations, unit rows, no trace of the gradient's scale, roles and axes."""
+"""SCALE: the official equations, unit rows, no trace of the gradient's scale, roles and axes.
+
+It checks P1, R0, P11.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def test_it_is_the_official_code(role):
 @pytest.mark.parametrize("role", ["matrix", "last", "embedding"])
 @pytest.mark.parametrize("out_axis", [0, -1])
 def test_each_output_unit_has_unit_rms(role, out_axis):
-    """Of an embedding, each feature, which is its last axis whatever out_axis is."""
+    """An embedding's units are its features, on the last axis whatever out_axis is."""
     params, grads = data(((8, 5),), steps=1)
     (moved,), _ = follow(SCALE(role=role, out_axis=out_axis), params, grads, lr=1.0)
     averaged = 0 if role == "embedding" or out_axis == -1 else 1
@@ -67,7 +70,7 @@ def test_without_momentum_the_last_layer_is_a_hidden_one():
 
 
 def test_hidden_layers_always_score_positive():
-    """So sign mode amplifies all of them, and of the last layer some."""
+    """So sign mode amplifies all coordinates of hidden layers, and some of the last layer."""
     params, grads = data(MATRICES)
     optimizers = [Optimizer(SCALE(role=role), SignMGUP()) for role in ("matrix", "last")]
     states = [optimizer.init(params) for optimizer in optimizers]
@@ -81,7 +84,7 @@ def test_hidden_layers_always_score_positive():
 
 
 def test_rows_without_a_gradient_stay():
-    """0 / eps is 0, and nothing is divided by 0."""
+    """Rows of zeros give 0 / eps = 0, and nothing is divided by 0."""
     w, g = np.ones((3, 4)), np.zeros((3, 4))
     g[1] = [1.0, -1.0, 1.0, -1.0]
     (moved,), _ = follow(SCALE(), [w], [[g]], MGUP())
@@ -90,7 +93,7 @@ def test_rows_without_a_gradient_stay():
 
 
 def test_state():
-    """None but the last layer's momentum."""
+    """Only the last layer has state, its momentum."""
     params = data(MATRICES)[0]
     for role in AVERAGED:
         state = Optimizer(SCALE(role=role)).init(params).arrays[0]

@@ -1,4 +1,7 @@
-"""SGD-SaI: the official equations, a ratio that is kept, and tensors that have none."""
+"""SGD-SaI: the official equations, a ratio that is kept, and tensors that have none.
+
+It checks P5, R0, R6, P11.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from .textbook import assert_follows, data, follow
 
 
 def official(params, grads, lr, decay, momentum=0.9, eps=1e-8):
-    """AnonymousAlethiometer/SGD_SaI."""
+    """The code of AnonymousAlethiometer/SGD_SaI."""
     params, m, ratios = [w.copy() for w in params], list(grads[0]), []
     for g in grads[0]:
         ratios.append(np.linalg.norm(g.ravel()) / (g.std(ddof=1) + eps))
@@ -37,7 +40,7 @@ def test_the_ratio_does_not_depend_on_the_size_of_the_gradient():
 
 
 def test_the_ratio_is_kept_through_a_loaded_state():
-    """Read from the state, never measured anew."""
+    """The ratio is read from the state, and never measured again."""
     params, grads = data()
     _, state = follow(SGDSaI(), params, grads[:1])
     optimizer = Optimizer(SGDSaI(), None, lr=0.1, weight_decay=0.0)
@@ -62,7 +65,7 @@ def test_without_noise_the_ratio_is_that_of_noise(shape, value, dtype):
 
 
 def test_an_empty_parameter_is_left_alone():
-    """R6."""
+    """R6: a parameter without coordinates is a no-op."""
     moved, _ = follow(SGDSaI(), [np.zeros((0, 3))], [[np.zeros((0, 3))]] * 2)
     assert moved[0].shape == (0, 3)
 

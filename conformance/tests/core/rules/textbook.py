@@ -1,4 +1,4 @@
-"""A rule beside a plain loop of its published equations, in float64."""
+"""Compares a rule with a plain loop of its published equations, in float64."""
 
 from __future__ import annotations
 

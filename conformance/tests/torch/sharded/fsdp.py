@@ -191,7 +191,7 @@ def from_one_process():
 
 def killed(folder, *, steps):
     """Save after some steps, and let rank 1 die in the middle of a later one."""
-    from mgup_torch.base import optimizer as base
+    from mgup_torch.executors import ranks
 
     model = sharded("fsdp")
     optimizer = optimizer_of(model)
@@ -201,14 +201,14 @@ def killed(folder, *, steps):
     dcp.save({"model": weights, "optimizer": state}, checkpoint_id=folder)
     dist.barrier()
     if dist.get_rank() == 1:
-        moved, count = base.move_whole, iter(range(3))
+        moved, count = ranks.move_whole, iter(range(3))
 
         def die(*args, **kwargs):
             if next(count) == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             return moved(*args, **kwargs)
 
-        base.move_whole = die
+        ranks.move_whole = die
     Path(folder, f"began-{dist.get_rank()}").touch()
     step_together(model, optimizer, steps)
     step_together(model, optimizer, steps + 1)

@@ -1,4 +1,4 @@
-"""What is refused of sharded parameters, with the remedy; nothing changes then (issue 6)."""
+"""What is refused of sharded parameters, with the remedy; nothing changes then (P5; issue 6)."""
 
 from __future__ import annotations
 

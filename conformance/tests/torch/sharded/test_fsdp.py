@@ -1,4 +1,7 @@
-"""Models under FSDP2 and tensor parallelism; checkpoints; a process that is killed (issue 6)."""
+"""Models under FSDP2 and tensor parallelism; checkpoints; a process that is killed (issue 6).
+
+It checks P4, R4.
+"""
 
 from __future__ import annotations
 

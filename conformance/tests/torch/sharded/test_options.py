@@ -1,4 +1,7 @@
-"""Every option of the optimizers on DTensors, bit for bit; what a step sends (issue 6)."""
+"""Every option of the optimizers on DTensors, bit for bit; what a step sends (issue 6).
+
+It checks P4, P5, R4.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def test_statistics(four, options):
 
 
 def test_mixed(four):
-    """Plain and DTensor parameters, on teams of different ranks, in groups of their own."""
+    """Plain and DTensor parameters, on mesh groups of different ranks, in groups of their own."""
     four.run("placed.mixed")
 
 

@@ -18,14 +18,14 @@ from ..support import DEVICES
 
 
 class Together:
-    """The sum over threads, each a device."""
+    """An all-reduce over threads that stand for devices."""
 
     def __init__(self, n: int) -> None:
         self.given: dict[int, torch.Tensor] = {}
         self.barrier = threading.Barrier(n, timeout=60)
         self.sizes: list[int] = []
 
-    def total(self, place: int):
+    def all_reduce_sum(self, place: int):
         def reduce(counts):
             self.given[place] = counts.clone()
             self.barrier.wait()
@@ -60,7 +60,7 @@ def searched(rows, ks, owners, bits, device="cpu"):
                 at.append(index.cpu())
                 keys = order_keys(x.to(device)[:, index])
                 parts.append(Rows(keys, k, x.shape[-1], index.to))
-            found = select(parts, together.total(place), bits=bits)
+            found = select(parts, together.all_reduce_sum(place), bits=bits)
             for mask, index, mine in zip(masks, at, found, strict=True):
                 mask[:, index] = mine.cpu()
         except BaseException:

@@ -1,0 +1,72 @@
+"""The rule and the policy of each group, made and checked once for the values it has."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from mgup_core import Policy, Rule
+from mgup_core.trace.tracer import check_recordable
+
+from ..fitting import state_shapes
+from ..groups import Group, policy_of, reads_slices
+
+_LASTING = (bool, int, float, str, type(None), torch.dtype)
+
+
+class Made:
+    """What the values of a group make.
+
+    Raises:
+        ValueError, TypeError: if they make no rule or no policy.
+    """
+
+    def __init__(self, group: Group, rule_of: Callable[[Group], Rule]) -> None:
+        self._names, self._values = tuple(group), tuple(group.values())
+        self._lasting = all(
+            _lasting(x) for n, x in group.items() if n not in ("params", "param_names")
+        )
+        self.rule = rule_of(group)
+        self.policy: Policy | None = policy_of(group)
+        check_recordable(self.rule)
+        self.whole = not self.rule.elementwise or reads_slices(self.policy)
+        """Whether a step needs each parameter as a whole."""
+        self._shapes: dict[Any, dict[str, torch.Size]] = {}
+
+    def holds(self, group: Group) -> bool:
+        """Whether the group is known to have these values still.
+
+        They are the same objects, of types that nobody can write into: of a tensor, or a list of
+        betas, that cannot be known.
+        """
+        return (
+            self._lasting
+            and len(group) == len(self._values)
+            and all(map(operator.is_, group.values(), self._values))
+            and tuple(group) == self._names
+        )
+
+    def state_shapes(self, p: torch.Tensor) -> dict[str, torch.Size]:
+        """The shapes of what the rule keeps for a parameter, by name, in the rule's order."""
+        key = p.shape, p.dtype
+        if key not in self._shapes:
+            self._shapes[key] = state_shapes(self.rule, p)
+        return self._shapes[key]
+
+
+def made(
+    groups: Sequence[Group], before: Sequence[Made], rule_of: Callable[[Group], Rule]
+) -> list[Made]:
+    """What each group makes now; what was made ``before`` serves where its values are the same."""
+    kept = [*before, *[None] * len(groups)]
+    return [
+        known if known is not None and known.holds(group) else Made(group, rule_of)
+        for known, group in zip(kept, groups, strict=False)
+    ]
+
+
+def _lasting(value: Any) -> bool:
+    return type(value) in _LASTING or (type(value) is tuple and all(map(_lasting, value)))
