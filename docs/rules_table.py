@@ -65,7 +65,7 @@ def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
         title,
         _kind(kind),
         _state(kind()),
-        "identical" if kind.identical else "bounded",
+        "identical" if kind().identical else "bounded",
         "experimental" if kind.experimental else "yes",
         f"{ratios[name]:.1f}" if name in ratios else "",
     )
@@ -75,7 +75,7 @@ def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
 def _kind(kind: type[Rule]) -> str:
     if kind.elementwise:
         return "single coordinates"
-    return "rows or whole tensors" if kind.identical else "matrices"
+    return "rows or whole tensors" if kind().identical else "matrices"
 
 
 def _state(rule: Rule) -> str:

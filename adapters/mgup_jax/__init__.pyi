@@ -845,6 +845,7 @@ class _mgup_deltamomentum(Transformation, Protocol):
         normalize: bool = True,
         eps: float = 1e-08,
         out_axis: int = -1,
+        product_dtype: Literal["float32", "exact"] = "float32",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -881,7 +882,7 @@ class _mgup_deltamomentum(Transformation, Protocol):
         constant rate, and the paper's preconditioner P is I.
 
         MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
-        between backends where scores differ by a rounding.
+        between backends where scores differ by a rounding, but not with exact ones.
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
 
@@ -894,6 +895,8 @@ class _mgup_deltamomentum(Transformation, Protocol):
             eps: added to their length, >= 0. Default: 1e-08.
             out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default:
                 -1.
+            product_dtype: of the matrix products, ``"float32"``, or ``"exact"`` for the same bits on
+                every backend (N9), at several times the cost. Default: 'float32'.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
                 (R0). Default: 0.0.
             mask: which parameters decay: a tree of bools, or a function from the parameters to one.
@@ -933,7 +936,7 @@ class _mgup_fismo(Transformation, Protocol):
         damping: float = 0.001,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         root_steps: int = 25,
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
@@ -968,7 +971,7 @@ class _mgup_fismo(Transformation, Protocol):
         this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
         eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
         coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
-        masks may differ between backends where scores differ by a rounding.
+        masks may differ between backends where scores differ by a rounding, but not with exact ones.
 
         State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
         (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
@@ -983,10 +986,11 @@ class _mgup_fismo(Transformation, Protocol):
             damping: >= 0; it keeps the factors invertible where the gradients have entries below about
                 1, since it is relative to P and Q and not to L and R. Default: 0.001.
             ns_coefficients: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
-                Default: (3.4445, -4.775, 2.0315).
-            ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default: 5.
-            ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default:
-                'float32'.
+                ``ns_dtype="exact"`` holds for all products. Default: (3.4445, -4.775, 2.0315).
+            ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+                ``ns_dtype="exact"`` holds for all products. Default: 5.
+            ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+                ``ns_dtype="exact"`` holds for all products. Default: 'float32'.
             root_steps: steps of the iteration for the inverse roots, in [1, 99]. Default: 25.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
                 (R0). Default: 0.0.
@@ -1027,7 +1031,7 @@ class _mgup_hybridauon(Transformation, Protocol):
         gamma_c: float = 1.5,
         normalize: bool = False,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1272,7 +1276,7 @@ class _mgup_m3(Transformation, Protocol):
         eps: float = 1e-08,
         eps_inside: bool = True,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1435,7 +1439,7 @@ class _mgup_namo(Transformation, Protocol):
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: Scheduled = 0.1,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1524,7 +1528,7 @@ class _mgup_namod(Transformation, Protocol):
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         clamp: float = 0.75,
         out_axis: int = -1,
         weight_decay: Scheduled = 0.1,

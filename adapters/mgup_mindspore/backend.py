@@ -79,7 +79,7 @@ class MindSporeBackend(Backend):
 
     def matmul(self, a: Symbol, b: Symbol, dtype: str | None = None) -> Symbol:
         if dtype != "bfloat16":
-            return self.recorder.matmul(a, b)
+            return super().matmul(a, b, dtype)
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.recorder.matmul(*narrow), self.dtype)
 

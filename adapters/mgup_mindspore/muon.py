@@ -33,8 +33,9 @@ class MGUPMuon(RuleOptimizer):
         learning_rate, weight_decay, loss_scale: as in ``nn.Optimizer``; the decay uses the
             unscaled learning rate.
         momentum, nesterov, ns_coefficients, eps, ns_steps, scale: see :class:`mgup_core.Muon`.
-        ns_dtype: of the Newton-Schulz products, ``"float32"``, or ``"bfloat16"`` where the device
-            multiplies it (the CPU does not).
+        ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
+            multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
+            many times the cost (N9).
         exceptions: words in names.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.

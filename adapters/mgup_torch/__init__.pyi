@@ -73,7 +73,8 @@ class MGUPMuon(RuleOptimizer):
             ``torch.optim.Muon``. The decay uses the unscaled learning rate.
         adjust_lr_fn: ``"match_rms_adamw"``, so that AdamW's learning rates carry over, or
             ``"original"`` (``None`` is the same, as in torch).
-        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch) or ``"float32"``.
+        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
+            ``"exact"``: the same bits in every framework, at many times the cost (N9).
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
@@ -1082,7 +1083,7 @@ class MGUPDeltaMomentum(RuleOptimizer):
     constant rate, and the paper's preconditioner P is I.
 
     MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
-    between backends where scores differ by a rounding.
+    between backends where scores differ by a rounding, but not with exact ones.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
 
@@ -1097,6 +1098,8 @@ class MGUPDeltaMomentum(RuleOptimizer):
         normalize: whether gradients are scaled to length 1 before they erase. Default: True.
         eps: added to their length, >= 0. Default: 1e-08.
         out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        product_dtype: of the matrix products, ``"float32"``, or ``"exact"`` for the same bits on
+            every backend (N9), at several times the cost. Default: 'float32'.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
@@ -1132,6 +1135,7 @@ class MGUPDeltaMomentum(RuleOptimizer):
         normalize: bool = True,
         eps: float = 1e-08,
         out_axis: int = 0,
+        product_dtype: Literal["float32", "exact"] = "float32",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1169,7 +1173,7 @@ class MGUPFISMO(RuleOptimizer):
     this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
     eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
     coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
-    masks may differ between backends where scores differ by a rounding.
+    masks may differ between backends where scores differ by a rounding, but not with exact ones.
 
     State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
     (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
@@ -1186,10 +1190,11 @@ class MGUPFISMO(RuleOptimizer):
         damping: >= 0; it keeps the factors invertible where the gradients have entries below about
             1, since it is relative to P and Q and not to L and R. Default: 0.001.
         ns_coefficients: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
-            Default: (3.4445, -4.775, 2.0315).
-        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default: 5.
-        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default:
-            'float32'.
+            ``ns_dtype="exact"`` holds for all products. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            ``ns_dtype="exact"`` holds for all products. Default: 5.
+        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            ``ns_dtype="exact"`` holds for all products. Default: 'float32'.
         root_steps: steps of the iteration for the inverse roots, in [1, 99]. Default: 25.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
@@ -1226,7 +1231,7 @@ class MGUPFISMO(RuleOptimizer):
         damping: float = 0.001,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         root_steps: int = 25,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -1392,7 +1397,7 @@ class MGUPHybridAuON(RuleOptimizer):
         gamma_c: float = 1.5,
         normalize: bool = False,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1719,7 +1724,7 @@ class MGUPM3(RuleOptimizer):
         eps: float = 1e-08,
         eps_inside: bool = True,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1971,7 +1976,7 @@ class MGUPNAMO(RuleOptimizer):
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -2061,7 +2066,7 @@ class MGUPNAMOD(RuleOptimizer):
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         clamp: float = 0.75,
         out_axis: int = 0,
         maximize: bool = False,

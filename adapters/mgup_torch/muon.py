@@ -34,7 +34,8 @@ class MGUPMuon(RuleOptimizer):
             ``torch.optim.Muon``. The decay uses the unscaled learning rate.
         adjust_lr_fn: ``"match_rms_adamw"``, so that AdamW's learning rates carry over, or
             ``"original"`` (``None`` is the same, as in torch).
-        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch) or ``"float32"``.
+        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
+            ``"exact"``: the same bits in every framework, at many times the cost (N9).
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.

@@ -24,7 +24,7 @@ CLAUSES: dict[str, str] = {
     "R1p": "AdamW in the paper's and the published form",
     "R2": "Lion",
     "R3": "SGD with momentum",
-    "R4": "Muon: masks identical, direction within N7",
+    "R4": "Muon: masks identical, direction within N7, or by N9",
     "R5": "low precision: computed in float32, rounded once",
     "R6": "absent gradients keep value and state; empty parameters are no-ops",
     "N1": "identity: same bits, or both NaN, or both below 2^-100",
@@ -35,6 +35,7 @@ CLAUSES: dict[str, str] = {
     "N6": "moments below 2^-100 stored as 0",
     "N7": "matrix products compared by norm",
     "N8": "two stages: the same mask for the same (a, g), then trajectories",
+    "N9": "exact products: matrix rules give the same bits",
 }
 
 

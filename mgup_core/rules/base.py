@@ -53,10 +53,6 @@ class Rule:
     elementwise: ClassVar[bool] = True
     """Whether each coordinate's step depends on that coordinate alone, so that a driver may
     work block by block."""
-    identical: ClassVar[bool] = True
-    """Whether every backend must give the same bits: all but matrix products (N7)."""
-    bounded_state: ClassVar[tuple[str, ...]] = ()
-    """State that holds matrix products, and agrees between backends by norm only."""
     matrices: ClassVar[bool] = False
     """Whether it trains matrices, so that those of one shape are worth stepping as one stack."""
     gathers: ClassVar[bool] = False
@@ -77,6 +73,19 @@ class Rule:
     """Default learning rate."""
     weight_decay: ClassVar[float] = 0.0
     """Default weight decay."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether every backend must give the same bits: all but rounded matrix products (N7).
+
+        A class may say it in one word, ``identical = False``.
+        """
+        return True
+
+    @property
+    def bounded_state(self) -> tuple[str, ...]:
+        """State that holds such products, and agrees between backends by norm only."""
+        return ()
 
     @property
     def couples_decay(self) -> bool:

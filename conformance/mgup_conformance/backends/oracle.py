@@ -169,8 +169,12 @@ class Oracle:
         return {"python": platform.python_version()}
 
     def capabilities(self) -> dict[str, Any]:
-        options = [name for name in OPTIONS if name not in ("large", "resume")]
-        reasons = {"large": "one number at a time", "resume": "nothing to save it to"}
+        reasons = {
+            "large": "one number at a time",
+            "resume": "nothing to save it to",
+            "exact_products": "not written in single numbers",
+        }
+        options = [name for name in OPTIONS if name not in reasons]
         return {
             "dtypes": DTYPES,
             "rules": SPECIFIED,
