@@ -250,7 +250,7 @@ class Recorder:
         operation = "total_keeping" if keepdims else "total"
         return self.call(operation, x, axes, shape=shape, dtype=x.dtype)
 
-    def max(self, x: Symbol, *, axis: int, keepdims: bool) -> Symbol:
+    def max(self, x: Symbol, *, axis: int, keepdims: Any) -> Symbol:
         shape = [1 if i == axis % x.ndim else n for i, n in enumerate(x.shape)]
         kept = self.call("largest_keeping", x, axis % x.ndim, shape=shape, dtype=x.dtype)
         left = [n for i, n in enumerate(x.shape) if i != axis % x.ndim]

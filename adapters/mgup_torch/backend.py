@@ -85,7 +85,8 @@ class TorchBackend(Backend):
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
         if dtype == "exact":
             compiled = torch.compiler.is_compiling()
-            return _exact_op(a, b) if compiled else super().matmul(a, b, dtype)
+            product: Tensor = _exact_op(a, b) if compiled else super().matmul(a, b, dtype)
+            return product
         if dtype != "bfloat16":  # float32 is the compute dtype, or narrower than it need be
             return torch.matmul(a, b)
         narrow = a.dtype == torch.bfloat16

@@ -260,7 +260,7 @@ def _exact_products() -> Iterator[Case]:
             "dtype": dtype,
             "state_dtype": state_dtype,
         }
-        clauses = ("N9", POLICY_CASES[chosen][0], *ELEMENTWISE)
+        clauses: tuple[str, ...] = ("N9", POLICY_CASES[chosen][0], *ELEMENTWISE)
         clauses += ("R4",) if name == "muon" else ()
         return RunCase(f"exact/{name}/{key}", clauses, spec, given, fast_steps=5, **options)
 
