@@ -15,8 +15,8 @@ RESERVED = frozenset(
         # Of every driver, or of one framework: an optimizer, a transformation, a parameter group.
         "params", "learning_rate", "stacked_dims", "state_dtype", "statistics", "scope",
         "implementation", "param_names", "initial_lr", "maximize", "foreach", "capturable",
-        "differentiable", "fused", "mask", "mu_dtype", "selection", "param_specs", "update_dtype", "loss_scale",
-        "order_params", "grad_centralization",
+        "differentiable", "fused", "mask", "mu_dtype", "selection", "param_specs", "update_dtype",
+        "loss_scale", "order_params", "grad_centralization",
     }
 )  # fmt: skip
 """Names that every driver refuses, so that a rule which works with one works with all."""
