@@ -25,7 +25,9 @@ from mgup_core.frontend.arguments import Argument, literal
 
 HERE = Path(__file__).parent
 
-_OF_MUON = "from mgup_core.rules.matrix import NSDtype\nfrom mgup_core.rules.muon import Scale"
+_OF_MUON = """from mgup_core.rules.base import Decay
+from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.muon import Scale"""
 
 
 class Adapter(NamedTuple):

@@ -18,6 +18,9 @@ from mgup_core import Backend, Rule, rules
 PAGE = Path(__file__).parent / "optimizers" / "index.md"
 START, END = "<!-- docs/rules_table.py writes from here -->\n\n", "\n\n<!-- to here -->"
 PAGES = {
+    "ADOPT": "adopt", "AMSGrad": "amsgrad", "Grams": "grams", "LaProp": "laprop",
+    "MARSAdamW": "mars", "MARSLion": "mars", "NAdamW": "nadamw", "RAdam": "radam",
+    "StableAdamW": "stable_adamw",
     "AMAdamW": "adaptive_memory", "AMSGD": "adaptive_memory", "AdaBelief": "adabelief",
     "AdamP": "adamp", "Adan": "adan", "AdEMAMix": "ademamix", "AnchoredSGD": "anchored_sgd",
     "AuON": "auon", "DeltaMomentum": "delta_momentum", "FISMO": "fismo",
@@ -62,7 +65,7 @@ def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
         title,
         _kind(kind),
         _state(kind()),
-        "identical" if kind.identical else "bounded",
+        "identical" if kind().identical else "bounded",
         "experimental" if kind.experimental else "yes",
         f"{ratios[name]:.1f}" if name in ratios else "",
     )
@@ -72,7 +75,7 @@ def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
 def _kind(kind: type[Rule]) -> str:
     if kind.elementwise:
         return "single coordinates"
-    return "rows or whole tensors" if kind.identical else "matrices"
+    return "rows or whole tensors" if kind().identical else "matrices"
 
 
 def _state(rule: Rule) -> str:

@@ -40,6 +40,12 @@ class Arithmetic(Protocol):
     def flush(self, x: Array, below: float | None = None) -> Array: ...
 
 
+class Multiplying(Arithmetic, Protocol):
+    """The same, with the product of matrices."""
+
+    def matmul(self, a: Array, b: Array, dtype: str | None = None) -> Array: ...
+
+
 class Decider(Protocol):
     """The part of a policy that a backend uses: its split, and what the split depends on."""
 

@@ -262,7 +262,10 @@ def _past_the_backend(
     if name in ROUNDED_UNLIKE:
         return "N1", f"no two libraries round {name} alike: see mgup_core.numerics.elementary."
     if name == "matmul" and identical:
-        return "N7", "it multiplies matrices: use be.matmul, and identical = False."
+        return (
+            "N7",
+            "it multiplies matrices: use be.matmul, with dtype='exact' (N9) or identical = False.",
+        )
     return None
 
 

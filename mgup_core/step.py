@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ._typing import Array, Split, State
 from .numerics.backend import Backend
 from .policy import Policy
-from .rules.base import Direction, Rule
+from .rules.base import Decay, Direction, Rule
 from .selection.reference import slices
 from .statistics import Statistics, measure
 
@@ -56,6 +56,22 @@ def apply_split(be: Backend, split: Split | None, rate: Array, u: Array) -> Arra
     low = be.mul(be.mul(rate, split.low), rows)
     overflows = be.xp.isfinite(rows) & ~be.xp.isfinite(high)
     return be.xp.reshape(be.xp.where(split.mask & ~overflows, high, low), u.shape)
+
+
+def decay_term(be: Backend, decay: Decay, rate: Array, w: Array, u: Array) -> Array:
+    """``rate * w``; where only what is aligned decays, 0 elsewhere (R0c).
+
+    Args:
+        decay: :attr:`Rule.decay`.
+        rate: learning rate times decay, 0-d or as it broadcasts with ``w``.
+        u: the direction, or what is a positive multiple of it.
+    """
+    term = be.mul(rate, w)
+    if decay == "all":
+        return term
+    # A product too small for some backends counts as 0, and so as aligned (N6).
+    aligned = be.flush(be.mul(u, w), be.tiny_score) >= be.scalar(0.0)
+    return be.xp.where(aligned, term, be.scalar(0.0))
 
 
 class _Entering(NamedTuple):
@@ -158,7 +174,7 @@ def conclude(
     delta = apply_split(be, split, rate, direction.u)
     delta = rule.constrain(be, delta, w, rate, direction)
     if decay is not None:
-        delta = delta + be.mul(be.mul(decay_rate, decay), w)
+        delta = delta + decay_term(be, rule.decay, be.mul(decay_rate, decay), w, direction.u)
     return delta
 
 

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from mgup_core.frontend.modes import Mode
 from mgup_core.policy import Ties
+from mgup_core.rules.base import Decay
 from mgup_core.rules.matrix import NSDtype
 from mgup_core.rules.muon import Scale
 
@@ -61,6 +62,18 @@ __all__ = [
     "mgup_sgdp",
     "mgup_sgdsai",
     "mgup_signum",
+    "mgup_adopt",
+    "mgup_amsgrad",
+    "mgup_grams",
+    "mgup_laprop",
+    "mgup_marsadamw",
+    "mgup_marslion",
+    "mgup_nadamw",
+    "mgup_radam",
+    "mgup_stableadamw",
+    "mgup_mars_adamw",
+    "mgup_mars_lion",
+    "mgup_stable_adamw",
 ]
 
 class _mgup_adabelief(Transformation, Protocol):
@@ -71,6 +84,7 @@ class _mgup_adabelief(Transformation, Protocol):
         b2: float = 0.999,
         eps: float = 1e-16,
         *,
+        decay: Literal["all", "aligned"] = "all",
         rectify: bool = True,
         degenerated_to_sgd: bool = True,
         coupled_decay: bool = False,
@@ -115,6 +129,8 @@ class _mgup_adabelief(Transformation, Protocol):
             b1: decay rates of the two moments, in [0, 1). Default: 0.9.
             b2: decay rates of the two moments, in [0, 1). Default: 0.999.
             eps: added to the second moment and to its root, >= 0. Default: 1e-16.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             rectify: scale by R, as RAdam does. Default: True.
             degenerated_to_sgd: with ``False``, a step in which R is not defined does not move. Default:
                 True.
@@ -156,6 +172,7 @@ class _mgup_adamp(Transformation, Protocol):
         b2: float = 0.999,
         eps: float = 1e-08,
         *,
+        decay: Literal["all", "aligned"] = "all",
         delta: float = 0.1,
         wd_ratio: float = 0.1,
         nesterov: bool = False,
@@ -200,6 +217,8 @@ class _mgup_adamp(Transformation, Protocol):
             b1: decay rates of the two moments, in [0, 1). Default: 0.9.
             b2: decay rates of the two moments, in [0, 1). Default: 0.999.
             eps: >= 0, in both quotients. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             delta: bounds the cosine of a step that is projected, >= 0. Default: 0.1.
             wd_ratio: the factor of a projected parameter's decay, >= 0. Default: 0.1.
             nesterov: whether p looks ahead. Default: False.
@@ -240,6 +259,7 @@ class _mgup_adamw(Transformation, Protocol):
         b2: float = 0.999,
         eps: float = 1e-08,
         *,
+        decay: Literal["all", "aligned"] = "all",
         form: Literal["standard", "paper", "published"] = "standard",
         weight_decay: Scheduled = 0.01,
         mask: Any = None,
@@ -276,6 +296,8 @@ class _mgup_adamw(Transformation, Protocol):
             b1: decay rates of the two moments, in [0, 1). Default: 0.9.
             b2: decay rates of the two moments, in [0, 1). Default: 0.999.
             eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             form: ``"standard"`` as above. ``"paper"`` (MGUP, Algorithm 1): ``u = m / (sqrt(v) + eps)``
                 at the rate ``lr * sqrt(1 - b2^t) / (1 - b1^t)``, decay included. ``"published"`` (the
                 MGUP authors' code): the same, with the decay at ``lr``. Default: 'standard'.
@@ -316,6 +338,7 @@ class _mgup_adan(Transformation, Protocol):
         b3: float = 0.99,
         eps: float = 1e-08,
         *,
+        decay: Literal["all", "aligned"] = "all",
         no_prox: bool = False,
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
@@ -359,6 +382,8 @@ class _mgup_adan(Transformation, Protocol):
             b2: decay rates of the three moments, in [0, 1). Default: 0.92.
             b3: decay rates of the three moments, in [0, 1). Default: 0.99.
             eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             no_prox: decay as AdamW does, ``w <- w - lr*phi*u - lr*weight_decay*w``, in place of the
                 proximal quotient. Default: False.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
@@ -397,6 +422,7 @@ class _mgup_ademamix(Transformation, Protocol):
         b2: float = 0.999,
         b3: float = 0.9999,
         *,
+        decay: Literal["all", "aligned"] = "all",
         eps: float = 1e-08,
         mix: float = 2.0,
         mix_warmup: int = 0,
@@ -446,6 +472,8 @@ class _mgup_ademamix(Transformation, Protocol):
                 for a warm-up of b3, 1e-6 <= b1 <= b3. Default: 0.999.
             b3: decay rates of the fast momentum, the second moment and the slow momentum, in [0, 1);
                 for a warm-up of b3, 1e-6 <= b1 <= b3. Default: 0.9999.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             eps: added to the root, >= 0. Default: 1e-08.
             mix: the weight of the slow momentum, >= 0; at 0 this is AdamW. Default: 2.0.
             mix_warmup: the number of steps of each warm-up, >= 0; 0 for none. Default: 0.
@@ -488,6 +516,7 @@ class _mgup_amadamw(Transformation, Protocol):
         b2: float = 0.999,
         eps: float = 1e-08,
         *,
+        decay: Literal["all", "aligned"] = "all",
         lam: float = 0.1,
         beta: float | None = None,
         weight_decay: Scheduled = 0.0,
@@ -532,6 +561,8 @@ class _mgup_amadamw(Transformation, Protocol):
             b1: the largest beta, in [0, 1). Default: 0.89.
             b2: decay rate of the second moment, in [0, 1). Default: 0.999.
             eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             lam: weight of the second proximal term, >= 0. Default: 0.1.
             beta: a fixed beta in [0, 1) instead of the adaptive one; it replaces b1 as well. Default:
                 None.
@@ -568,6 +599,7 @@ class _mgup_amsgd(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         lam: float = 0.1,
         beta_max: float = 0.9,
         beta_scope: Literal["all", "tensor"] = "all",
@@ -609,6 +641,8 @@ class _mgup_amsgd(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             lam: weight of the second proximal term, >= 0. Default: 0.1.
             beta_max: the largest beta, in [0, 1). Default: 0.9.
             beta_scope: ``"all"`` for one beta for all parameters together, ``"tensor"`` for one each.
@@ -650,6 +684,7 @@ class _mgup_anchoredsgd(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta: float = 0.1,
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
@@ -689,6 +724,8 @@ class _mgup_anchoredsgd(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             beta: the weight of the client's own gradient, in (0, 1]; at 1 this is SGD without momentum.
                 Default: 0.1.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
@@ -725,6 +762,7 @@ class _mgup_auon(Transformation, Protocol):
         learning_rate: Scheduled = 0.24,
         momentum: float = 0.95,
         *,
+        decay: Literal["all", "aligned"] = "all",
         gamma_c: float = 1.5,
         normalize: bool = False,
         weight_decay: Scheduled = 0.0,
@@ -764,6 +802,8 @@ class _mgup_auon(Transformation, Protocol):
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.24.
             momentum: in [0, 1). Default: 0.95.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             gamma_c: the factor of the code's form, in [0, 40]; the paper has none. Default: 1.5.
             normalize: ``True`` for the paper's form. Default: False.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
@@ -800,10 +840,12 @@ class _mgup_deltamomentum(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.9,
         normalize: bool = True,
         eps: float = 1e-08,
         out_axis: int = -1,
+        product_dtype: Literal["float32", "exact"] = "float32",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -840,17 +882,21 @@ class _mgup_deltamomentum(Transformation, Protocol):
         constant rate, and the paper's preconditioner P is I.
 
         MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
-        between backends where scores differ by a rounding.
+        between backends where scores differ by a rounding, but not with exact ones.
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             momentum: in [0, 1). Default: 0.9.
             normalize: whether gradients are scaled to length 1 before they erase. Default: True.
             eps: added to their length, >= 0. Default: 1e-08.
             out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default:
                 -1.
+            product_dtype: of the matrix products, ``"float32"``, or ``"exact"`` for the same bits on
+                every backend (N9), at several times the cost. Default: 'float32'.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
                 (R0). Default: 0.0.
             mask: which parameters decay: a tree of bools, or a function from the parameters to one.
@@ -884,12 +930,13 @@ class _mgup_fismo(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         b1: float = 0.95,
         b2: float = 0.95,
         damping: float = 0.001,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         root_steps: int = 25,
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
@@ -924,7 +971,7 @@ class _mgup_fismo(Transformation, Protocol):
         this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
         eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
         coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
-        masks may differ between backends where scores differ by a rounding.
+        masks may differ between backends where scores differ by a rounding, but not with exact ones.
 
         State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
         (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
@@ -932,15 +979,18 @@ class _mgup_fismo(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             b1: decay rates of the momentum and of the factors, in [0, 1). Default: 0.95.
             b2: decay rates of the momentum and of the factors, in [0, 1). Default: 0.95.
             damping: >= 0; it keeps the factors invertible where the gradients have entries below about
                 1, since it is relative to P and Q and not to L and R. Default: 0.001.
             ns_coefficients: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
-                Default: (3.4445, -4.775, 2.0315).
-            ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default: 5.
-            ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default:
-                'float32'.
+                ``ns_dtype="exact"`` holds for all products. Default: (3.4445, -4.775, 2.0315).
+            ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+                ``ns_dtype="exact"`` holds for all products. Default: 5.
+            ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+                ``ns_dtype="exact"`` holds for all products. Default: 'float32'.
             root_steps: steps of the iteration for the inverse roots, in [1, 99]. Default: 25.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
                 (R0). Default: 0.0.
@@ -977,10 +1027,11 @@ class _mgup_hybridauon(Transformation, Protocol):
         learning_rate: Scheduled = 0.24,
         momentum: float = 0.95,
         *,
+        decay: Literal["all", "aligned"] = "all",
         gamma_c: float = 1.5,
         normalize: bool = False,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1016,6 +1067,8 @@ class _mgup_hybridauon(Transformation, Protocol):
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.24.
             momentum: as :class:`mgup_core.AuON`. Default: 0.95.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             gamma_c: as :class:`mgup_core.AuON`. Default: 1.5.
             normalize: as :class:`mgup_core.AuON`. Default: False.
             ns_steps: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. The
@@ -1059,6 +1112,7 @@ class _mgup_lion(Transformation, Protocol):
         b1: float = 0.9,
         b2: float = 0.99,
         *,
+        decay: Literal["all", "aligned"] = "all",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1089,6 +1143,8 @@ class _mgup_lion(Transformation, Protocol):
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0001.
             b1: decay rates of the direction and of the momentum, in [0, 1). Default: 0.9.
             b2: decay rates of the direction and of the momentum, in [0, 1). Default: 0.99.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
                 (R0). Default: 0.0.
             mask: which parameters decay: a tree of bools, or a function from the parameters to one.
@@ -1125,6 +1181,7 @@ class _mgup_lionk(Transformation, Protocol):
         b1: float = 0.9,
         b2: float = 0.99,
         *,
+        decay: Literal["all", "aligned"] = "all",
         kernel: Literal["sign", "clip", "tanh"] = "sign",
         sharpness: float = 1.0,
         weight_decay: Scheduled = 0.0,
@@ -1171,6 +1228,8 @@ class _mgup_lionk(Transformation, Protocol):
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0001.
             b1: decay rates of the direction and of the momentum, in [0, 1). Default: 0.9.
             b2: decay rates of the direction and of the momentum, in [0, 1). Default: 0.99.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             kernel: ``"sign"``, ``"clip"`` or ``"tanh"``. Default: 'sign'.
             sharpness: > 0; a gradient of its inverse saturates the kernel. It is 1 in the paper; the
                 gradients of a network are often far below 1, where clip and tanh are linear. Default:
@@ -1208,6 +1267,7 @@ class _mgup_m3(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         b1: float = 0.9,
         b2: float = 0.999,
         b3: float = 0.9,
@@ -1216,7 +1276,7 @@ class _mgup_m3(Transformation, Protocol):
         eps: float = 1e-08,
         eps_inside: bool = True,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1252,6 +1312,8 @@ class _mgup_m3(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             b1: the weights with which the fast momentum, the squares and the slow momentum take in
                 gradients, in [0, 1]. Default: 0.9.
             b2: the weights with which the fast momentum, the squares and the slow momentum take in
@@ -1334,6 +1396,7 @@ class _mgup_muon(Transformation, Protocol):
         selection: Selection = "auto",
         param_specs: Any = None,
         update_dtype: UpdateDtype = "parameter",
+        decay: Decay = "all",
     ) -> optax.GradientTransformationExtraArgs:
         """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -1353,6 +1416,7 @@ class _mgup_muon(Transformation, Protocol):
             exceptions: words in paths.
             adam_learning_rate, adam_weight_decay: of AdamW; by default those of Muon.
             adam_b1, adam_b2, adam_eps: of AdamW.
+            decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
             mask, mu_dtype, state_dtype: as for every function of this package.
             tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
             selection, param_specs, update_dtype: as for every function of this package.
@@ -1368,13 +1432,14 @@ class _mgup_namo(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         mu2: float = 0.99,
         eps: float = 1e-08,
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: Scheduled = 0.1,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1412,6 +1477,8 @@ class _mgup_namo(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.01.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             momentum: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.95.
             mu2: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.99.
             eps: added to the root, >= 0. Default: 1e-08.
@@ -1454,13 +1521,14 @@ class _mgup_namod(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         mu2: float = 0.99,
         eps: float = 1e-08,
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         clamp: float = 0.75,
         out_axis: int = -1,
         weight_decay: Scheduled = 0.1,
@@ -1497,6 +1565,8 @@ class _mgup_namod(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.01.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             momentum: as :class:`mgup_core.NAMO`. Default: 0.95.
             mu2: as :class:`mgup_core.NAMO`. Default: 0.99.
             eps: as :class:`mgup_core.NAMO`. Default: 1e-08.
@@ -1540,6 +1610,7 @@ class _mgup_scale(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.0001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         role: Literal["matrix", "embedding", "last"] = "matrix",
         momentum: float = 0.9,
         eps: float = 1e-08,
@@ -1580,6 +1651,8 @@ class _mgup_scale(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0001.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             role: ``"matrix"`` for hidden layers, ``"embedding"``, or ``"last"`` for the layer whose
                 outputs are the model's. Vectors go to AdamW. Default: 'matrix'.
             momentum: the decay rate of the last layer's momentum, in [0, 1). Default: 0.9.
@@ -1621,6 +1694,7 @@ class _mgup_sgd(Transformation, Protocol):
         momentum: float = 0.9,
         nesterov: bool = False,
         *,
+        decay: Literal["all", "aligned"] = "all",
         dampening: float = 0.0,
         coupled_decay: bool = False,
         weight_decay: Scheduled = 0.0,
@@ -1653,6 +1727,8 @@ class _mgup_sgd(Transformation, Protocol):
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
             momentum: in [0, 1). Default: 0.9.
             nesterov: look ahead; needs a momentum above 0. Default: False.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             dampening: in [0, 1]; 0 with Nesterov. Default: 0.0.
             coupled_decay: ``True`` for torch's L2 form, where decay enters the momentum (but never the
                 score's gradient); by default the decay is decoupled. Default: False.
@@ -1691,6 +1767,7 @@ class _mgup_sgdp(Transformation, Protocol):
         learning_rate: Scheduled = 0.001,
         momentum: float = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
         eps: float = 1e-08,
         delta: float = 0.1,
         wd_ratio: float = 0.1,
@@ -1732,6 +1809,8 @@ class _mgup_sgdp(Transformation, Protocol):
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
             momentum: in [0, 1). Default: 0.0.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             eps: as in AdamP. Default: 1e-08.
             delta: as in AdamP. Default: 0.1.
             wd_ratio: as in AdamP. Default: 0.1.
@@ -1771,6 +1850,7 @@ class _mgup_sgdsai(Transformation, Protocol):
         self,
         learning_rate: Scheduled = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.9,
         eps: float = 1e-08,
         weight_decay: Scheduled = 0.01,
@@ -1812,6 +1892,8 @@ class _mgup_sgdsai(Transformation, Protocol):
 
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.01.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             momentum: in [0, 1). Default: 0.9.
             eps: added to the standard deviation, >= 0. Default: 1e-08.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
@@ -1848,6 +1930,7 @@ class _mgup_signum(Transformation, Protocol):
         learning_rate: Scheduled = 0.0001,
         momentum: float = 0.9,
         *,
+        decay: Literal["all", "aligned"] = "all",
         weight_decay: Scheduled = 0.0,
         mask: Any = None,
         mu_dtype: DTypeLike | None = None,
@@ -1880,6 +1963,8 @@ class _mgup_signum(Transformation, Protocol):
         Args:
             learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0001.
             momentum: in [0, 1). At 0 this is signSGD. Default: 0.9.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
             weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
                 (R0). Default: 0.0.
             mask: which parameters decay: a tree of bools, or a function from the parameters to one.
@@ -1907,3 +1992,692 @@ class _mgup_signum(Transformation, Protocol):
         """
 
 mgup_signum: _mgup_signum
+
+class _mgup_adopt(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        b1: float = 0.9,
+        b2: float = 0.9999,
+        eps: float = 1e-06,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        clipping: bool = True,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """ADOPT with MGUP, for JAX.
+
+        ADOPT: Taniguchi et al., Modified Adam Can Converge with Any beta2, 2024, arXiv 2411.02853.
+
+        Adam that divides a gradient by the second moment of those before it::
+
+            m <- b1*m + (1 - b1)*clip(g / max(sqrt(v), eps), -c, c)     c = (t - 1)^(1/4)
+            u  = m                                                      a = u
+            v <- b2*v + (1 - b2)*g*g
+
+        The first step only measures: v = g*g, and nothing moves or decays. The form of the paper's
+        Algorithm 2, and of ``optax.contrib.adopt``.
+
+        State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.9999.
+            eps: the least denominator, >= 0. Default: 1e-06.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            clipping: ``False`` leaves the clip out (Algorithm 1). Default: True.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_adopt: _mgup_adopt
+
+class _mgup_amsgrad(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-08,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        weight_decay: Scheduled = 0.01,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """AMSGrad with MGUP, for JAX.
+
+        AMSGrad: Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018.
+
+        AdamW whose denominator never falls (arXiv 1904.09237)::
+
+            m <- b1*m + (1 - b1)*g
+            v <- b2*v + (1 - b2)*g*g
+            x <- max(x, v)
+            u  = (m / (1 - b1^t)) / (sqrt(x / (1 - b2^t)) + eps)        a = u
+
+        to rounding ``torch.optim.AdamW(amsgrad=True)``. The paper corrects neither moment, and
+        ``optax.amsgrad`` takes the maximum of the corrected v, which differs in the first steps.
+
+        State: ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``max_exp_avg_sq`` (x), zeros of the parameter's
+        shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.01.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_amsgrad: _mgup_amsgrad
+
+class _mgup_grams(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-08,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """Grams with MGUP, for JAX.
+
+        Grams: Cao et al., Gradient Descent with Adaptive Momentum Scaling, 2024, arXiv 2412.17107.
+
+        How far Adam would step, in the direction of the gradient::
+
+            m <- b1*m + (1 - b1)*g
+            v <- b2*v + (1 - b2)*g*g
+            a  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+            u  = sign(g) * |a|
+
+        ``u * g`` is never negative, and would rank by size alone. So MGUP ranks by Adam's direction
+        ``a``, whose sign this rule replaces.
+
+        State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_grams: _mgup_grams
+
+class _mgup_laprop(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.0004,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-15,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """LaProp with MGUP, for JAX.
+
+        LaProp: Ziyin, Wang and Ueda, Separating Momentum and Adaptivity in Adam, 2020.
+
+        Adam that divides each gradient first, and averages the quotients (arXiv 2002.04839)::
+
+            v <- b2*v + (1 - b2)*g*g
+            m <- b1*m + (1 - b1)*g / (sqrt(v / (1 - b2^t)) + eps)
+            u  = m / (1 - b1^t)                                         a = u
+
+        The authors' code keeps lr*m in place of m, so that a schedule reaches only what comes in after
+        it, and subtracts weight_decay*w without lr. Its amsgrad and centered are not here.
+
+        State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0004.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-15.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_laprop: _mgup_laprop
+
+class _mgup_marsadamw(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.003,
+        b1: float = 0.95,
+        b2: float = 0.99,
+        eps: float = 1e-08,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        gamma_: float = 0.025,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """MARSAdamW with MGUP, for JAX.
+
+        MARS-AdamW: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
+
+        AdamW on a gradient whose noise is reduced (arXiv 2411.10438)::
+
+            c  = g + gamma_ * b1/(1 - b1) * (g - g_before)              (g_before: 0 at first)
+            c  = c / max(1, |c|)                                        (norm of the tensor)
+            m <- b1*m + (1 - b1)*c
+            v <- b2*v + (1 - b2)*c*c
+            u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+        MARS-approx, the default of the authors' code: the last step's gradient stands for that of the
+        last parameters on this batch, and no second backward pass is needed. Their code trains vectors
+        by AdamW unless it has ``optimize_1d=True``; here a rule trains what it is given.
+
+        State: ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``previous_grad`` (g_before), zeros of the
+        parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.003.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.95.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.99.
+            eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            gamma_: how much of the change of the gradient counts, >= 0; ``gamma`` in the paper.
+                Default: 0.025.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_marsadamw: _mgup_marsadamw
+
+class _mgup_marslion(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.003,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        gamma_: float = 0.025,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """MARSLion with MGUP, for JAX.
+
+        MARS-Lion: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
+
+        The sign of the momentum of a gradient whose noise is reduced (arXiv 2411.10438)::
+
+            c  = g + gamma_ * momentum/(1 - momentum) * (g - g_before)  (g_before: 0 at first)
+            c  = c / max(1, |c|)                                        (norm of the tensor)
+            m <- momentum*m + (1 - momentum)*c
+            u  = sign(m)                                                a = u
+
+        MARS-approx, the default of the authors' code, whose second beta this form does not use.
+
+        State: ``exp_avg`` (m) and ``previous_grad`` (g_before), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.003.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            momentum: in [0, 1); ``betas[0]`` of the authors' code. Default: 0.95.
+            gamma_: how much of the change of the gradient counts, >= 0; ``gamma`` in the paper.
+                Default: 0.025.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_marslion: _mgup_marslion
+
+class _mgup_nadamw(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-08,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        form: Literal["dozat", "timm"] = "dozat",
+        weight_decay: Scheduled = 0.01,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """NAdamW with MGUP, for JAX.
+
+        NAdamW: Dozat, Incorporating Nesterov Momentum into Adam, 2016, with decoupled decay.
+
+        ::
+
+            m <- b1*m + (1 - b1)*g
+            v <- b2*v + (1 - b2)*g*g
+            n  = b1*m / (1 - b1^(t+1)) + (1 - b1)*g / (1 - b1^t)
+            u  = n / (sqrt(v / (1 - b2^t)) + eps)                       a = u
+
+        The libraries have three forms. This one has a constant momentum, as ``optax.nadamw`` has, to
+        rounding. ``torch.optim.NAdam`` warms its momentum up by a schedule, and keeps the product of
+        all momenta so far: that schedule is not here.
+
+        State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            form: ``"dozat"`` as above. ``"timm"`` (timm and AlgoPerf): the sum of both is corrected as
+                the momentum is, ``n = (b1*m + (1 - b1)*g) / (1 - b1^t)``. Default: 'dozat'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.01.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_nadamw: _mgup_nadamw
+
+class _mgup_radam(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-08,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """RAdam with MGUP, for JAX.
+
+        RAdam: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2019.
+
+        ::
+
+            m <- b1*m + (1 - b1)*g
+            v <- b2*v + (1 - b2)*g*g
+            u  = (m / (1 - b1^t)) * R / (sqrt(v) + eps)                 a = u
+
+        with R of arXiv 1908.03265 (:func:`mgup_core.numerics.rectification.rectification`, which holds
+        the correction of v), and ``u = m / (1 - b1^t)`` in the first steps, where the variance of
+        ``sqrt(v)`` is not tractable (rho < 5: the first five for b2 = 0.999). To rounding
+        ``torch.optim.RAdam`` with ``decoupled_weight_decay=True``; ``optax.radam`` adds eps to the
+        corrected root.
+
+        State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_radam: _mgup_radam
+
+class _mgup_stableadamw(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.001,
+        b1: float = 0.9,
+        b2: float = 0.99,
+        eps: float = 1e-06,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        weight_decay: Scheduled = 0.01,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """StableAdamW with MGUP, for JAX.
+
+        StableAdamW: Wortsman et al., Stable and Low-Precision Training, 2023, arXiv 2304.13013.
+
+        AdamW that slows down for a tensor whose gradients outgrow their second moment (Algorithm 2)::
+
+            m <- b1*m + (1 - b1)*g
+            v <- b2*v + (1 - b2)*g*g
+            r  = sqrt(mean(g^2 / max(v / (1 - b2^t), eps^2)))
+            u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+        at the rate ``lr / max(1, r)``, decay included. The paper corrects the betas in place of the
+        moments, which is the same.
+
+        State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.001.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.99.
+            eps: added to the root, and the least root in r; > 0. Default: 1e-06.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.01.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_stableadamw: _mgup_stableadamw
+mgup_mars_adamw: _mgup_marsadamw
+mgup_mars_lion: _mgup_marslion
+mgup_stable_adamw: _mgup_stableadamw

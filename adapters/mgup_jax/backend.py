@@ -149,6 +149,8 @@ class JaxBackend(Backend):
         return host_correction(self.host_dtype, beta, int(t))
 
     def matmul(self, a: Any, b: Any, dtype: str | None = None) -> Any:
+        if dtype == "exact":
+            return super().matmul(a, b, dtype)
         narrow = jnp.dtype(dtype or self.dtype)
         if narrow == jnp.float32:
             narrow = self.dtype

@@ -17,6 +17,7 @@ from mgup_core import AdamW, Backend, Direction, Muon
 from mgup_core.frontend.modes import Mode
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.policy import Ties
+from mgup_core.rules.base import Decay
 from mgup_core.rules.matrix import NSDtype
 from mgup_core.rules.muon import Scale
 from mgup_core.trace.forms import runtime_fields
@@ -110,6 +111,7 @@ def mgup_muon(
     selection: Selection = "auto",
     param_specs: Any = None,
     update_dtype: UpdateDtype = "parameter",
+    decay: Decay = "all",
 ) -> optax.GradientTransformationExtraArgs:
     """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
@@ -129,6 +131,7 @@ def mgup_muon(
         exceptions: words in paths.
         adam_learning_rate, adam_weight_decay: of AdamW; by default those of Muon.
         adam_b1, adam_b2, adam_eps: of AdamW.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         mask, mu_dtype, state_dtype: as for every function of this package.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
         selection, param_specs, update_dtype: as for every function of this package.
@@ -159,8 +162,9 @@ def mgup_muon(
         "ns_steps": ns_steps,
         "eps": eps,
         "ns_dtype": ns_dtype,
+        "decay": decay,
     }
-    adam = {"b1": adam_b1, "b2": adam_b2, "eps": adam_eps}
+    adam = {"b1": adam_b1, "b2": adam_b2, "eps": adam_eps, "decay": decay}
     settings = Settings(learning_rate=learning_rate, weight_decay=weight_decay, **mgup)
     adam_settings = Settings(
         learning_rate=learning_rate if adam_learning_rate is None else adam_learning_rate,

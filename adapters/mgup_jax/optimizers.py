@@ -39,8 +39,22 @@ mgup_sgdp = transformation(
 )
 mgup_sgdsai = transformation(rules.SGDSaI)
 mgup_signum = transformation(rules.Signum, positional=("learning_rate", "momentum"))
+mgup_adopt = transformation(rules.ADOPT, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_amsgrad = transformation(rules.AMSGrad, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_grams = transformation(rules.Grams, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_laprop = transformation(rules.LaProp, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_marsadamw = transformation(rules.MARSAdamW, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_marslion = transformation(rules.MARSLion)
+mgup_nadamw = transformation(rules.NAdamW, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_radam = transformation(rules.RAdam, positional=("learning_rate", "b1", "b2", "eps"))
+mgup_stableadamw = transformation(
+    rules.StableAdamW, positional=("learning_rate", "b1", "b2", "eps")
+)
 
 # The same under names that read.
+mgup_mars_adamw = mgup_marsadamw
+mgup_mars_lion = mgup_marslion
+mgup_stable_adamw = mgup_stableadamw
 mgup_am_adamw = mgup_amadamw
 mgup_am_sgd = mgup_amsgd
 mgup_anchored_sgd = mgup_anchoredsgd

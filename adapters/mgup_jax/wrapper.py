@@ -13,7 +13,8 @@ import optax
 from mgup_core import Split, score
 from mgup_core.frontend.modes import Mode
 from mgup_core.policy import Ties
-from mgup_core.step import apply_split
+from mgup_core.rules.base import Decay, check_decay
+from mgup_core.step import apply_split, decay_term
 
 from .arguments import Scheduled, Selection, UpdateDtype
 from .backend import compute_dtype, is_traced
@@ -51,6 +52,7 @@ def mgup(
     selection: Selection = "auto",
     param_specs: Any = None,
     update_dtype: UpdateDtype = "parameter",
+    decay: Decay = "all",
 ) -> optax.GradientTransformationExtraArgs:
     """Rescale the updates of an optimizer that knows nothing of MGUP.
 
@@ -63,6 +65,7 @@ def mgup(
         inner: a complete optimizer, learning rate included, without weight decay.
         weight_decay, learning_rate, mask: decoupled decay, ``learning_rate * weight_decay * w``,
             added outside the multiplier (R0). Give ``inner``'s learning rate.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c).
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, as for every function of
             this package.
         selection, param_specs, update_dtype: as for every function of this package.
@@ -75,6 +78,7 @@ def mgup(
     """
     if not (hasattr(inner, "init") and hasattr(inner, "update")):
         raise TypeError(f"inner is a {type(inner).__name__}, not an optax.GradientTransformation.")
+    check_decay(decay)
     if learning_rate is None:
         if not isinstance(weight_decay, (int, float)) or weight_decay != 0:
             raise ValueError(
@@ -171,7 +175,7 @@ def mgup(
             delta = apply_split(be, splits.get(i), be.scalar(1.0), moved[i])
             if settings.decays and decayed[i]:
                 rate = be.mul(be.scalar(step.learning_rate), be.scalar(step.weight_decay))
-                delta = delta + be.mul(rate, be.cast(w, be.dtype))
+                delta = delta + decay_term(be, decay, rate, be.cast(w, be.dtype), moved[i])
             return be.cast(-delta, settings.dtype_of_update(grads[i] if w is None else w))
 
         deltas = treedef.unflatten(map(rescaled, range(len(grads))))

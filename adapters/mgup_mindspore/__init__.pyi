@@ -45,6 +45,15 @@ __all__ = [
     "MGUPSGDP",
     "MGUPSGDSaI",
     "MGUPSignum",
+    "MGUPADOPT",
+    "MGUPAMSGrad",
+    "MGUPGrams",
+    "MGUPLaProp",
+    "MGUPMARSAdamW",
+    "MGUPMARSLion",
+    "MGUPNAdamW",
+    "MGUPRAdam",
+    "MGUPStableAdamW",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -60,11 +69,13 @@ class MGUPMuon(RuleOptimizer):
         learning_rate, weight_decay, loss_scale: as in ``nn.Optimizer``; the decay uses the
             unscaled learning rate.
         momentum, nesterov, ns_coefficients, eps, ns_steps, scale: see :class:`mgup_core.Muon`.
-        ns_dtype: of the Newton-Schulz products, ``"float32"``, or ``"bfloat16"`` where the device
-            multiplies it (the CPU does not).
+        ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
+            multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
+            many times the cost (N9).
         exceptions: words in names.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
         state_dtype: as for every MGUP optimizer.
 
@@ -98,6 +109,7 @@ class MGUPMuon(RuleOptimizer):
         adamw_beta1: float = 0.95,
         adamw_beta2: float = 0.95,
         adamw_eps: float = 1e-08,
+        decay: str = "all",
         tau: float = 0.5,
         alpha: float | None = None,
         gamma: float | None = None,
@@ -134,6 +146,8 @@ class MGUPAMAdamW(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: the largest beta, in [0, 1). Default: 0.89.
         beta2: decay rate of the second moment, in [0, 1). Default: 0.999.
         eps: added to the root, >= 0. Default: 1e-08.
@@ -161,6 +175,7 @@ class MGUPAMAdamW(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.89,
         beta2: float = 0.999,
         eps: float = 1e-08,
@@ -201,6 +216,8 @@ class MGUPAMSGD(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         lam: weight of the second proximal term, >= 0. Default: 0.1.
         beta_max: the rule's. Default: 0.9.
         beta_scope: the rule's. Default: 'all'.
@@ -229,6 +246,7 @@ class MGUPAMSGD(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         lam: float = 0.1,
         beta_max: float = 0.9,
         beta_scope: Literal["all", "tensor"] = "all",
@@ -272,6 +290,8 @@ class MGUPAdEMAMix(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: decay rates of the fast momentum, the second moment and the slow momentum, in [0, 1);
             for a warm-up of b3, 1e-6 <= b1 <= b3. Default: 0.9.
         beta2: decay rates of the fast momentum, the second moment and the slow momentum, in [0, 1);
@@ -304,6 +324,7 @@ class MGUPAdEMAMix(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.9,
         beta2: float = 0.999,
         beta3: float = 0.9999,
@@ -348,6 +369,8 @@ class MGUPAdaBelief(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
         beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
         eps: added to the second moment and to its root, >= 0. Default: 1e-16.
@@ -378,6 +401,7 @@ class MGUPAdaBelief(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-16,
@@ -420,6 +444,8 @@ class MGUPAdamP(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         eps: >= 0, in both quotients. Default: 1e-08.
         delta: bounds the cosine of a step that is projected, >= 0. Default: 0.1.
         wd_ratio: the factor of a projected parameter's decay, >= 0. Default: 0.1.
@@ -449,6 +475,7 @@ class MGUPAdamP(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         eps: float = 1e-08,
         delta: float = 0.1,
         wd_ratio: float = 0.1,
@@ -492,6 +519,8 @@ class MGUPAdamW(RuleOptimizer):
         eps: added to the root, >= 0. Default: 1e-08.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
             weight_decay * w besides (R0). Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         form: ``"standard"`` as above. ``"paper"`` (MGUP, Algorithm 1): ``u = m / (sqrt(v) + eps)``
             at the rate ``lr * sqrt(1 - b2^t) / (1 - b1^t)``, decay included. ``"published"`` (the
             MGUP authors' code): the same, with the decay at ``lr``. Default: 'standard'.
@@ -519,6 +548,7 @@ class MGUPAdamW(RuleOptimizer):
         eps: float = 1e-08,
         weight_decay: float | Cell = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         form: Literal["standard", "paper", "published"] = "standard",
         loss_scale: float = 1.0,
         tau: float = 0.5,
@@ -556,6 +586,8 @@ class MGUPAdan(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: decay rates of the three moments, in [0, 1). Default: 0.98.
         beta2: decay rates of the three moments, in [0, 1). Default: 0.92.
         beta3: decay rates of the three moments, in [0, 1). Default: 0.99.
@@ -584,6 +616,7 @@ class MGUPAdan(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.98,
         beta2: float = 0.92,
         beta3: float = 0.99,
@@ -626,6 +659,8 @@ class MGUPAnchoredSGD(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta: the rule's. Default: 0.1.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
             weight_decay * w besides (R0). Default: 0.0.
@@ -649,6 +684,7 @@ class MGUPAnchoredSGD(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta: float = 0.1,
         weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
@@ -685,6 +721,8 @@ class MGUPAuON(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.24.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: in [0, 1). Default: 0.95.
         gamma_c: the factor of the code's form, in [0, 40]; the paper has none. Default: 1.5.
         normalize: ``True`` for the paper's form. Default: False.
@@ -710,6 +748,7 @@ class MGUPAuON(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.24,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         gamma_c: float = 1.5,
         normalize: bool = False,
@@ -747,17 +786,21 @@ class MGUPDeltaMomentum(RuleOptimizer):
     constant rate, and the paper's preconditioner P is I.
 
     MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
-    between backends where scores differ by a rounding.
+    between backends where scores differ by a rounding, but not with exact ones.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
 
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: in [0, 1). Default: 0.9.
         normalize: whether gradients are scaled to length 1 before they erase. Default: True.
         eps: added to their length, >= 0. Default: 1e-08.
         out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        product_dtype: of the matrix products, ``"float32"``, or ``"exact"`` for the same bits on
+            every backend (N9), at several times the cost. Default: 'float32'.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
             weight_decay * w besides (R0). Default: 0.0.
         loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
@@ -780,10 +823,12 @@ class MGUPDeltaMomentum(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.9,
         normalize: bool = True,
         eps: float = 1e-08,
         out_axis: int = 0,
+        product_dtype: Literal["float32", "exact"] = "float32",
         weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
         tau: float = 0.5,
@@ -815,7 +860,7 @@ class MGUPFISMO(RuleOptimizer):
     this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
     eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
     coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
-    masks may differ between backends where scores differ by a rounding.
+    masks may differ between backends where scores differ by a rounding, but not with exact ones.
 
     State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
     (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
@@ -824,15 +869,18 @@ class MGUPFISMO(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: decay rates of the momentum and of the factors, in [0, 1). Default: 0.95.
         beta2: decay rates of the momentum and of the factors, in [0, 1). Default: 0.95.
         damping: >= 0; it keeps the factors invertible where the gradients have entries below about
             1, since it is relative to P and Q and not to L and R. Default: 0.001.
         ns_coefficients: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
-            Default: (3.4445, -4.775, 2.0315).
-        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default: 5.
-        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default:
-            'float32'.
+            ``ns_dtype="exact"`` holds for all products. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            ``ns_dtype="exact"`` holds for all products. Default: 5.
+        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            ``ns_dtype="exact"`` holds for all products. Default: 'float32'.
         root_steps: steps of the iteration for the inverse roots, in [1, 99]. Default: 25.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
             weight_decay * w besides (R0). Default: 0.0.
@@ -856,12 +904,13 @@ class MGUPFISMO(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.95,
         beta2: float = 0.95,
         damping: float = 0.001,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         root_steps: int = 25,
         weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
@@ -896,6 +945,8 @@ class MGUPHybridAuON(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.24.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: as :class:`mgup_core.AuON`. Default: 0.95.
         gamma_c: as :class:`mgup_core.AuON`. Default: 1.5.
         normalize: as :class:`mgup_core.AuON`. Default: False.
@@ -927,11 +978,12 @@ class MGUPHybridAuON(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.24,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         gamma_c: float = 1.5,
         normalize: bool = False,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
         tau: float = 0.5,
@@ -963,6 +1015,8 @@ class MGUPLion(RuleOptimizer):
         beta2: decay rates of the direction and of the momentum, in [0, 1). Default: 0.99.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
             weight_decay * w besides (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
@@ -986,6 +1040,7 @@ class MGUPLion(RuleOptimizer):
         beta2: float = 0.99,
         weight_decay: float | Cell = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
         loss_scale: float = 1.0,
         tau: float = 0.5,
         alpha: float | None = None,
@@ -1026,6 +1081,8 @@ class MGUPLionK(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: decay rates of the direction and of the momentum, in [0, 1). Default: 0.9.
         beta2: decay rates of the direction and of the momentum, in [0, 1). Default: 0.99.
         kernel: ``"sign"``, ``"clip"`` or ``"tanh"``. Default: 'sign'.
@@ -1054,6 +1111,7 @@ class MGUPLionK(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.9,
         beta2: float = 0.99,
         kernel: Literal["sign", "clip", "tanh"] = "sign",
@@ -1092,6 +1150,8 @@ class MGUPM3(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta1: the weights with which the fast momentum, the squares and the slow momentum take in
             gradients, in [0, 1]. Default: 0.9.
         beta2: the weights with which the fast momentum, the squares and the slow momentum take in
@@ -1127,6 +1187,7 @@ class MGUPM3(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.9,
         beta2: float = 0.999,
         beta3: float = 0.9,
@@ -1135,7 +1196,7 @@ class MGUPM3(RuleOptimizer):
         eps: float = 1e-08,
         eps_inside: bool = True,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
         tau: float = 0.5,
@@ -1172,6 +1233,8 @@ class MGUPNAMO(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.95.
         mu2: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.99.
         eps: added to the root, >= 0. Default: 1e-08.
@@ -1202,13 +1265,14 @@ class MGUPNAMO(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         mu2: float = 0.99,
         eps: float = 1e-08,
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         weight_decay: float | Cell = 0.1,
         loss_scale: float = 1.0,
         tau: float = 0.5,
@@ -1242,6 +1306,8 @@ class MGUPNAMOD(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: as :class:`mgup_core.NAMO`. Default: 0.95.
         mu2: as :class:`mgup_core.NAMO`. Default: 0.99.
         eps: as :class:`mgup_core.NAMO`. Default: 1e-08.
@@ -1273,13 +1339,14 @@ class MGUPNAMOD(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         mu2: float = 0.99,
         eps: float = 1e-08,
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         clamp: float = 0.75,
         out_axis: int = 0,
         weight_decay: float | Cell = 0.1,
@@ -1317,6 +1384,8 @@ class MGUPSCALE(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         role: ``"matrix"`` for hidden layers, ``"embedding"``, or ``"last"`` for the layer whose
             outputs are the model's. Vectors go to AdamW. Default: 'matrix'.
         momentum: the decay rate of the last layer's momentum, in [0, 1). Default: 0.9.
@@ -1345,6 +1414,7 @@ class MGUPSCALE(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         role: Literal["matrix", "embedding", "last"] = "matrix",
         momentum: float = 0.9,
         eps: float = 1e-08,
@@ -1377,6 +1447,8 @@ class MGUPSGD(RuleOptimizer):
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
         momentum: in [0, 1). Default: 0.9.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         dampening: in [0, 1]; 0 with Nesterov. Default: 0.0.
         nesterov: look ahead; needs a momentum above 0. Default: False.
         coupled_decay: ``True`` for torch's L2 form, where decay enters the momentum (but never the
@@ -1404,6 +1476,7 @@ class MGUPSGD(RuleOptimizer):
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         momentum: float = 0.9,
         *,
+        decay: Literal["all", "aligned"] = "all",
         dampening: float = 0.0,
         nesterov: bool = False,
         coupled_decay: bool = False,
@@ -1440,6 +1513,8 @@ class MGUPSGDP(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         eps: as in AdamP. Default: 1e-08.
         delta: as in AdamP. Default: 0.1.
         wd_ratio: as in AdamP. Default: 0.1.
@@ -1469,6 +1544,7 @@ class MGUPSGDP(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         eps: float = 1e-08,
         delta: float = 0.1,
         wd_ratio: float = 0.1,
@@ -1514,6 +1590,8 @@ class MGUPSGDSaI(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: in [0, 1). Default: 0.9.
         eps: added to the standard deviation, >= 0. Default: 1e-08.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
@@ -1538,6 +1616,7 @@ class MGUPSGDSaI(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.9,
         eps: float = 1e-08,
         weight_decay: float | Cell = 0.01,
@@ -1570,6 +1649,8 @@ class MGUPSignum(RuleOptimizer):
     Args:
         params: parameters, or groups of them.
         learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: in [0, 1). At 0 this is signSGD. Default: 0.9.
         weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
             weight_decay * w besides (R0). Default: 0.0.
@@ -1593,8 +1674,587 @@ class MGUPSignum(RuleOptimizer):
         params: Iterable[Any],
         learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0001,
         *,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.9,
         weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPADOPT(RuleOptimizer):
+    """ADOPT with MGUP, for MindSpore.
+
+    ADOPT: Taniguchi et al., Modified Adam Can Converge with Any beta2, 2024, arXiv 2411.02853.
+
+    Adam that divides a gradient by the second moment of those before it::
+
+        m <- b1*m + (1 - b1)*clip(g / max(sqrt(v), eps), -c, c)     c = (t - 1)^(1/4)
+        u  = m                                                      a = u
+        v <- b2*v + (1 - b2)*g*g
+
+    The first step only measures: v = g*g, and nothing moves or decays. The form of the paper's
+    Algorithm 2, and of ``optax.contrib.adopt``.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.9999.
+        eps: the least denominator, >= 0. Default: 1e-06.
+        clipping: ``False`` leaves the clip out (Algorithm 1). Default: True.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.9999,
+        eps: float = 1e-06,
+        clipping: bool = True,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAMSGrad(RuleOptimizer):
+    """AMSGrad with MGUP, for MindSpore.
+
+    AMSGrad: Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018.
+
+    AdamW whose denominator never falls (arXiv 1904.09237)::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        x <- max(x, v)
+        u  = (m / (1 - b1^t)) / (sqrt(x / (1 - b2^t)) + eps)        a = u
+
+    to rounding ``torch.optim.AdamW(amsgrad=True)``. The paper corrects neither moment, and
+    ``optax.amsgrad`` takes the maximum of the corrected v, which differs in the first steps.
+
+    State: ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``max_exp_avg_sq`` (x), zeros of the parameter's
+    shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPGrams(RuleOptimizer):
+    """Grams with MGUP, for MindSpore.
+
+    Grams: Cao et al., Gradient Descent with Adaptive Momentum Scaling, 2024, arXiv 2412.17107.
+
+    How far Adam would step, in the direction of the gradient::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        a  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+        u  = sign(g) * |a|
+
+    ``u * g`` is never negative, and would rank by size alone. So MGUP ranks by Adam's direction
+    ``a``, whose sign this rule replaces.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPLaProp(RuleOptimizer):
+    """LaProp with MGUP, for MindSpore.
+
+    LaProp: Ziyin, Wang and Ueda, Separating Momentum and Adaptivity in Adam, 2020.
+
+    Adam that divides each gradient first, and averages the quotients (arXiv 2002.04839)::
+
+        v <- b2*v + (1 - b2)*g*g
+        m <- b1*m + (1 - b1)*g / (sqrt(v / (1 - b2^t)) + eps)
+        u  = m / (1 - b1^t)                                         a = u
+
+    The authors' code keeps lr*m in place of m, so that a schedule reaches only what comes in after
+    it, and subtracts weight_decay*w without lr. Its amsgrad and centered are not here.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0004.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-15.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0004,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-15,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPMARSAdamW(RuleOptimizer):
+    """MARSAdamW with MGUP, for MindSpore.
+
+    MARS-AdamW: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
+
+    AdamW on a gradient whose noise is reduced (arXiv 2411.10438)::
+
+        c  = g + gamma_ * b1/(1 - b1) * (g - g_before)              (g_before: 0 at first)
+        c  = c / max(1, |c|)                                        (norm of the tensor)
+        m <- b1*m + (1 - b1)*c
+        v <- b2*v + (1 - b2)*c*c
+        u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+    MARS-approx, the default of the authors' code: the last step's gradient stands for that of the
+    last parameters on this batch, and no second backward pass is needed. Their code trains vectors
+    by AdamW unless it has ``optimize_1d=True``; here a rule trains what it is given.
+
+    State: ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``previous_grad`` (g_before), zeros of the
+    parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.003.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.95.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.99.
+        eps: added to the root, >= 0. Default: 1e-08.
+        gamma_: how much of the change of the gradient counts, >= 0; ``gamma`` in the paper.
+            Default: 0.025.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.003,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.95,
+        beta2: float = 0.99,
+        eps: float = 1e-08,
+        gamma_: float = 0.025,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPMARSLion(RuleOptimizer):
+    """MARSLion with MGUP, for MindSpore.
+
+    MARS-Lion: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
+
+    The sign of the momentum of a gradient whose noise is reduced (arXiv 2411.10438)::
+
+        c  = g + gamma_ * momentum/(1 - momentum) * (g - g_before)  (g_before: 0 at first)
+        c  = c / max(1, |c|)                                        (norm of the tensor)
+        m <- momentum*m + (1 - momentum)*c
+        u  = sign(m)                                                a = u
+
+    MARS-approx, the default of the authors' code, whose second beta this form does not use.
+
+    State: ``exp_avg`` (m) and ``previous_grad`` (g_before), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.003.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: in [0, 1); ``betas[0]`` of the authors' code. Default: 0.95.
+        gamma_: how much of the change of the gradient counts, >= 0; ``gamma`` in the paper.
+            Default: 0.025.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.003,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        gamma_: float = 0.025,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPNAdamW(RuleOptimizer):
+    """NAdamW with MGUP, for MindSpore.
+
+    NAdamW: Dozat, Incorporating Nesterov Momentum into Adam, 2016, with decoupled decay.
+
+    ::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        n  = b1*m / (1 - b1^(t+1)) + (1 - b1)*g / (1 - b1^t)
+        u  = n / (sqrt(v / (1 - b2^t)) + eps)                       a = u
+
+    The libraries have three forms. This one has a constant momentum, as ``optax.nadamw`` has, to
+    rounding. ``torch.optim.NAdam`` warms its momentum up by a schedule, and keeps the product of
+    all momenta so far: that schedule is not here.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        form: ``"dozat"`` as above. ``"timm"`` (timm and AlgoPerf): the sum of both is corrected as
+            the momentum is, ``n = (b1*m + (1 - b1)*g) / (1 - b1^t)``. Default: 'dozat'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        form: Literal["dozat", "timm"] = "dozat",
+        weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPRAdam(RuleOptimizer):
+    """RAdam with MGUP, for MindSpore.
+
+    RAdam: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2019.
+
+    ::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        u  = (m / (1 - b1^t)) * R / (sqrt(v) + eps)                 a = u
+
+    with R of arXiv 1908.03265 (:func:`mgup_core.numerics.rectification.rectification`, which holds
+    the correction of v), and ``u = m / (1 - b1^t)`` in the first steps, where the variance of
+    ``sqrt(v)`` is not tractable (rho < 5: the first five for b2 = 0.999). To rounding
+    ``torch.optim.RAdam`` with ``decoupled_weight_decay=True``; ``optax.radam`` adds eps to the
+    corrected root.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPStableAdamW(RuleOptimizer):
+    """StableAdamW with MGUP, for MindSpore.
+
+    StableAdamW: Wortsman et al., Stable and Low-Precision Training, 2023, arXiv 2304.13013.
+
+    AdamW that slows down for a tensor whose gradients outgrow their second moment (Algorithm 2)::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        r  = sqrt(mean(g^2 / max(v / (1 - b2^t), eps^2)))
+        u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+    at the rate ``lr / max(1, r)``, decay included. The paper corrects the betas in place of the
+    moments, which is the same.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.001.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.99.
+        eps: added to the root, and the least root in r; > 0. Default: 1e-06.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.001,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        eps: float = 1e-06,
+        weight_decay: float | Cell = 0.01,
         loss_scale: float = 1.0,
         tau: float = 0.5,
         alpha: float | None = None,

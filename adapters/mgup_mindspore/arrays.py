@@ -74,7 +74,7 @@ class TensorBackend(Backend):
 
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
         if dtype != "bfloat16":
-            return self.xp.matmul(a, b)
+            return super().matmul(a, b, dtype)
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.xp.matmul(*narrow), self.dtype)
 

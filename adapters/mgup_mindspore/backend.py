@@ -79,7 +79,8 @@ class MindSporeBackend(Backend):
 
     def matmul(self, a: Symbol, b: Symbol, dtype: str | None = None) -> Symbol:
         if dtype != "bfloat16":
-            return self.recorder.matmul(a, b)
+            product: Symbol = super().matmul(a, b, dtype)
+            return product
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.recorder.matmul(*narrow), self.dtype)
 

@@ -15,6 +15,7 @@ from mindspore.nn.optim.optimizer import _ConvertToCell
 
 from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
+from mgup_core.rules.base import check_decay
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
@@ -56,7 +57,9 @@ class RuleOptimizer(nn.Optimizer):
         wide = any(p.dtype == ms.float64 for p in _parameters(theirs))
         object.__setattr__(self, "_rate_dtype", ms.float64 if wide else ms.float32)
         for group in {id(group): group for group in groups.values()}.values():
-            check_elementwise(self._rule(group))
+            rule = self._rule(group)
+            check_elementwise(rule)
+            check_decay(rule.decay, rule)
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)

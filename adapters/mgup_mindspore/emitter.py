@@ -250,6 +250,15 @@ class Recorder:
         operation = "total_keeping" if keepdims else "total"
         return self.call(operation, x, axes, shape=shape, dtype=x.dtype)
 
+    def max(self, x: Symbol, *, axis: int, keepdims: Any) -> Symbol:
+        shape = [1 if i == axis % x.ndim else n for i, n in enumerate(x.shape)]
+        kept = self.call("largest_keeping", x, axis % x.ndim, shape=shape, dtype=x.dtype)
+        left = [n for i, n in enumerate(x.shape) if i != axis % x.ndim]
+        return kept if keepdims else self.reshape(kept, left)
+
+    def round(self, x: Symbol) -> Symbol:
+        return self.elementwise("round", x)
+
     def take(self, x: Symbol, indices: Symbol, *, axis: int) -> Symbol:
         shape = x.shape[:axis] + indices.shape + x.shape[axis + 1 :]
         return self.call("gather", x, indices, axis, shape=shape, dtype=x.dtype)

@@ -33,11 +33,13 @@ class MGUPMuon(RuleOptimizer):
         learning_rate, weight_decay, loss_scale: as in ``nn.Optimizer``; the decay uses the
             unscaled learning rate.
         momentum, nesterov, ns_coefficients, eps, ns_steps, scale: see :class:`mgup_core.Muon`.
-        ns_dtype: of the Newton-Schulz products, ``"float32"``, or ``"bfloat16"`` where the device
-            multiplies it (the CPU does not).
+        ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
+            multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
+            many times the cost (N9).
         exceptions: words in names.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
         state_dtype: as for every MGUP optimizer.
 
@@ -67,6 +69,7 @@ class MGUPMuon(RuleOptimizer):
         adamw_beta1: float = 0.95,
         adamw_beta2: float = 0.95,
         adamw_eps: float = 1e-8,
+        decay: str = "all",
         **mgup: Any,
     ) -> None:
         if unknown := mgup.keys() - MGUP_DEFAULTS.keys():
@@ -85,6 +88,7 @@ class MGUPMuon(RuleOptimizer):
             "adamw_beta2": adamw_beta2,
             "adamw_eps": adamw_eps,
             "use_muon": True,
+            "decay": decay,
             **mgup,
         }
         groups = list(_split(listed("MGUPMuon", params), settings))
@@ -92,10 +96,20 @@ class MGUPMuon(RuleOptimizer):
 
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:
-            return AdamW(group["adamw_beta1"], group["adamw_beta2"], group["adamw_eps"])
+            betas = group["adamw_beta1"], group["adamw_beta2"]
+            return AdamW(*betas, group["adamw_eps"], decay=group["decay"])
         if group["ns_dtype"] == "bfloat16" and on_host():
             raise ValueError("ns_dtype='bfloat16': the CPU multiplies no bfloat16; use 'float32'.")
-        names = ("momentum", "nesterov", "scale", "ns_coefficients", "ns_steps", "eps", "ns_dtype")
+        names = (
+            "momentum",
+            "nesterov",
+            "scale",
+            "ns_coefficients",
+            "ns_steps",
+            "eps",
+            "ns_dtype",
+            "decay",
+        )
         return Muon(**{name: group[name] for name in names})
 
 

@@ -23,6 +23,7 @@ less, less_equal, greater, greater_equal = ops.less, ops.le, ops.gt, ops.ge
 equal, not_equal = ops.eq, ops.ne
 logical_and, logical_or, logical_not = ops.logical_and, ops.logical_or, ops.logical_not
 negative, abs, sign, sqrt, isfinite = ops.neg, ops.abs, ops.sign, ops.sqrt, ops.isfinite
+round = ops.round
 maximum, minimum = ops.maximum, ops.minimum
 where, reshape, broadcast_to, zeros_like = ops.where, ops.reshape, ops.broadcast_to, ops.zeros_like
 astype, gather, cumsum, matmul, permute = (
@@ -34,6 +35,7 @@ astype, gather, cumsum, matmul, permute = (
 )
 part, concat = ops.Slice(), ops.cat
 total, total_keeping = ops.ReduceSum(), ops.ReduceSum(keep_dims=True)
+largest_keeping = ops.ReduceMax(keep_dims=True)
 assign = ops.Assign()
 
 bool_, int32, int64 = ms.bool_, ms.int32, ms.int64

@@ -25,8 +25,10 @@ __all__ = [
     "list_optimizers",
     "optimizer",
     "MGUPMuon",
+    "MGUPADOPT",
     "MGUPAMAdamW",
     "MGUPAMSGD",
+    "MGUPAMSGrad",
     "MGUPAdEMAMix",
     "MGUPAdaBelief",
     "MGUPAdamP",
@@ -36,17 +38,24 @@ __all__ = [
     "MGUPAuON",
     "MGUPDeltaMomentum",
     "MGUPFISMO",
+    "MGUPGrams",
     "MGUPHybridAuON",
+    "MGUPLaProp",
     "MGUPLion",
     "MGUPLionK",
     "MGUPM3",
+    "MGUPMARSAdamW",
+    "MGUPMARSLion",
     "MGUPNAMO",
     "MGUPNAMOD",
+    "MGUPNAdamW",
+    "MGUPRAdam",
     "MGUPSCALE",
     "MGUPSGD",
     "MGUPSGDP",
     "MGUPSGDSaI",
     "MGUPSignum",
+    "MGUPStableAdamW",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -64,10 +73,12 @@ class MGUPMuon(RuleOptimizer):
             ``torch.optim.Muon``. The decay uses the unscaled learning rate.
         adjust_lr_fn: ``"match_rms_adamw"``, so that AdamW's learning rates carry over, or
             ``"original"`` (``None`` is the same, as in torch).
-        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch) or ``"float32"``.
+        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
+            ``"exact"``: the same bits in every framework, at many times the cost (N9).
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         maximize, foreach, capturable, differentiable, fused: as for every MGUP optimizer.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
         state_dtype, scope, implementation, statistics: as for every MGUP optimizer.
@@ -100,6 +111,7 @@ class MGUPMuon(RuleOptimizer):
         adamw_lr: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-08,
+        decay: str = "all",
         statistics: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -116,6 +128,84 @@ class MGUPMuon(RuleOptimizer):
         state_dtype: torch.dtype | None = None,
         scope: Literal["global", "local"] = "global",
         implementation: Literal["auto", "fused", "reference"] = "auto",
+    ) -> None: ...
+
+class MGUPADOPT(RuleOptimizer):
+    """ADOPT with MGUP, for PyTorch.
+
+    ADOPT: Taniguchi et al., Modified Adam Can Converge with Any beta2, 2024, arXiv 2411.02853.
+
+    Adam that divides a gradient by the second moment of those before it::
+
+        m <- b1*m + (1 - b1)*clip(g / max(sqrt(v), eps), -c, c)     c = (t - 1)^(1/4)
+        u  = m                                                      a = u
+        v <- b2*v + (1 - b2)*g*g
+
+    The first step only measures: v = g*g, and nothing moves or decays. The form of the paper's
+    Algorithm 2, and of ``optax.contrib.adopt``.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.001.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.9999).
+        eps: the least denominator, >= 0. Default: 1e-06.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        clipping: ``False`` leaves the clip out (Algorithm 1). Default: True.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        betas: tuple[float, float] = (0.9, 0.9999),
+        eps: float = 1e-06,
+        weight_decay: float | Tensor = 0.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        clipping: bool = True,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
     ) -> None: ...
 
 class MGUPAMAdamW(RuleOptimizer):
@@ -148,6 +238,8 @@ class MGUPAMAdamW(RuleOptimizer):
         eps: added to the root, >= 0. Default: 1e-08.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         lam: weight of the second proximal term, >= 0. Default: 0.1.
         beta: a fixed beta in [0, 1) instead of the adaptive one; it replaces b1 as well. Default:
             None.
@@ -183,6 +275,7 @@ class MGUPAMAdamW(RuleOptimizer):
         eps: float = 1e-08,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         lam: float = 0.1,
         beta: float | None = None,
         maximize: bool = False,
@@ -228,6 +321,8 @@ class MGUPAMSGD(RuleOptimizer):
         lr: learning rate, finite and >= 0. Default: 0.001.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         lam: weight of the second proximal term, >= 0. Default: 0.1.
         beta_max: the largest beta, in [0, 1). Default: 0.9.
         beta_scope: ``"all"`` for one beta for all parameters together, ``"tensor"`` for one each.
@@ -265,11 +360,90 @@ class MGUPAMSGD(RuleOptimizer):
         lr: float | Tensor = 0.001,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         lam: float = 0.1,
         beta_max: float = 0.9,
         beta_scope: Literal["all", "tensor"] = "all",
         beta: float | None = None,
         coupled_decay: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPAMSGrad(RuleOptimizer):
+    """AMSGrad with MGUP, for PyTorch.
+
+    AMSGrad: Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018.
+
+    AdamW whose denominator never falls (arXiv 1904.09237)::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        x <- max(x, v)
+        u  = (m / (1 - b1^t)) / (sqrt(x / (1 - b2^t)) + eps)        a = u
+
+    to rounding ``torch.optim.AdamW(amsgrad=True)``. The paper corrects neither moment, and
+    ``optax.amsgrad`` takes the maximum of the corrected v, which differs in the first steps.
+
+    State: ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``max_exp_avg_sq`` (x), zeros of the parameter's
+    shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.001.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.999).
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: float | Tensor = 0.01,
+        *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -318,6 +492,8 @@ class MGUPAdEMAMix(RuleOptimizer):
             for a warm-up of b3, 1e-6 <= b1 <= b3. Default: (0.9, 0.999, 0.9999).
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         eps: added to the root, >= 0. Default: 1e-08.
         mix: the weight of the slow momentum, >= 0; at 0 this is AdamW. Default: 2.0.
         mix_warmup: the number of steps of each warm-up, >= 0; 0 for none. Default: 0.
@@ -353,6 +529,7 @@ class MGUPAdEMAMix(RuleOptimizer):
         betas: tuple[float, float, float] = (0.9, 0.999, 0.9999),
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         eps: float = 1e-08,
         mix: float = 2.0,
         mix_warmup: int = 0,
@@ -404,6 +581,8 @@ class MGUPAdaBelief(RuleOptimizer):
         eps: added to the second moment and to its root, >= 0. Default: 1e-16.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         rectify: scale by R, as RAdam does. Default: True.
         degenerated_to_sgd: with ``False``, a step in which R is not defined does not move. Default:
             True.
@@ -441,6 +620,7 @@ class MGUPAdaBelief(RuleOptimizer):
         eps: float = 1e-16,
         weight_decay: float | Tensor = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
         rectify: bool = True,
         degenerated_to_sgd: bool = True,
         coupled_decay: bool = False,
@@ -493,6 +673,8 @@ class MGUPAdamP(RuleOptimizer):
         delta: bounds the cosine of a step that is projected, >= 0. Default: 0.1.
         wd_ratio: the factor of a projected parameter's decay, >= 0. Default: 0.1.
         nesterov: whether p looks ahead. Default: False.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         out_axis: the axis of output units: 0 in PyTorch and MindSpore, -1 in flax. Default: 0.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
@@ -529,6 +711,7 @@ class MGUPAdamP(RuleOptimizer):
         wd_ratio: float = 0.1,
         nesterov: bool = False,
         *,
+        decay: Literal["all", "aligned"] = "all",
         out_axis: int = 0,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -571,7 +754,9 @@ class MGUPAdamW(RuleOptimizer):
         eps: added to the root, >= 0. Default: 1e-08.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.01.
-        amsgrad: accepted as in torch.optim; True is refused. Default: False.
+        amsgrad: accepted as in torch.optim; True is refused: use MGUPAMSGrad. Default: False.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         form: ``"standard"`` as above. ``"paper"`` (MGUP, Algorithm 1): ``u = m / (sqrt(v) + eps)``
             at the rate ``lr * sqrt(1 - b2^t) / (1 - b1^t)``, decay included. ``"published"`` (the
             MGUP authors' code): the same, with the decay at ``lr``. Default: 'standard'.
@@ -608,6 +793,7 @@ class MGUPAdamW(RuleOptimizer):
         weight_decay: float | Tensor = 0.01,
         amsgrad: bool = False,
         *,
+        decay: Literal["all", "aligned"] = "all",
         form: Literal["standard", "paper", "published"] = "standard",
         maximize: bool = False,
         foreach: bool | None = None,
@@ -656,6 +842,8 @@ class MGUPAdan(RuleOptimizer):
         eps: added to the root, >= 0. Default: 1e-08.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         no_prox: decay as AdamW does, ``w <- w - lr*phi*u - lr*weight_decay*w``, in place of the
             proximal quotient. Default: False.
         maximize: whether to ascend. Default: False.
@@ -690,6 +878,7 @@ class MGUPAdan(RuleOptimizer):
         eps: float = 1e-08,
         weight_decay: float | Tensor = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
         no_prox: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -736,6 +925,8 @@ class MGUPAnchoredSGD(RuleOptimizer):
         lr: learning rate, finite and >= 0. Default: 0.001.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         beta: the weight of the client's own gradient, in (0, 1]; at 1 this is SGD without momentum.
             Default: 0.1.
         maximize: whether to ascend. Default: False.
@@ -768,6 +959,7 @@ class MGUPAnchoredSGD(RuleOptimizer):
         lr: float | Tensor = 0.001,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         beta: float = 0.1,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -813,6 +1005,8 @@ class MGUPAuON(RuleOptimizer):
         momentum: in [0, 1). Default: 0.95.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         gamma_c: the factor of the code's form, in [0, 40]; the paper has none. Default: 1.5.
         normalize: ``True`` for the paper's form. Default: False.
         maximize: whether to ascend. Default: False.
@@ -846,6 +1040,7 @@ class MGUPAuON(RuleOptimizer):
         momentum: float = 0.95,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         gamma_c: float = 1.5,
         normalize: bool = False,
         maximize: bool = False,
@@ -888,7 +1083,7 @@ class MGUPDeltaMomentum(RuleOptimizer):
     constant rate, and the paper's preconditioner P is I.
 
     MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
-    between backends where scores differ by a rounding.
+    between backends where scores differ by a rounding, but not with exact ones.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
 
@@ -897,10 +1092,14 @@ class MGUPDeltaMomentum(RuleOptimizer):
         lr: learning rate, finite and >= 0. Default: 0.001.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: in [0, 1). Default: 0.9.
         normalize: whether gradients are scaled to length 1 before they erase. Default: True.
         eps: added to their length, >= 0. Default: 1e-08.
         out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        product_dtype: of the matrix products, ``"float32"``, or ``"exact"`` for the same bits on
+            every backend (N9), at several times the cost. Default: 'float32'.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
@@ -931,10 +1130,12 @@ class MGUPDeltaMomentum(RuleOptimizer):
         lr: float | Tensor = 0.001,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.9,
         normalize: bool = True,
         eps: float = 1e-08,
         out_axis: int = 0,
+        product_dtype: Literal["float32", "exact"] = "float32",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -972,7 +1173,7 @@ class MGUPFISMO(RuleOptimizer):
     this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
     eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
     coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
-    masks may differ between backends where scores differ by a rounding.
+    masks may differ between backends where scores differ by a rounding, but not with exact ones.
 
     State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
     (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
@@ -984,13 +1185,16 @@ class MGUPFISMO(RuleOptimizer):
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
         betas: decay rates of the momentum and of the factors, in [0, 1). Default: (0.95, 0.95).
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         damping: >= 0; it keeps the factors invertible where the gradients have entries below about
             1, since it is relative to P and Q and not to L and R. Default: 0.001.
         ns_coefficients: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
-            Default: (3.4445, -4.775, 2.0315).
-        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default: 5.
-        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`. Default:
-            'float32'.
+            ``ns_dtype="exact"`` holds for all products. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            ``ns_dtype="exact"`` holds for all products. Default: 5.
+        ns_dtype: settings of the polar factor's iteration; see :class:`mgup_core.Muon`.
+            ``ns_dtype="exact"`` holds for all products. Default: 'float32'.
         root_steps: steps of the iteration for the inverse roots, in [1, 99]. Default: 25.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
@@ -1023,11 +1227,89 @@ class MGUPFISMO(RuleOptimizer):
         *,
         weight_decay: float | Tensor = 0.0,
         betas: tuple[float, float] = (0.95, 0.95),
+        decay: Literal["all", "aligned"] = "all",
         damping: float = 0.001,
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         root_steps: int = 25,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPGrams(RuleOptimizer):
+    """Grams with MGUP, for PyTorch.
+
+    Grams: Cao et al., Gradient Descent with Adaptive Momentum Scaling, 2024, arXiv 2412.17107.
+
+    How far Adam would step, in the direction of the gradient::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        a  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+        u  = sign(g) * |a|
+
+    ``u * g`` is never negative, and would rank by size alone. So MGUP ranks by Adam's direction
+    ``a``, whose sign this rule replaces.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.001.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.999).
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: float | Tensor = 0.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1070,6 +1352,8 @@ class MGUPHybridAuON(RuleOptimizer):
         momentum: as :class:`mgup_core.AuON`. Default: 0.95.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         gamma_c: as :class:`mgup_core.AuON`. Default: 1.5.
         normalize: as :class:`mgup_core.AuON`. Default: False.
         ns_steps: settings of the Newton-Schulz iteration; see :class:`mgup_core.Muon`. The
@@ -1109,10 +1393,87 @@ class MGUPHybridAuON(RuleOptimizer):
         momentum: float = 0.95,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         gamma_c: float = 1.5,
         normalize: bool = False,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPLaProp(RuleOptimizer):
+    """LaProp with MGUP, for PyTorch.
+
+    LaProp: Ziyin, Wang and Ueda, Separating Momentum and Adaptivity in Adam, 2020.
+
+    Adam that divides each gradient first, and averages the quotients (arXiv 2002.04839)::
+
+        v <- b2*v + (1 - b2)*g*g
+        m <- b1*m + (1 - b1)*g / (sqrt(v / (1 - b2^t)) + eps)
+        u  = m / (1 - b1^t)                                         a = u
+
+    The authors' code keeps lr*m in place of m, so that a schedule reaches only what comes in after
+    it, and subtracts weight_decay*w without lr. Its amsgrad and centered are not here.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.0004.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.999).
+        eps: added to the root, >= 0. Default: 1e-15.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.0004,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-15,
+        weight_decay: float | Tensor = 0.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1149,6 +1510,8 @@ class MGUPLion(RuleOptimizer):
         betas: decay rates of the direction and of the momentum, in [0, 1). Default: (0.9, 0.99).
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
@@ -1180,6 +1543,7 @@ class MGUPLion(RuleOptimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float | Tensor = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1230,6 +1594,8 @@ class MGUPLionK(RuleOptimizer):
         betas: decay rates of the direction and of the momentum, in [0, 1). Default: (0.9, 0.99).
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         kernel: ``"sign"``, ``"clip"`` or ``"tanh"``. Default: 'sign'.
         sharpness: > 0; a gradient of its inverse saturates the kernel. It is 1 in the paper; the
             gradients of a network are often far below 1, where clip and tanh are linear. Default:
@@ -1265,6 +1631,7 @@ class MGUPLionK(RuleOptimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float | Tensor = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
         kernel: Literal["sign", "clip", "tanh"] = "sign",
         sharpness: float = 1.0,
         maximize: bool = False,
@@ -1311,6 +1678,8 @@ class MGUPM3(RuleOptimizer):
             (R0). Default: 0.0.
         betas: the weights with which the fast momentum, the squares and the slow momentum take in
             gradients, in [0, 1]. Default: (0.9, 0.999, 0.9).
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         slow_weight: the weight of the slow direction, >= 0. Default: 1.0.
         chunk: the number of steps between updates of the slow momentum. In a compiled graph, every
             step computes the slow direction and keeps it only after a chunk. Default: 100.
@@ -1349,12 +1718,173 @@ class MGUPM3(RuleOptimizer):
         *,
         weight_decay: float | Tensor = 0.0,
         betas: tuple[float, float, float] = (0.9, 0.999, 0.9),
+        decay: Literal["all", "aligned"] = "all",
         slow_weight: float = 1.0,
         chunk: int = 100,
         eps: float = 1e-08,
         eps_inside: bool = True,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPMARSAdamW(RuleOptimizer):
+    """MARSAdamW with MGUP, for PyTorch.
+
+    MARS-AdamW: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
+
+    AdamW on a gradient whose noise is reduced (arXiv 2411.10438)::
+
+        c  = g + gamma_ * b1/(1 - b1) * (g - g_before)              (g_before: 0 at first)
+        c  = c / max(1, |c|)                                        (norm of the tensor)
+        m <- b1*m + (1 - b1)*c
+        v <- b2*v + (1 - b2)*c*c
+        u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+    MARS-approx, the default of the authors' code: the last step's gradient stands for that of the
+    last parameters on this batch, and no second backward pass is needed. Their code trains vectors
+    by AdamW unless it has ``optimize_1d=True``; here a rule trains what it is given.
+
+    State: ``exp_avg`` (m), ``exp_avg_sq`` (v) and ``previous_grad`` (g_before), zeros of the
+    parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.003.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.95, 0.99).
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        gamma_: how much of the change of the gradient counts, >= 0; ``gamma`` in the paper.
+            Default: 0.025.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.003,
+        betas: tuple[float, float] = (0.95, 0.99),
+        eps: float = 1e-08,
+        weight_decay: float | Tensor = 0.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        gamma_: float = 0.025,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPMARSLion(RuleOptimizer):
+    """MARSLion with MGUP, for PyTorch.
+
+    MARS-Lion: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
+
+    The sign of the momentum of a gradient whose noise is reduced (arXiv 2411.10438)::
+
+        c  = g + gamma_ * momentum/(1 - momentum) * (g - g_before)  (g_before: 0 at first)
+        c  = c / max(1, |c|)                                        (norm of the tensor)
+        m <- momentum*m + (1 - momentum)*c
+        u  = sign(m)                                                a = u
+
+    MARS-approx, the default of the authors' code, whose second beta this form does not use.
+
+    State: ``exp_avg`` (m) and ``previous_grad`` (g_before), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.003.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: in [0, 1); ``betas[0]`` of the authors' code. Default: 0.95.
+        gamma_: how much of the change of the gradient counts, >= 0; ``gamma`` in the paper.
+            Default: 0.025.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.003,
+        *,
+        weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        gamma_: float = 0.025,
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1399,6 +1929,8 @@ class MGUPNAMO(RuleOptimizer):
         lr: learning rate, finite and >= 0. Default: 0.01.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.1.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.95.
         mu2: decay rates of the momentum and of the squared norm, in [0, 1). Default: 0.99.
         eps: added to the root, >= 0. Default: 1e-08.
@@ -1437,13 +1969,14 @@ class MGUPNAMO(RuleOptimizer):
         lr: float | Tensor = 0.01,
         *,
         weight_decay: float | Tensor = 0.1,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         mu2: float = 0.99,
         eps: float = 1e-08,
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1485,6 +2018,8 @@ class MGUPNAMOD(RuleOptimizer):
         lr: learning rate, finite and >= 0. Default: 0.01.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.1.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         momentum: as :class:`mgup_core.NAMO`. Default: 0.95.
         mu2: as :class:`mgup_core.NAMO`. Default: 0.99.
         eps: as :class:`mgup_core.NAMO`. Default: 1e-08.
@@ -1524,15 +2059,176 @@ class MGUPNAMOD(RuleOptimizer):
         lr: float | Tensor = 0.01,
         *,
         weight_decay: float | Tensor = 0.1,
+        decay: Literal["all", "aligned"] = "all",
         momentum: float = 0.95,
         mu2: float = 0.99,
         eps: float = 1e-08,
         nesterov: bool = True,
         scale: float = 0.2,
         ns_steps: int = 5,
-        ns_dtype: Literal["float32", "bfloat16"] = "float32",
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         clamp: float = 0.75,
         out_axis: int = 0,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPNAdamW(RuleOptimizer):
+    """NAdamW with MGUP, for PyTorch.
+
+    NAdamW: Dozat, Incorporating Nesterov Momentum into Adam, 2016, with decoupled decay.
+
+    ::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        n  = b1*m / (1 - b1^(t+1)) + (1 - b1)*g / (1 - b1^t)
+        u  = n / (sqrt(v / (1 - b2^t)) + eps)                       a = u
+
+    The libraries have three forms. This one has a constant momentum, as ``optax.nadamw`` has, to
+    rounding. ``torch.optim.NAdam`` warms its momentum up by a schedule, and keeps the product of
+    all momenta so far: that schedule is not here.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.001.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.999).
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        form: ``"dozat"`` as above. ``"timm"`` (timm and AlgoPerf): the sum of both is corrected as
+            the momentum is, ``n = (b1*m + (1 - b1)*g) / (1 - b1^t)``. Default: 'dozat'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: float | Tensor = 0.01,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        form: Literal["dozat", "timm"] = "dozat",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPRAdam(RuleOptimizer):
+    """RAdam with MGUP, for PyTorch.
+
+    RAdam: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2019.
+
+    ::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        u  = (m / (1 - b1^t)) * R / (sqrt(v) + eps)                 a = u
+
+    with R of arXiv 1908.03265 (:func:`mgup_core.numerics.rectification.rectification`, which holds
+    the correction of v), and ``u = m / (1 - b1^t)`` in the first steps, where the variance of
+    ``sqrt(v)`` is not tractable (rho < 5: the first five for b2 = 0.999). To rounding
+    ``torch.optim.RAdam`` with ``decoupled_weight_decay=True``; ``optax.radam`` adds eps to the
+    corrected root.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.001.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.999).
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: float | Tensor = 0.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1576,6 +2272,8 @@ class MGUPSCALE(RuleOptimizer):
         lr: learning rate, finite and >= 0. Default: 0.0001.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         role: ``"matrix"`` for hidden layers, ``"embedding"``, or ``"last"`` for the layer whose
             outputs are the model's. Vectors go to AdamW. Default: 'matrix'.
         momentum: the decay rate of the last layer's momentum, in [0, 1). Default: 0.9.
@@ -1612,6 +2310,7 @@ class MGUPSCALE(RuleOptimizer):
         lr: float | Tensor = 0.0001,
         *,
         weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
         role: Literal["matrix", "embedding", "last"] = "matrix",
         momentum: float = 0.9,
         eps: float = 1e-08,
@@ -1654,6 +2353,8 @@ class MGUPSGD(RuleOptimizer):
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
         nesterov: look ahead; needs a momentum above 0. Default: False.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         coupled_decay: ``True`` for torch's L2 form, where decay enters the momentum (but never the
             score's gradient); by default the decay is decoupled. Default: False.
         maximize: whether to ascend. Default: False.
@@ -1689,6 +2390,7 @@ class MGUPSGD(RuleOptimizer):
         weight_decay: float | Tensor = 0.0,
         nesterov: bool = False,
         *,
+        decay: Literal["all", "aligned"] = "all",
         coupled_decay: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
@@ -1736,6 +2438,8 @@ class MGUPSGDP(RuleOptimizer):
         nesterov: whether p looks ahead. Default: False.
         eps: as in AdamP. Default: 1e-08.
         delta: as in AdamP. Default: 0.1.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         wd_ratio: as in AdamP. Default: 0.1.
         out_axis: as in AdamP. Default: 0.
         maximize: whether to ascend. Default: False.
@@ -1773,6 +2477,7 @@ class MGUPSGDP(RuleOptimizer):
         eps: float = 1e-08,
         delta: float = 0.1,
         *,
+        decay: Literal["all", "aligned"] = "all",
         wd_ratio: float = 0.1,
         out_axis: int = 0,
         maximize: bool = False,
@@ -1823,6 +2528,8 @@ class MGUPSGDSaI(RuleOptimizer):
         eps: added to the standard deviation, >= 0. Default: 1e-08.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
@@ -1855,6 +2562,7 @@ class MGUPSGDSaI(RuleOptimizer):
         eps: float = 1e-08,
         weight_decay: float | Tensor = 0.01,
         *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
@@ -1894,6 +2602,8 @@ class MGUPSignum(RuleOptimizer):
         momentum: in [0, 1). At 0 this is signSGD. Default: 0.9.
         weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
             (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
         maximize: whether to ascend. Default: False.
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
@@ -1925,6 +2635,84 @@ class MGUPSignum(RuleOptimizer):
         momentum: float = 0.9,
         weight_decay: float | Tensor = 0.0,
         *,
+        decay: Literal["all", "aligned"] = "all",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPStableAdamW(RuleOptimizer):
+    """StableAdamW with MGUP, for PyTorch.
+
+    StableAdamW: Wortsman et al., Stable and Low-Precision Training, 2023, arXiv 2304.13013.
+
+    AdamW that slows down for a tensor whose gradients outgrow their second moment (Algorithm 2)::
+
+        m <- b1*m + (1 - b1)*g
+        v <- b2*v + (1 - b2)*g*g
+        r  = sqrt(mean(g^2 / max(v / (1 - b2^t), eps^2)))
+        u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
+
+    at the rate ``lr / max(1, r)``, decay included. The paper corrects the betas in place of the
+    moments, which is the same.
+
+    State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.001.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.9, 0.99).
+        eps: added to the root, and the least root in r; > 0. Default: 1e-06.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.001,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-06,
+        weight_decay: float | Tensor = 0.01,
+        *,
+        decay: Literal["all", "aligned"] = "all",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,

@@ -37,5 +37,5 @@ TORCH_ARGUMENTS: dict[str, Argument] = {
     "fused": Argument("bool | None", "accepted as in torch.optim, and changes nothing."),
     "capturable": Argument("bool", "whether the count of steps lies on the parameter's device."),
     "differentiable": Argument("bool", "accepted as in torch.optim; True is refused."),
-    "amsgrad": Argument("bool", "accepted as in torch.optim; True is refused."),
+    "amsgrad": Argument("bool", "accepted as in torch.optim; True is refused: use MGUPAMSGrad."),
 }

@@ -83,6 +83,10 @@ class TorchBackend(Backend):
         return total
 
     def matmul(self, a: Tensor, b: Tensor, dtype: str | None = None) -> Tensor:
+        if dtype == "exact":
+            compiled = torch.compiler.is_compiling()
+            product: Tensor = _exact_op(a, b) if compiled else super().matmul(a, b, dtype)
+            return product
         if dtype != "bfloat16":  # float32 is the compute dtype, or narrower than it need be
             return torch.matmul(a, b)
         narrow = a.dtype == torch.bfloat16
@@ -170,6 +174,17 @@ def _total_op(x: Tensor, axis: int | None) -> Tensor:
 @_total_op.register_fake
 def _(x: Tensor, axis: int | None) -> Tensor:
     return x.new_empty(()) if axis is None else x.sum(axis, keepdim=True)
+
+
+@torch.library.custom_op("mgup::exact_product", mutates_args=())
+def _exact_op(a: Tensor, b: Tensor) -> Tensor:
+    """N9 as one opaque operation: inductor need not know that its sums must stay as they are."""
+    return backend_of(a).matmul(a, b, "exact")
+
+
+@_exact_op.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    return torch.matmul(a, b)
 
 
 @functools.cache

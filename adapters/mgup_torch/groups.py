@@ -41,12 +41,19 @@ TWIN_DEFAULTS: Group = {
 """What every optimizer of torch.optim has. foreach and fused choose an implementation there; here
 ``implementation`` says it, and never changes the result."""
 
+INSTEAD = {
+    "amsgrad": " here: it is a rule of its own, MGUPAMSGrad",
+    "differentiable": ": no MGUP step can be differentiated through",
+}
+"""Flags of torch.optim that are refused, and what to do."""
+
 _BETA = re.compile(r"b\d")
 
 
 def _names(rule_class: type[Rule]) -> list[str]:
-    """A rule's hyperparameters under PyTorch's names."""
-    names = [f.name for f in fields(rule_class)]
+    """A rule's hyperparameters under PyTorch's names, those that all rules have last."""
+    shared = {f.name for f in fields(Rule)}
+    names = sorted((f.name for f in fields(rule_class)), key=shared.__contains__)
     return list(dict.fromkeys("betas" if _BETA.fullmatch(name) else name for name in names))
 
 
@@ -142,9 +149,9 @@ def check_group(group: Group) -> None:
     numbers = {n: _number(n, group[n]) for n in ("tau", "alpha", "gamma", "tau_min")}
     for mode in ("sign", "adaptive", group["mode"]):
         policy_of({**group, **numbers, "mode": mode})
-    for name in ("amsgrad", "differentiable"):
+    for name, instead in INSTEAD.items():
         if group.get(name):
-            raise ValueError(f"{name}=True is not available: there is no MGUP rule of it.")
+            raise ValueError(f"{name}=True is not available{instead}.")
     for name, values in (("implementation", IMPLEMENTATIONS), ("scope", SCOPES)):
         if group[name] not in values:
             raise ValueError(f"{name}={group[name]!r} is none of {', '.join(map(repr, values))}.")

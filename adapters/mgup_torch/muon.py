@@ -34,10 +34,12 @@ class MGUPMuon(RuleOptimizer):
             ``torch.optim.Muon``. The decay uses the unscaled learning rate.
         adjust_lr_fn: ``"match_rms_adamw"``, so that AdamW's learning rates carry over, or
             ``"original"`` (``None`` is the same, as in torch).
-        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch) or ``"float32"``.
+        ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
+            ``"exact"``: the same bits in every framework, at many times the cost (N9).
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         maximize, foreach, capturable, differentiable, fused: as for every MGUP optimizer.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
         state_dtype, scope, implementation, statistics: as for every MGUP optimizer.
@@ -66,6 +68,7 @@ class MGUPMuon(RuleOptimizer):
         adamw_lr: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-8,
+        decay: str = "all",
         statistics: bool = False,
         **mgup: Any,
     ) -> None:
@@ -86,6 +89,7 @@ class MGUPMuon(RuleOptimizer):
             "adamw_betas": adamw_betas,
             "adamw_eps": adamw_eps,
             "use_muon": True,
+            "decay": decay,
             **mgup,
         }
         super().__init__(params, defaults, statistics=statistics)
@@ -95,8 +99,8 @@ class MGUPMuon(RuleOptimizer):
 
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:
-            betas, eps = group["adamw_betas"], group["adamw_eps"]
-            return rule_of(AdamW, {"betas": betas, "eps": eps, "form": "standard"})
+            given = {"betas": group["adamw_betas"], "eps": group["adamw_eps"], "form": "standard"}
+            return rule_of(AdamW, {**given, "decay": group["decay"]})
         if group["adjust_lr_fn"] not in (None, *SCALES):
             raise ValueError(
                 f"adjust_lr_fn={group['adjust_lr_fn']!r} is none of None, 'original', "
@@ -112,6 +116,7 @@ class MGUPMuon(RuleOptimizer):
             ns_steps=group["ns_steps"],
             eps=group["eps"],
             ns_dtype=group["ns_dtype"],
+            decay=group["decay"],
         )
 
     def add_param_group(self, param_group: Group) -> None:

@@ -38,10 +38,18 @@ class MGUPAdan(FromRule, rule=rules.Adan, positional=("lr", "betas", "eps", "wei
 class MGUPAdEMAMix(FromRule, rule=rules.AdEMAMix, positional=("lr", "betas")): ...
 
 
+class MGUPADOPT(FromRule, rule=rules.ADOPT, positional=("lr", "betas", "eps", "weight_decay")): ...
+
+
 class MGUPAMAdamW(FromRule, rule=rules.AMAdamW, positional=("lr", "betas", "eps")): ...
 
 
 class MGUPAMSGD(FromRule, rule=rules.AMSGD): ...
+
+
+class MGUPAMSGrad(
+    FromRule, rule=rules.AMSGrad, positional=("lr", "betas", "eps", "weight_decay")
+): ...
 
 
 class MGUPAnchoredSGD(FromRule, rule=rules.AnchoredSGD): ...
@@ -56,7 +64,15 @@ class MGUPDeltaMomentum(FromRule, rule=rules.DeltaMomentum): ...
 class MGUPFISMO(FromRule, rule=rules.FISMO): ...
 
 
+class MGUPGrams(FromRule, rule=rules.Grams, positional=("lr", "betas", "eps", "weight_decay")): ...
+
+
 class MGUPHybridAuON(FromRule, rule=rules.HybridAuON, positional=("lr", "momentum")): ...
+
+
+class MGUPLaProp(
+    FromRule, rule=rules.LaProp, positional=("lr", "betas", "eps", "weight_decay")
+): ...
 
 
 class MGUPLion(FromRule, rule=rules.Lion, positional=("lr", "betas", "weight_decay")): ...
@@ -68,10 +84,26 @@ class MGUPLionK(FromRule, rule=rules.LionK, positional=("lr", "betas", "weight_d
 class MGUPM3(FromRule, rule=rules.M3): ...
 
 
+class MGUPMARSAdamW(
+    FromRule, rule=rules.MARSAdamW, positional=("lr", "betas", "eps", "weight_decay")
+): ...
+
+
+class MGUPMARSLion(FromRule, rule=rules.MARSLion): ...
+
+
+class MGUPNAdamW(
+    FromRule, rule=rules.NAdamW, positional=("lr", "betas", "eps", "weight_decay")
+): ...
+
+
 class MGUPNAMO(FromRule, rule=rules.NAMO): ...
 
 
 class MGUPNAMOD(FromRule, rule=rules.NAMOD): ...
+
+
+class MGUPRAdam(FromRule, rule=rules.RAdam, positional=("lr", "betas", "eps", "weight_decay")): ...
 
 
 class MGUPSCALE(FromRule, rule=rules.SCALE): ...
@@ -95,6 +127,11 @@ class MGUPSGDSaI(
 
 
 class MGUPSignum(FromRule, rule=rules.Signum, positional=("lr", "momentum", "weight_decay")): ...
+
+
+class MGUPStableAdamW(
+    FromRule, rule=rules.StableAdamW, positional=("lr", "betas", "eps", "weight_decay")
+): ...
 
 
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]

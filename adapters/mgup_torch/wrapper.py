@@ -14,8 +14,9 @@ from mgup_core import Statistics
 from mgup_core.frontend.modes import Mode
 from mgup_core.host.signals import HeldSignals
 from mgup_core.policy import Policy, Ties, score
+from mgup_core.rules.base import Decay, check_decay
 from mgup_core.statistics import measure
-from mgup_core.step import apply_split
+from mgup_core.step import apply_split, decay_term
 
 from .arguments import Scope
 from .backend import TorchBackend, compute_dtype
@@ -61,7 +62,7 @@ _COUPLED = (
 )
 """Optimizers of torch.optim whose weight decay is L2, unless a group says otherwise."""
 
-_OWN = ("tau", "alpha", "gamma", "mode", "ties", "tau_min", "stacked_dims", "scope")
+_OWN = ("tau", "alpha", "gamma", "mode", "ties", "tau_min", "stacked_dims", "scope", "decay")
 _PREFIX = "mgup_"
 """Before the names above in the shared groups, where ``alpha`` may be the inner optimizer's."""
 
@@ -100,8 +101,9 @@ class MGUP(torch.optim.Optimizer):
 
     Args:
         inner: any ``torch.optim.Optimizer`` that steps without a closure.
-        tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope: as for every MGUP optimizer; a
-            group may have its own, with the prefix ``mgup_``: ``{"params": …, "mgup_tau": 0.3}``.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope, decay: as for every MGUP
+            optimizer; a group may have its own, with the prefix ``mgup_``: ``{"params": …,
+            "mgup_tau": 0.3}``.
         statistics: whether :meth:`statistics` is kept.
 
     Raises:
@@ -121,6 +123,7 @@ class MGUP(torch.optim.Optimizer):
         tau_min: float = 0.01,
         stacked_dims: int = 0,
         scope: Scope = "global",
+        decay: Decay = "all",
         statistics: bool = False,
     ) -> None:
         if not isinstance(inner, torch.optim.Optimizer):
@@ -129,7 +132,7 @@ class MGUP(torch.optim.Optimizer):
             raise TypeError("LBFGS moves the parameters several times a step; it has no direction.")
         if isinstance(inner, (RuleOptimizer, MGUP)):
             raise TypeError(f"{type(inner).__name__} has MGUP already; it would be applied twice.")
-        given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope)
+        given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope, decay)
         own = {_PREFIX + name: value for name, value in zip(_OWN, given, strict=True)}
         for group in inner.param_groups:
             _check_keys(inner, group, near=own)
@@ -178,6 +181,7 @@ class MGUP(torch.optim.Optimizer):
     def _check(inner: torch.optim.Optimizer, group: Group) -> None:
         own = _own_of(group)
         check_group({**own, "lr": 0.0, "weight_decay": 0.0})
+        check_decay(own["decay"])
         for name, p in named(group.get("params", ())):
             check_placement(name, p)
             check_stacked_dims(name, p, own["stacked_dims"])
@@ -317,7 +321,7 @@ class MGUP(torch.optim.Optimizer):
         delta = apply_split(be, split, be.scalar(1.0), moved)
         if group.get("weight_decay"):
             rate = be.mul(be.scalar(group["lr"]), be.scalar(group["weight_decay"]))
-            delta = delta + be.mul(rate, w)
+            delta = delta + decay_term(be, group[_PREFIX + "decay"], rate, w, moved)
         moved_to: Tensor = w - delta
         return moved_to
 
@@ -369,4 +373,4 @@ def _check_keys(inner: torch.optim.Optimizer, group: Group, *, near: Collection[
 def _own_of(group: Group) -> Group:
     """What MGUP put into a shared group, under its own names."""
     own = {name: group[_PREFIX + name] for name in _OWN if _PREFIX + name in group}
-    return {**MGUP_DEFAULTS, **own}
+    return {**MGUP_DEFAULTS, "decay": "all", **own}

@@ -12,7 +12,7 @@ from .corners import SMALL, bases, corners
 from .data import SCORES, Shape
 from .hard import hard_cases
 from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
-from .protocol import Backend, RunSpec
+from .protocol import RULES, Backend, RunSpec
 from .runs import MatrixCase, RunCase
 from .specs import (
     BASE,
@@ -231,6 +231,55 @@ def _matrices() -> Iterator[Case]:
                 )
 
 
+PRODUCTS = {
+    name: word
+    for name, of in {**RULES, "muon": {"ns_dtype": "float32"}}.items()
+    for word in ("ns_dtype", "product_dtype")
+    if word in of
+}
+"""Rules with matrix products -> the hyperparameter that makes them exact."""
+UNEVEN: tuple[Shape, ...] = ((16, 32), (13, 7), (9, 1))
+
+
+def _exact_products() -> Iterator[Case]:
+    """N9: matrix rules with exact products are compared by identity, as elementwise ones are.
+
+    Wide, tall and uneven shapes, a stack of matrices where a rule takes it, and gradients of every
+    kind; once, more terms than are added as one.
+    """
+
+    def case(name: str, key: str, chosen: str, numbers: str, **options: Any) -> Case:
+        given: Any = options.pop("shapes", UNEVEN if name == "muon" else (*UNEVEN, (3, 5, 7)))
+        dtype, state_dtype = NUMBERS[numbers]
+        spec: RunSpec = {
+            "rule": rule(name, **{PRODUCTS[name]: "exact"}),
+            "policy": POLICY_CASES[chosen][1],
+            "lr": 0.1,
+            "weight_decay": 0.1,
+            "stacked_dims": [0] * len(given),
+            "dtype": dtype,
+            "state_dtype": state_dtype,
+        }
+        clauses: tuple[str, ...] = ("N9", POLICY_CASES[chosen][0], *ELEMENTWISE)
+        clauses += ("R4",) if name == "muon" else ()
+        return RunCase(f"exact/{name}/{key}", clauses, spec, given, fast_steps=5, **options)
+
+    for name in PRODUCTS:
+        for chosen, numbers in (
+            ("mgup", "float32"), ("adaptive", "float64"), ("sign", "bfloat16_state32"),
+        ):  # fmt: skip
+            yield case(
+                name, f"{chosen}/{numbers}", chosen, numbers,
+                steps=50, fast=numbers == "float32",
+            )  # fmt: skip
+    for gradients in ("tiny", "nonfinite", "absent", "schedule"):
+        yield case(
+            "muon", gradients, "mgup", "float32", steps=12, gradients=gradients,
+            zero_start=gradients == "tiny",
+        )  # fmt: skip
+    yield case("muon", "blocks", "mgup", "float32", steps=5, shapes=((2, 4200),))
+
+
 LEARNING_RATES = {"sgdsai": 1e-3}
 """Of the ports that blow up at 1e-2, at which the others neither do that nor settle. A matrix rule
 takes 0.1: its steps must show above the rounding of the parameter."""
@@ -239,7 +288,7 @@ takes 0.1: its steps must show above the rounding of the parameter."""
 def _ports() -> Iterator[Case]:
     """The rules beyond the specification, each in three kinds of numbers."""
     for name in PORTED:
-        kind = CLASSES[name]
+        kind = CLASSES[name]()
         shapes = ((7, 11), (64,), (3, 5, 7)) if trains_vectors(name) else MATRICES
         for chosen, numbers in (
             ("mgup", "float32"), ("adaptive", "float64"), ("sign", "bfloat16_state32"),
@@ -278,7 +327,7 @@ def _all() -> tuple[Case, ...]:
 
     made = (
         _selections, _signs, _counts, _trajectories, corners, bases, _compact, _limits, _matrices,
-        _ports,
+        _exact_products, _ports,
     )  # fmt: skip
     return tuple(case for make in made for case in make()) + tuple(golden_cases())
 
@@ -296,7 +345,8 @@ MAIN = (
     "run/sgd_coupled/mgup/float64", "run/adamw/large/float32", "run/muon_default/mgup/float32",
     "tiny_gradients/adamw/float32", "nonfinite/adamw/float32", "overflow/sgd/float32",
     "absent/adamw/float32", "stacked/adamw/float32", "limit/lion/mgup",
-    "port/adan/mgup/float32", "port/namo/mgup/float32",
+    "port/adan/mgup/float32", "port/namo/mgup/float32", "exact/muon/mgup/float32",
+    "exact/namod/mgup/float32",
 )  # fmt: skip
 """What a backend that is slow is asked unless all is asked for: each rule and form of the
 specification, two ports, each policy, each kind of numbers, and each shape, but not each with

@@ -19,11 +19,12 @@ CLAUSES: dict[str, str] = {
     "P11": "off: alpha = gamma = 1 is the base rule, bit for bit",
     "P12": "mean multiplier (K*alpha + (d - K)*gamma) / d",
     "R0": "apply: w - ((eta*phi)*u + (eta*lambda)*w), decay never multiplied",
+    "R0c": "aligned decay: eta*lambda*w where u*w >= 0, else 0",
     "R1": "AdamW",
     "R1p": "AdamW in the paper's and the published form",
     "R2": "Lion",
     "R3": "SGD with momentum",
-    "R4": "Muon: masks identical, direction within N7",
+    "R4": "Muon: masks identical, direction within N7, or by N9",
     "R5": "low precision: computed in float32, rounded once",
     "R6": "absent gradients keep value and state; empty parameters are no-ops",
     "N1": "identity: same bits, or both NaN, or both below 2^-100",
@@ -34,11 +35,12 @@ CLAUSES: dict[str, str] = {
     "N6": "moments below 2^-100 stored as 0",
     "N7": "matrix products compared by norm",
     "N8": "two stages: the same mask for the same (a, g), then trajectories",
+    "N9": "exact products: matrix rules give the same bits",
 }
 
 
 def clause_key(clause: str) -> tuple[str, float]:
     """Sorts clauses as the specification numbers them: P before R before N, R1 before R1p."""
     order = {"P": "0", "R": "1", "N": "2"}
-    digits = clause[1:].removesuffix("p")
-    return order[clause[0]], int(digits) + (0.5 if clause.endswith("p") else 0.0)
+    digits = clause[1:].rstrip("cp")
+    return order[clause[0]], int(digits) + (0.5 if digits != clause[1:] else 0.0)

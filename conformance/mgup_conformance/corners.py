@@ -72,6 +72,12 @@ def corners() -> Iterator[Case]:
         "no_decay", ("R0",), ["adamw", "lion", "sgd_coupled"], plain, steps=40, fast_steps=5,
         spec={"weight_decay": 0.0},
     )  # fmt: skip
+    for base in ("adamw", "adamw_paper", "lion", "sgd_nesterov"):
+        yield from special(
+            "aligned_decay", ("R0c", "R0"), [base], [*wide, "bfloat16_state32"], steps=50,
+            standard_steps=25, fast_steps=10, fast_numbers=wide[:1],
+            spec={"rule": BASE[base][1] | {"decay": "aligned"}},
+        )  # fmt: skip
     yield from special(
         "schedule", ("N2", "P6", "R0"), ["adamw", "adamw_published", "lion", "sgd"], wide,
         gradients="schedule", steps=50, fast_steps=12,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .backends.core import make_rule
 from .cases import Case
 from .data import Shape
 from .ports import CLASSES, samples, trains_vectors
@@ -29,7 +30,7 @@ def hard_cases(name: str, lr: float, *, own: bool = True) -> Iterator[Case]:
         lr: at which it neither settles nor blows up.
         own: see :attr:`~.cases.Case.own`.
     """
-    kind = CLASSES[name]
+    kind = CLASSES[name]()
     shapes: tuple[Shape, ...] = ((7, 11), (64,), (3, 5, 7)) if trains_vectors(name) else (
         (16, 32), (12, 12),
     )  # fmt: skip
@@ -48,11 +49,12 @@ def hard_cases(name: str, lr: float, *, own: bool = True) -> Iterator[Case]:
         }  # fmt: skip
         given: Any = options.pop("shapes", shapes)
         key = f"port/{name}/hard/{what}"
-        if kind.identical:
+        made = make_rule(of["rule"])
+        if made.identical:
             clauses = tuple(dict.fromkeys(("P6", "R0", *clauses, *ELEMENTWISE[:4])))
             return RunCase(key, clauses, of, given, **common, **options)
         options.pop("gradients", None)
-        common["bounded_state"] = kind.bounded_state
+        common["bounded_state"] = made.bounded_state
         return MatrixCase(key, ("P6", "R0", "N7", *clauses), of, given, **common)
 
     for i, drawn in enumerate(samples(name, SAMPLES)):

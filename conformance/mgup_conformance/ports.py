@@ -48,7 +48,8 @@ PORTED = tuple(sorted(CLASSES.keys() - set(SPECIFIED)))
 def hyperparameters(name: str) -> dict[str, Any]:
     """Those that are numbers or words, with their defaults."""
     rule = CLASSES[name]()
-    values = {field.name: getattr(rule, field.name) for field in fields(rule)}
+    shared = {field.name for field in fields(Rule)}  # asked by cases of their own (R0c)
+    values = {f.name: getattr(rule, f.name) for f in fields(rule) if f.name not in shared}
     return {n: v for n, v in values.items() if v is None or isinstance(v, (int, float, str))}
 
 

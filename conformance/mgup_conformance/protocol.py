@@ -65,7 +65,9 @@ OPTIONS: dict[str, str] = {
     "dampening": "SGD: dampening (R3)",
     "nesterov": "SGD: Nesterov momentum (R3)",
     "coupled_decay": "SGD: decay in the momentum (R3)",
+    "decay": 'the rule\'s ``"decay": "aligned"``: cautious weight decay (R0c)',
     "muon_options": "Muon: plain momentum, and the original scale (R4)",
+    "exact_products": "matrix rules: products of the same bits everywhere (N9)",
 }
 """What a backend may or may not offer beyond dtypes, rules and policies."""
 
@@ -147,8 +149,12 @@ def needs(
         asked.add("form")
     if rule.get("name") == "sgd":
         asked |= {key for key in ("dampening", "nesterov", "coupled_decay") if rule[key]}
-    if rule.get("name") == "muon" and rule != {"name": "muon", **RULES["muon"]}:
+    if rule.get("decay", "all") != "all":
+        asked.add("decay")
+    if rule.get("name") == "muon" and any(rule[key] != RULES["muon"][key] for key in RULES["muon"]):
         asked.add("muon_options")
+    if "exact" in rule.values():
+        asked.add("exact_products")
     return {
         "dtypes": frozenset(dtypes),
         "rules": frozenset({rule["name"]} if rule else ()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, get_args
 
 from ..policy import Ties
+from ..rules.base import Decay
 from .modes import Mode
 
 
@@ -35,6 +36,11 @@ ARGUMENTS: dict[str, Argument] = {
     "weight_decay": Argument(
         "{number}",
         "decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides (R0).",
+    ),
+    "decay": Argument(
+        literal(Decay),
+        '"all", or "aligned" for cautious weight decay: a coordinate decays only where u * w >= 0 '
+        "(R0c).",
     ),
     "tau": Argument("float", "share of each slice's coordinates selected, in [0, 1]; static (P3)."),
     "alpha": Argument(

@@ -15,8 +15,8 @@ RESERVED = frozenset(
         # Of every driver, or of one framework: an optimizer, a transformation, a parameter group.
         "params", "learning_rate", "stacked_dims", "state_dtype", "statistics", "scope",
         "implementation", "param_names", "initial_lr", "maximize", "foreach", "capturable",
-        "differentiable", "fused", "mask", "mu_dtype", "selection", "param_specs", "loss_scale",
-        "order_params", "grad_centralization",
+        "differentiable", "fused", "mask", "mu_dtype", "selection", "param_specs", "update_dtype",
+        "loss_scale", "order_params", "grad_centralization",
     }
 )  # fmt: skip
 """Names that every driver refuses, so that a rule which works with one works with all."""
@@ -37,7 +37,10 @@ def check_names(rule_class: type[Rule]) -> None:
     names = [field.name for field in fields(rule_class)]
     betas = [match for match in map(_BETA.fullmatch, names) if match]
     others = {f"beta{beta[1]}" for beta in betas} | ({"betas"} if betas else set())
+    shared = Rule.__dataclass_fields__
     for name in names:
+        if rule_class.__dataclass_fields__[name] is shared.get(name):
+            continue
         if name in RESERVED or name in others:
             owner = "b1, b2, … are called so" if name in others else "it is taken"
             meant = "; for the rule's own, a ClassVar" if name in vars(Rule) else ""

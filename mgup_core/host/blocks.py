@@ -22,7 +22,7 @@ from ..numerics.backend import NumPyBackend
 from ..policy import Policy
 from ..rules.base import Rule
 from ..selection.bracket import find_cut, mask_of
-from ..step import gradients
+from ..step import decay_term, gradients
 from ..trace.forms import Forms
 from ..trace.interpreter import Replay
 from ..trace.tracer import record_proposal
@@ -286,7 +286,10 @@ class BlockStep:
                 np.copyto(delta, np.where(mask, high, low))
             delta *= proposal.u
         if self.decay is not None:
-            delta += np.multiply(self.decay, w, out=next(buffers))
+            if self.rule.decay == "all":
+                delta += np.multiply(self.decay, w, out=next(buffers))
+            else:
+                delta += decay_term(be, self.rule.decay, self.decay, w, proposal.u)
         if isinstance(self.w, np.ndarray) and self.w.dtype == delta.dtype:
             np.subtract(w, delta, out=self.w[span])  # saves a pass over a copy
         else:

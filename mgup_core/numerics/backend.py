@@ -19,6 +19,7 @@ from .._typing import Array, Decider, Split
 from ..selection.counting import cumulative_count, device
 from ..selection.partition import partition_mask
 from ..selection.reference import argsort_mask, slices
+from .products import exact_product
 from .scalars import traced_correction
 from .sums import folded_sum
 
@@ -100,8 +101,11 @@ class Backend:
         return folded_sum(self.xp, x, axis)
 
     def matmul(self, a: Array, b: Array, dtype: str | None = None) -> Array:
-        """The matrix product (N7)."""
-        return self.xp.matmul(a, b)
+        """The matrix product (N7), or with ``dtype="exact"`` that of the same bits (N9).
+
+        Override the first alone: the second is made of it.
+        """
+        return exact_product(self, a, b) if dtype == "exact" else self.xp.matmul(a, b)
 
     def products(
         self, function: Callable[[Array], Array], x: Array, dtype: str | None = None

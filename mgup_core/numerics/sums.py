@@ -25,21 +25,26 @@ def folded_sum(xp: Any, x: Array, axis: int | None = None) -> Array:
     if n == 0:
         return xp.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), dtype=x.dtype)
 
-    def part(start: int, stop: int) -> Array:
-        spans = [slice(None)] * x.ndim
-        spans[axis] = slice(start, stop)
-        return x[tuple(spans)]
-
     half = 1 << (n - 1).bit_length() >> 1
     if half and n < 2 * half:
         rest = n - half
-        x = xp.concat([part(0, rest) + part(half, n), part(rest, half)], axis=axis)
+        front = part(x, axis, 0, rest) + part(x, axis, half, n)
+        x = xp.concat([front, part(x, axis, rest, half)], axis=axis)
     elif half:
-        x = part(0, half) + part(half, n)
+        x = part(x, axis, 0, half) + part(x, axis, half, n)
     while half > 1:
         half //= 2
-        x = part(0, half) + part(half, 2 * half)
+        x = part(x, axis, 0, half) + part(x, axis, half, 2 * half)
     return x
+
+
+def part(x: Array, axis: int, start: int, stop: int) -> Array:
+    """``x`` from ``start`` to ``stop`` of one axis."""
+    if (start, stop) == (0, x.shape[axis]):
+        return x
+    spans = [slice(None)] * x.ndim
+    spans[axis] = slice(start, stop)
+    return x[tuple(spans)]
 
 
 def dot(be: Arithmetic, x: Array, y: Array, axis: int | None = None) -> Array:

@@ -6,6 +6,8 @@ from .adamp import AdamP as AdamP
 from .adamw import AdamW as AdamW
 from .adan import Adan as Adan
 from .ademamix import AdEMAMix as AdEMAMix
+from .adopt import ADOPT as ADOPT
+from .amsgrad import AMSGrad as AMSGrad
 from .auon import AuON as AuON
 from .base import Direction as Direction
 from .base import Rule as Rule
@@ -16,17 +18,24 @@ from .contrib.anchored_sgd import AnchoredSGD as AnchoredSGD
 from .contrib.delta_momentum import DeltaMomentum as DeltaMomentum
 from .contrib.fismo import FISMO as FISMO
 from .contrib.m3 import M3 as M3
+from .grams import Grams as Grams
 from .hybrid_auon import HybridAuON as HybridAuON
+from .laprop import LaProp as LaProp
 from .lion import Lion as Lion
 from .lion_k import LionK as LionK
+from .mars import MARSAdamW as MARSAdamW
+from .mars import MARSLion as MARSLion
 from .muon import Muon as Muon
+from .nadamw import NAdamW as NAdamW
 from .namo import NAMO as NAMO
 from .namo import NAMOD as NAMOD
+from .radam import RAdam as RAdam
 from .scale import SCALE as SCALE
 from .sgd import SGD as SGD
 from .sgd_sai import SGDSaI as SGDSaI
 from .sgdp import SGDP as SGDP
 from .signum import Signum as Signum
+from .stable_adamw import StableAdamW as StableAdamW
 
 ALL: tuple[type[Rule], ...] = (
     AdamW,
@@ -37,20 +46,29 @@ ALL: tuple[type[Rule], ...] = (
     AdamP,
     Adan,
     AdEMAMix,
+    ADOPT,
     AMAdamW,
     AMSGD,
+    AMSGrad,
     AnchoredSGD,
     AuON,
     DeltaMomentum,
     FISMO,
+    Grams,
     HybridAuON,
+    LaProp,
     LionK,
     M3,
+    MARSAdamW,
+    MARSLion,
+    NAdamW,
     NAMO,
     NAMOD,
+    RAdam,
     SCALE,
     SGDP,
     SGDSaI,
     Signum,
+    StableAdamW,
 )
 """Every rule of the library: those of the specification first, then by name."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import factorial, log
 from typing import Any
 
 from .._checks import check_beta, check_eps
 from .._typing import Array, State
 from ..numerics.backend import Backend
-from ..numerics.elementary import polynomial
-from ..numerics.runtime import on_host
-from ..numerics.scalars import bias_correction, ema, inverse_correction
+from ..numerics.rectification import rectification
+from ..numerics.scalars import ema, inverse_correction
 from .base import Direction, Rule
 
 
@@ -82,38 +80,3 @@ class AdaBelief(Rule):
             s = be.mul(s, inverse_correction(be, self.b2, t))
             u = be.div(m, be.sqrt(s) + eps)
         return Direction(u, a=u)
-
-
-def rectification(be: Backend, beta: float, t: Any) -> tuple[Array, Array]:
-    """(R, whether it is defined) at step t, each 0-d.
-
-    Liu et al., On the Variance of the Adaptive Learning Rate and Beyond (RAdam), 2019, arXiv
-    1908.03265, with Adam's bias correction folded in::
-
-        rho_t = rho - 2*t*beta^t / (1 - beta^t)         rho = 2 / (1 - beta) - 1
-        R = sqrt((1 - beta^t) * (rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))
-
-    R is defined for rho_t >= 5. In the first steps the difference is small beside rho, and float32
-    would lose the digits that decide whether it is 5. There ``rho_t = 1 - H(x) + t*H(t*x)``, which
-    is equal, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its power series.
-    """
-    one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
-    if limit <= 5.0:
-        return one, one < be.scalar(0.0)
-    c, steps, x = bias_correction(be, beta, t), be.scalar(t), -on_host(log, beta)
-    product = be.mul(steps, be.scalar(x))
-    small = product < be.scalar(0.5)
-    tx = be.xp.where(small, product, be.scalar(0.0))
-    start = be.scalar(-x * sum(h * x ** (2 * k) for k, h in enumerate(_H)))
-    early = start + be.mul(steps, one + be.mul(tx, polynomial(be, _H, be.mul(tx, tx))))
-    late = be.scalar(limit) - be.div(be.mul(steps + steps, one - c), c)
-    rho = be.xp.where(small, early, late)
-    defined = rho >= be.scalar(5.0)
-    tail = be.scalar(limit / ((limit - 4.0) * (limit - 2.0)))
-    ratio = be.mul(rho - be.scalar(4.0), be.div(rho - be.scalar(2.0), rho))
-    return be.sqrt(be.xp.where(defined, be.mul(be.mul(c, tail), ratio), one)), defined
-
-
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
-_H = [-2.0 * b / factorial(2 * k) for k, b in enumerate(_BERNOULLI, start=1)]
-"""``H(x) = 1 + x*(H0 + H1*x^2 + H2*x^4 + …)``, to 1e-16 where x <= 1/2."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from .._typing import Array, State
 from ..numerics.backend import Backend
+
+Decay = Literal["all", "aligned"]
+DECAYS: tuple[str, ...] = get_args(Decay)
+"""Where weight decay acts: everywhere, or where it goes with the step (R0c)."""
 
 
 class Direction(NamedTuple):
@@ -38,15 +42,17 @@ class Rule:
     others supply (a server's direction, a layer's statistics) is state that the rule reads and
     never changes. The kind of a parameter (a matrix, an embedding) is a field of the rule, and each
     group of parameters has a rule of its own.
+
+    Args:
+        decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c): a coordinate decays
+            where ``u * w >= 0`` only, so that decay never works against the step. By name only.
     """
+
+    decay: Decay = field(default="all", kw_only=True)
 
     elementwise: ClassVar[bool] = True
     """Whether each coordinate's step depends on that coordinate alone, so that a driver may
     work block by block."""
-    identical: ClassVar[bool] = True
-    """Whether every backend must give the same bits: all but matrix products (N7)."""
-    bounded_state: ClassVar[tuple[str, ...]] = ()
-    """State that holds matrix products, and agrees between backends by norm only."""
     matrices: ClassVar[bool] = False
     """Whether it trains matrices, so that those of one shape are worth stepping as one stack."""
     gathers: ClassVar[bool] = False
@@ -67,6 +73,19 @@ class Rule:
     """Default learning rate."""
     weight_decay: ClassVar[float] = 0.0
     """Default weight decay."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether every backend must give the same bits: all but rounded matrix products (N7).
+
+        A class may say it in one word, ``identical = False``.
+        """
+        return True
+
+    @property
+    def bounded_state(self) -> tuple[str, ...]:
+        """State that holds such products, and agrees between backends by norm only."""
+        return ()
 
     @property
     def couples_decay(self) -> bool:
@@ -131,6 +150,21 @@ class Rule:
             rate, direction: the results of :meth:`rates` and :meth:`direction`.
         """
         return delta
+
+
+def check_decay(decay: Any, rule: Rule | None = None) -> None:
+    """Refuse a word that is unknown, or a rule that has no decay to leave out (R0c).
+
+    Raises:
+        ValueError: naming the argument, its value and the remedy.
+    """
+    if decay not in DECAYS:
+        raise ValueError(f"decay={decay!r} is none of {', '.join(map(repr, DECAYS))}.")
+    if decay != "all" and rule is not None and rule.couples_decay:
+        raise ValueError(
+            f"decay={decay!r} needs decoupled decay, but {type(rule).__name__} takes it into "
+            "its moments (coupled_decay=True): leave out one of the two."
+        )
 
 
 def fresh_state(be: Backend, rule: Rule, w: Array, dtype: Any) -> State:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.scalars import ema
 from .auon import AuON
 from .base import Direction
-from .matrix import NSDtype, check_newton_schulz, newton_schulz
+from .matrix import NSDtype, check_newton_schulz, exact, newton_schulz
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class HybridAuON(AuON):
     ns_steps: int = 5
     ns_dtype: NSDtype = "float32"
 
-    identical: ClassVar[bool] = False
+    @property
+    def identical(self) -> bool:
+        return exact(self)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,17 +10,20 @@ from ..numerics.backend import Backend
 from ..numerics.sums import dot
 from .base import Rule
 
-NSDtype = Literal["float32", "bfloat16"]
+NSDtype = Literal["float32", "bfloat16", "exact"]
 NS_DTYPES: tuple[str, ...] = get_args(NSDtype)
 
 
 @dataclass(frozen=True)
 class MatrixRule(Rule):
-    """A rule whose direction comes from matrix products: bounded, not identical (N7)."""
+    """A rule whose direction comes from matrix products: bounded (N7), or identical (N9)."""
 
     elementwise: ClassVar[bool] = False
-    identical: ClassVar[bool] = False
     matrices: ClassVar[bool] = True
+
+    @property
+    def identical(self) -> bool:
+        return exact(self)
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         if len(shape) >= 2:
@@ -48,8 +51,11 @@ def newton_schulz(
     xp = be.xp
     tall = x.shape[-2] > x.shape[-1]
     x = xp.matrix_transpose(x) if tall else x
-    norm = be.sqrt(xp.sum(be.mul(x, x), axis=(-2, -1), keepdims=True))
-    x = be.div(x, norm + be.scalar(eps))
+    if dtype == "exact":
+        x = be.flush(be.div(x, frobenius(be, x) + be.scalar(eps)))
+    else:
+        norm = be.sqrt(xp.sum(be.mul(x, x), axis=(-2, -1), keepdims=True))
+        x = be.div(x, norm + be.scalar(eps))
     a, b, c = coefficients
 
     def iterate(x: Array) -> Array:
@@ -63,12 +69,17 @@ def newton_schulz(
     return xp.matrix_transpose(x) if tall else x
 
 
+def exact(rule: Rule) -> bool:
+    """Whether a rule's matrix products are asked for in the same bits everywhere (N9)."""
+    return getattr(rule, "ns_dtype", None) == "exact"
+
+
 def check_newton_schulz(
     steps: int, dtype: str, coefficients: tuple[float, ...] = (0.0, 0.0, 0.0), least: int = 1
 ) -> None:
     """Refuse settings that make no iteration."""
     if dtype not in NS_DTYPES:
-        raise ValueError(f"ns_dtype={dtype!r} is neither 'float32' nor 'bfloat16'.")
+        raise ValueError(f"ns_dtype={dtype!r} is none of {', '.join(map(repr, NS_DTYPES))}.")
     if len(coefficients) != 3:
         raise ValueError(f"ns_coefficients={coefficients!r} must be three numbers.")
     if not (isinstance(steps, int) and least <= steps < 100):

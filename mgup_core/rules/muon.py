@@ -36,7 +36,9 @@ class Muon(MatrixRule):
         scale: ``"match_rms_adamw"`` is ``0.2*sqrt(max(rows, cols))``, so that AdamW's learning
             rates carry over; ``"original"`` is ``sqrt(max(1, rows/cols))``.
         ns_coefficients, ns_steps, eps: of the iteration.
-        ns_dtype: of its matrix products, ``"float32"`` or ``"bfloat16"`` where the backend has it.
+        ns_dtype: of its matrix products, ``"float32"``, ``"bfloat16"`` where the backend has it, or
+            ``"exact"``: the same bits on every backend (N9), at many times the cost. float32 is
+            float64 for float64 parameters.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape.
     """

@@ -122,10 +122,22 @@ class Replay:
         self._length = len(numbers)
         self._inputs = [(numbers[symbol], name) for name, symbol in self.inputs.items()]
         self._outputs = [numbers[symbol] for symbol in self.outputs]
+        overwritten = set(at_home.values())
+
+        def passes(flush: Symbol) -> bool:
+            """Whether what is flushed may stand for the result, as long as that is needed."""
+            x = flush.args[0]
+            if x.op != "input":
+                return slots[x] == slots[flush]
+            return x.args[0] == slots[flush] or x.args[0] not in overwritten
+
         self._steps = [
-            (_INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], slots[s])
+            (
+                _INTO.get(s.op), s, numbers[s], [numbers[a] for a in s.args], slots[s],
+                s.op == "flush" and passes(s),
+            )
             for s in self.steps
-        ]
+        ]  # fmt: skip
 
     def _at_home(self, homes: Mapping[str, Symbol], last: dict[Symbol, int]) -> dict[Symbol, str]:
         """The steps that overwrite an input, with the name of the input."""
@@ -136,7 +148,8 @@ class Replay:
             if output.op == "flush" and last.get(output.args[0]) == place[output]:
                 chain.append(output.args[0])  # a flush nearly always changes nothing
             first = place.get(chain[-1])
-            if first is not None and last[self.inputs[name]] <= first:
+            read = self.inputs.get(name)  # a state may be written and never read
+            if first is not None and (read is None or last[read] <= first):
                 found |= dict.fromkeys(chain, name)
         return found
 
@@ -160,14 +173,16 @@ class Replay:
         for i, name in self._inputs:
             values[i] = arrays[name]
         intermediate, flushed_nothing = buffers[self.buffers - 1], True
-        for into, symbol, i, operands, slot in self._steps:
+        for into, symbol, i, operands, slot, passes in self._steps:
             out = arrays[slot] if isinstance(slot, str) else buffers[slot]
             if into is not None:
                 into(*[values[j] for j in operands], out=out)
             elif symbol.op == "flush":
                 x, bound = values[operands[0]], values[operands[1]]
                 if needs_no_flush or np.abs(x, out=intermediate).min(initial=np.inf) >= bound:
-                    values[i] = x
+                    if not passes:
+                        np.copyto(out, x)
+                    values[i] = x if passes else out
                     continue
                 flushed_nothing = False
                 # A product keeps NaN (NaN * 0), and is ten times as fast as a selection, since the

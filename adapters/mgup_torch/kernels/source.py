@@ -273,7 +273,11 @@ def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
         writer.write([program.outputs["w"]], known)
         versions.append(writer.names[program.outputs["w"]])
         writer.forget(depends)
-    values = [writer.names[selected.args[0]], *versions, *map(writer.names.get, states.values())]
+    values = [
+        writer.names[selected.args[0]],
+        *versions,
+        *(writer.names[x] for x in states.values()),
+    ]
     text = writer.function("both(row, uniforms, start, offsets, inside)", ", ".join(values))
     writer = _Writer()
     for name in program.outputs:

@@ -39,6 +39,8 @@ scale raise V and widen it. What is not accepted keeps the two reads of :mod:`ra
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import triton
 import triton.language as tl
@@ -67,13 +69,13 @@ DOUBT = float(4 * np.exp(-L))
 _L = tl.constexpr(L)
 
 
-def draws(sizes, chunk, least):
+def draws(sizes: Any, chunk: int, least: int) -> Any:
     """How many chunks to draw: where a wider sample costs what a narrower bracket saves."""
     n = np.where(sizes >= least, EFFORT * sizes ** (2 / 3) * (8 / chunk) ** 0.6, 0)
     return n.astype(np.int64)
 
 
-def half_width(n, share, chunk):
+def half_width(n: Any, share: Any, chunk: int) -> Any:
     """The margin where neighbours are independent, as a share of the slice."""
     n = np.maximum(n, 2)
     variance = np.maximum(share * (1 - share), 0.01) / chunk

@@ -59,7 +59,9 @@ class Parameter:
                 step = ar.mul(ar.mul(rate, high if selected else low), u[i])
                 if math.isfinite(u[i]) and not math.isfinite(step):  # P7
                     step = ar.mul(ar.mul(rate, low), u[i])
-                if decay is not None:
+                product = ar.flush(ar.mul(u[i], w[i]), ar.tiny_score)
+                against = spec["rule"].get("decay") == "aligned" and not product >= 0.0  # R0c
+                if decay is not None and not against:
                     step = ar.add(step, ar.mul(ar.mul(decay_rate, ar.r(decay)), w[i]))
                 w[i] = scalar.ROUND[spec["dtype"]](ar.add(w[i], -step))
         store = scalar.ROUND[spec["state_dtype"]]
@@ -67,7 +69,7 @@ class Parameter:
         self.kept = {name: [store(x) for x in values] for name, values in self.kept.items()}
 
     def _options(self) -> dict[str, Any]:
-        outside = ("name", "coupled_decay")
+        outside = ("name", "coupled_decay", "decay")
         return {key: value for key, value in self.spec["rule"].items() if key not in outside}
 
     def _rates(self, lr: float) -> tuple[float, float]:
@@ -167,8 +169,12 @@ class Oracle:
         return {"python": platform.python_version()}
 
     def capabilities(self) -> dict[str, Any]:
-        options = [name for name in OPTIONS if name not in ("large", "resume")]
-        reasons = {"large": "one number at a time", "resume": "nothing to save it to"}
+        reasons = {
+            "large": "one number at a time",
+            "resume": "nothing to save it to",
+            "exact_products": "not written in single numbers",
+        }
+        options = [name for name in OPTIONS if name not in reasons]
         return {
             "dtypes": DTYPES,
             "rules": SPECIFIED,

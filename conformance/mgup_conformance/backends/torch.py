@@ -51,7 +51,7 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> torch.optim.O
     if betas:
         rule["betas"] = tuple(rule.pop(name) for name in betas)
     if kind == "muon":
-        rule |= {"adjust_lr_fn": rule.pop("scale"), "ns_dtype": "float32"}
+        rule = {"ns_dtype": "float32", "adjust_lr_fn": rule.pop("scale"), **rule}
     state_dtype = getattr(torch, spec["state_dtype"])
     common: dict[str, Any] = {
         "lr": spec["lr"],

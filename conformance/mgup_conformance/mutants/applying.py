@@ -17,6 +17,7 @@ from .base import Mutant, instead_of
 Array = Any
 UPDATE = (optimizers, "update_array")
 _right_update: Any = updates.update_array
+_right_decay: Any = updates.decay_term
 _right_step = Optimizer._step
 _right_cast = Backend.cast
 
@@ -112,6 +113,18 @@ def decay_regrouped(
     return made._replace(delta=made.delta + rate * decay)
 
 
+@instead_of((updates, "decay_term"), clause="R0c")
+def aligned_ignored(be: Backend, decay: str, rate: Array, w: Array, u: Array) -> Array:
+    """Everything decays, aligned or not."""
+    return be.mul(rate, w)
+
+
+@instead_of((updates, "decay_term"), clause="R0c")
+def aligned_with_descent(be: Backend, decay: Any, rate: Array, w: Array, u: Array) -> Array:
+    """What decays is what the step would enlarge: the sign of -u is compared."""
+    return _right_decay(be, decay, rate, w, -u)
+
+
 @instead_of(UPDATE, clause="R1")
 def step_off_by_one(
     be: Backend, rule: Any, policy: Any, w: Array, g: Array, state: Any, t: int, **kw: Any
@@ -171,6 +184,7 @@ def schedule_ignored(
 
 MUTANTS: tuple[Mutant, ...] = (
     gradient_for_momentum, mask_after_decay, decay_in_score, phi_on_decay, decay_regrouped,
+    aligned_ignored, aligned_with_descent,
     step_off_by_one, rounded_twice, truncated, overflow, phi_after_rate, absent_is_zero,
     schedule_ignored,
 )  # fmt: skip

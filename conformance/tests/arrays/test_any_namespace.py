@@ -19,7 +19,7 @@ from mgup_conformance.compare import check_identical
 from mgup_conformance.data import SCORES, chaotic, generator
 from mgup_conformance.ports import CLASSES
 
-ELEMENTWISE = [name for name, rule in CLASSES.items() if rule.identical]
+ELEMENTWISE = [name for name, rule in CLASSES.items() if rule().identical]
 POLICIES = {
     "rank": core.MGUP(0.29, 1.5, 0.8),
     "sign": core.SignMGUP(ties="aligned"),

@@ -54,7 +54,10 @@ REFUSED = [
     (lambda: Muon(momentum=1.0), r"momentum=1\.0 is outside"),
     (lambda: Muon(scale="rms"), r"scale='rms' is none of"),
     (lambda: Muon(ns_steps=0), r"ns_steps=0 is outside \[1, 99\]"),
-    (lambda: Muon(ns_dtype="float16"), r"ns_dtype='float16' is neither"),
+    (
+        lambda: Muon(ns_dtype="float16"),
+        r"ns_dtype='float16' is none of 'float32', 'bfloat16', 'exact'",
+    ),
     (lambda: Optimizer(AdamW(), lr=-1e-3), r"lr=-0\.001 is outside"),
     (lambda: Optimizer(AdamW(), lr=NAN), r"lr=nan is outside"),
     (lambda: Optimizer(AdamW(), lr=INF), r"lr=inf"),

@@ -29,7 +29,38 @@ class Bent(core.Rule):
         return core.Direction(be.xp.where(g > 0.0, bent, -be.xp.floor(bent)), a=state["m"])
 
 
-@pytest.mark.parametrize("rule", [Bent(), core.AdamW(), core.SGD(coupled_decay=True)], ids=str)
+@dataclass(frozen=True)
+class Flushed(core.Rule):
+    """Needs what it flushed later than the flushed, and the flushed later than that (N6)."""
+
+    def init(self, be, w):
+        return {"v": be.zeros_like(w), "m": be.zeros_like(w)}
+
+    def accumulate(self, be, g, w, state, t):
+        square = be.mul(g, g)
+        kept = be.flush(square)
+        v = ema(be, state["v"], square, 0.9)
+        m = ema(be, state["m"], be.div(g, be.sqrt(v) + be.scalar(1.0)), 0.9)
+        return {"v": be.xp.where(m > 0.0, kept, v), "m": m}
+
+    def direction(self, be, g, w, state, t):
+        return core.Direction(state["m"] - state["v"], a=state["m"])
+
+
+@dataclass(frozen=True)
+class FlushedState(Flushed):
+    """Flushes a state that it then writes over."""
+
+    def accumulate(self, be, g, w, state, t):
+        before = be.flush(state["v"])
+        v = ema(be, state["v"], be.mul(g, g), 0.9)
+        return {"v": v, "m": be.mul(before, v) + g}
+
+
+RULES = [Bent(), core.AdamW(), core.SGD(coupled_decay=True), Flushed(), FlushedState()]
+
+
+@pytest.mark.parametrize("rule", [*RULES, core.ADOPT()], ids=str)
 def test_the_bits_of_the_whole_step(rule):
     rng = np.random.default_rng(0)
     start = rng.standard_normal(100_000).astype(np.float32)

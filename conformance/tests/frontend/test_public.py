@@ -106,7 +106,7 @@ def test_their_modules_lead_to_them(adapter):
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("adamv", "adamw"),
+        ("adamww", "adamw"),
         ("MGUPLoin", "lion"),
         ("anchored", "anchoredsgd"),
         ("mgup-sgd-p2", "sgdp"),

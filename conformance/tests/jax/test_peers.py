@@ -11,7 +11,18 @@ import numpy as np
 import optax
 import pytest
 
-from mgup_core import AdaBelief, Adan, AdEMAMix, LionK, Optimizer, Signum
+from mgup_core import (
+    ADOPT,
+    AdaBelief,
+    Adan,
+    AdEMAMix,
+    AMSGrad,
+    LionK,
+    NAdamW,
+    Optimizer,
+    RAdam,
+    Signum,
+)
 
 pytest.importorskip("optax", minversion="0.2.8", reason="older ones lack some of these")
 
@@ -49,6 +60,10 @@ def lion_k(mode, **options):
         (AdaBelief(rectify=False), lambda: optax.adabelief(0.01)),
         (AdEMAMix(mix=5.0), lambda: optax.contrib.ademamix(0.01)),
         (Signum(), lambda: optax.signum(0.01)),
+        (NAdamW(), lambda: optax.nadamw(0.01, weight_decay=0.0)),
+        (ADOPT(), lambda: optax.contrib.adopt(0.01)),
+        (ADOPT(clipping=False), lambda: optax.contrib.adopt(0.01, use_clipping=False)),
+        (RAdam(eps=0.0), lambda: optax.radam(0.01, eps=0.0)),
         (LionK(), lambda: lion_k("hard")),
         (LionK(kernel="clip"), lambda: lion_k("refined")),
         (LionK(kernel="tanh", sharpness=2.0), lambda: lion_k("smooth", smooth_beta=2.0)),
@@ -64,6 +79,19 @@ def test_ademamix_decays_alike():
     theirs = optax.contrib.ademamix(0.01, weight_decay=0.3)
     ours, other = both(AdEMAMix(mix=5.0), theirs, weight_decay=0.3)
     np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
+
+
+def test_nadamw_decays_alike():
+    ours, other = both(NAdamW(), optax.nadamw(0.01, weight_decay=0.3), weight_decay=0.3)
+    np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
+
+
+def test_optax_has_another_amsgrad_and_adds_eps_elsewhere_in_radam():
+    """The maximum of the corrected second moment; eps beside the corrected root."""
+    ours, other = both(AMSGrad(), optax.amsgrad(0.01))
+    assert np.abs(ours - other).max() > 1e-4
+    ours, other = both(RAdam(eps=0.1), optax.radam(0.01, eps=0.1))
+    assert np.abs(ours - other).max() > 1e-4
 
 
 def test_optax_has_another_adan():

@@ -46,7 +46,7 @@ def test_jitted_steps(name):
         params, state = step(params, state, grads)
         expected, kept = reference.step(expected, grads, kept)
         for key, w in expected.items():
-            if CLASSES[name].identical:
+            if CLASSES[name]().identical:
                 np.testing.assert_array_equal(np.asarray(params[key]), w)
             else:
                 np.testing.assert_allclose(np.asarray(params[key]), w, rtol=1e-4, atol=1e-5)

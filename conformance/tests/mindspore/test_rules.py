@@ -44,7 +44,7 @@ def test_steps_and_checkpoints(name, tmp_path):
         step(optimizer, name, t)
         expected, kept = reference.step(expected, arrays(name, t), kept)
         for p, w in zip(params, expected, strict=True):
-            if CLASSES[name].identical:
+            if CLASSES[name]().identical:
                 np.testing.assert_array_equal(p.asnumpy(), w)
             else:
                 np.testing.assert_allclose(p.asnumpy(), w, rtol=1e-4, atol=1e-5)

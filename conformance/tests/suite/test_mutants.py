@@ -37,6 +37,8 @@ CAUGHT_BY = {
     "decay_in_score": "compact/adamw/mgup/float32",
     "phi_on_decay": "compact/adamw/mgup/float32",
     "decay_regrouped": "compact/adamw/mgup/float32",
+    "aligned_ignored": "aligned_decay/adamw/float32",
+    "aligned_with_descent": "aligned_decay/adamw/float32",
     "step_off_by_one": "compact/adamw/mgup/float32",
     "rounded_twice": "compact/lion/sign_aligned/bfloat16_state32",
     "truncated": "compact/lion/sign_aligned/bfloat16_state32",

@@ -47,7 +47,7 @@ def test_off_is_the_plain_rule(name):
         optimizer.step()
         arrays, state = plain.step(arrays, [p.grad.numpy() for p in params], state)
         for p, w in zip(params, arrays, strict=True):
-            if rule.identical:
+            if rule().identical:
                 assert np.array_equal(p.detach().numpy(), w)
             else:
                 np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-9, atol=1e-12)

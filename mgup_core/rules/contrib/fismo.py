@@ -20,7 +20,7 @@ def identity(be: Backend, x: Array, axis: int) -> Array:
     return be.xp.broadcast_to(eye, (*x.shape[:-2], n, n)) + be.scalar(0.0)
 
 
-def inverse_root(be: Backend, x: Array, steps: int) -> Array:
+def inverse_root(be: Backend, x: Array, steps: int, dtype: str | None = None) -> Array:
     """``x^(-1/2)`` of positive definite matrices (..., n, n), by coupled Newton-Schulz.
 
     Higham, Functions of Matrices, 2008, section 6.7: ``T = (3I - ZY)/2, Y <- YT, Z <- TZ`` from
@@ -33,8 +33,8 @@ def inverse_root(be: Backend, x: Array, steps: int) -> Array:
 
     def step(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         y, z = carry
-        turn = be.mul(half, three - be.matmul(z, y))
-        return be.matmul(y, turn), be.matmul(turn, z)
+        turn = be.mul(half, three - be.matmul(z, y, dtype))
+        return be.matmul(y, turn, dtype), be.matmul(turn, z, dtype)
 
     _, z = be.loop(steps, step, (be.div(x, size), eye))
     return be.div(z, be.sqrt(size))
@@ -58,14 +58,14 @@ class FISMO(MatrixRule):
     this library's choice. Inverse roots come from a coupled Newton-Schulz iteration, not from an
     eigendecomposition, which not every backend has. MGUP ranks by a: M lives in the whitened
     coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
-    masks may differ between backends where scores differ by a rounding.
+    masks may differ between backends where scores differ by a rounding, but not with exact ones.
 
     Args:
         b1, b2: decay rates of the momentum and of the factors, in [0, 1).
         damping: >= 0; it keeps the factors invertible where the gradients have entries below about
             1, since it is relative to P and Q and not to L and R.
         ns_coefficients, ns_steps, ns_dtype: settings of the polar factor's iteration; see
-            :class:`mgup_core.Muon`.
+            :class:`mgup_core.Muon`. ``ns_dtype="exact"`` holds for all products.
         root_steps: steps of the iteration for the inverse roots, in [1, 99].
 
     State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
@@ -82,11 +82,18 @@ class FISMO(MatrixRule):
     root_steps: int = 25
 
     experimental: ClassVar[bool] = True
-    bounded_state: ClassVar[tuple[str, ...]] = (
-        "momentum_buffer", "left", "right", "left_root", "right_root",
-    )  # fmt: skip
     exact_state: ClassVar[tuple[str, ...]] = ("left", "right", "left_root", "right_root")
     counts_steps: ClassVar[bool] = False
+
+    @property
+    def _word(self) -> str | None:
+        """Of the products outside of the polar factor, which are never narrow."""
+        return "exact" if self.identical else None
+
+    @property
+    def bounded_state(self) -> tuple[str, ...]:
+        every = ("momentum_buffer", "left", "right", "left_root", "right_root")
+        return () if self.identical else every
 
     def __post_init__(self) -> None:
         check_beta("b1", self.b1)
@@ -106,13 +113,14 @@ class FISMO(MatrixRule):
         }
 
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
-        half = be.matmul(g, state["right_root"])
+        word = self._word
+        half = be.matmul(g, state["right_root"], word)
         left = self._factor(be, state["left"], half)
-        left_root = inverse_root(be, left, self.root_steps)
-        half = be.matmul(be.xp.matrix_transpose(g), left_root)
+        left_root = inverse_root(be, left, self.root_steps, word)
+        half = be.matmul(be.xp.matrix_transpose(g), left_root, word)
         right = self._factor(be, state["right"], half)
-        right_root = inverse_root(be, right, self.root_steps)
-        white = be.matmul(be.matmul(left_root, g), right_root)
+        right_root = inverse_root(be, right, self.root_steps, word)
+        white = be.matmul(be.matmul(left_root, g, word), right_root, word)
         return {
             "momentum_buffer": ema(be, state["momentum_buffer"], white, self.b1),
             "left": left,
@@ -135,7 +143,7 @@ class FISMO(MatrixRule):
             trace = be.total(be.total(be.mul(x, eye), -1), -2)
             return be.mul(trace, be.scalar(1.0 / max(n, 1)))
 
-        square = be.matmul(half, be.xp.matrix_transpose(half))
+        square = be.matmul(half, be.xp.matrix_transpose(half), self._word)
         damped = be.mul(be.mul(be.scalar(self.damping), mean_of_diagonal(old)), eye)
         new = ema(be, old, be.mul(square, be.scalar(1.0 / max(k, 1))) + damped, self.b2)
         new = be.div(new, mean_of_diagonal(new))
@@ -152,6 +160,7 @@ class FISMO(MatrixRule):
         )
 
         def coloured(x: Array) -> Array:
-            return be.matmul(be.matmul(state["left_root"], x), state["right_root"])
+            half = be.matmul(state["left_root"], x, self._word)
+            return be.matmul(half, state["right_root"], self._word)
 
         return Direction(coloured(polar), a=coloured(m))

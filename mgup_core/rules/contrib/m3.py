@@ -52,8 +52,11 @@ class M3(MatrixRule):
     ns_dtype: NSDtype = "float32"
 
     experimental: ClassVar[bool] = True
-    bounded_state: ClassVar[tuple[str, ...]] = ("slow_direction",)
     exact_state: ClassVar[tuple[str, ...]] = ("fast", "slow", "sum_sq", "chunk_sum")
+
+    @property
+    def bounded_state(self) -> tuple[str, ...]:
+        return () if self.identical else ("slow_direction",)
 
     def __post_init__(self) -> None:
         for name in ("b1", "b2", "b3"):

@@ -12,7 +12,7 @@ import pytest
 
 from mgup_core import AdaBelief, Optimizer
 from mgup_core.numerics.backend import backend_for
-from mgup_core.rules.adabelief import rectification
+from mgup_core.numerics.rectification import rectification
 
 from .textbook import assert_follows, data, follow
 
