@@ -165,13 +165,13 @@ GOOD = {
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": 3}, "has no name"),
-        ({"results": {}}, "no results"),
-        ({"totals": {"passed": "many"}}, "no counts"),
-        ({"clauses": {"P99": GOOD["backends"][0]["totals"]}}, "the clause 'P99'"),
-        ({"results": [{"status": "good"}]}, "without a status"),
-        ({"results": [{"status": "passed", "case": 1}]}, "without its case"),
-        ({"date": None}, "lacks its date"),
+        ({"name": 3}, "['name'] is not a text"),
+        ({"results": {}}, "['results']"),
+        ({"totals": {"passed": "many"}}, "['totals']"),
+        ({"clauses": {"P99": GOOD["backends"][0]["totals"]}}, "P99"),
+        ({"results": [{"status": "good"}]}, "['status']"),
+        ({"results": [{"status": "passed", "case": 1}]}, "['case']"),
+        ({"date": None}, "['date']"),
     ],
 )
 def test_a_malformed_report_is_refused(tmp_path, capsys, changes, words):
