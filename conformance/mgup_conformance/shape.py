@@ -54,7 +54,8 @@ def fault(x: Any, shape: Any = REPORT, place: str = "it") -> str | None:
 
     Args:
         shape: a name of :data:`KINDS`; a tuple of the values allowed; a list of one shape, of each
-            item; a dict of shapes by key, where one key that is a kind stands for any.
+            item; a dict of shapes by key, where one key that is a kind stands for any, and no other
+            key may be if all may be absent.
 
     >>> fault({"backends": [{}]})
     "it['backends'][0]['name'] is missing"
@@ -73,6 +74,9 @@ def fault(x: Any, shape: Any = REPORT, place: str = "it") -> str | None:
         return f"{place} is not an object"
     if TEXT in shape:
         shape = dict.fromkeys(x, shape[TEXT])
+    if all(isinstance(inner, Maybe) for inner in shape.values()):
+        for key in x.keys() - shape.keys():
+            return f"{place}[{key!r}] is not known to this suite"
     for key, inner in shape.items():
         here, maybe = f"{place}[{key!r}]", isinstance(inner, Maybe)
         if key not in x:

@@ -169,7 +169,7 @@ GOOD = {
         ({"results": {}}, "['results']"),
         ({"totals": {"passed": "many"}}, "['totals']"),
         ({"clauses": {"P99": GOOD["backends"][0]["totals"]}}, "P99"),
-        ({"results": [{"status": "good"}]}, "['status']"),
+        ({"results": [{"case": "x", "message": "", "status": "good"}]}, "['status']"),
         ({"results": [{"status": "passed", "case": 1}]}, "['case']"),
         ({"date": None}, "['date']"),
     ],
