@@ -195,8 +195,11 @@ def snapshot(run: Run, spec: RunSpec) -> Snapshot:
     for i, (w, state) in enumerate(zip(run.params(), run.state(), strict=True)):
         check_state(spec["rule"]["name"], i, state)
         for name in STATE[spec["rule"]["name"]]:
-            zeros = np.zeros(w.shape, data.dtype_of(spec["state_dtype"]))
-            out[f"state {name}", i] = np.asarray(state.get(name, zeros))
+            if name in state:
+                out[f"state {name}", i] = np.asarray(state[name])
+            else:  # not allocated yet
+                fresh = REFERENCE.optimizer(spec).init([np.asarray(w)]).arrays[0]
+                out[f"state {name}", i] = np.asarray(fresh[name])
         out["parameter", i] = np.asarray(w)
     return out
 
