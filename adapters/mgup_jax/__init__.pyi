@@ -107,7 +107,6 @@ class _mgup_adabelief(Transformation, Protocol):
         The form and the defaults of the authors' package, version 0.2.1; before 0.1 it had eps = 1e-8
         and no rectification. Its amsgrad and fixed_decay are not here.
 
-
         State: ``exp_avg`` (m) and ``exp_avg_var`` (s), zeros of the parameter's shape.
 
         Args:
@@ -192,7 +191,6 @@ class _mgup_adamp(Transformation, Protocol):
         projected, the decay is ``wd_ratio`` of itself. MGUP ranks by ``u`` as AdamW does, and what the
         multiplier brings back of the radial part is taken out again. With ``delta=0`` this is AdamW.
 
-
         State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
 
         Args:
@@ -267,7 +265,6 @@ class _mgup_adamw(Transformation, Protocol):
             u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
 
         to rounding ``torch.optim.AdamW``, ``optax.adamw`` and ``mindspore.experimental.optim.AdamW``.
-
 
         State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
 
@@ -349,7 +346,6 @@ class _mgup_adan(Transformation, Protocol):
         the gradients of all parameters together (off by default) and restart: clip before the step
         with the framework's own function. ``optax.adan`` is another rule: it looks ahead by 1 - b2
         where this one does by b2.
-
 
         State: ``exp_avg`` (m), ``exp_avg_diff`` (d), ``exp_avg_sq`` (n) and ``previous_grad``
         (g_before), zeros of the parameter's shape.
@@ -435,7 +431,6 @@ class _mgup_ademamix(Transformation, Protocol):
         is the paper's alpha, which here is MGUP's. Defaults are those of the authors' code; the paper
         advises a mix of 4 to 10, both warm-ups as long as the training, and a smaller b3 for less than
         some ten thousand steps.
-
 
         State: ``exp_avg_fast`` (m1), ``exp_avg_slow`` (m2) and ``exp_avg_sq`` (v), zeros of the
         parameter's shape.
@@ -526,7 +521,6 @@ class _mgup_amadamw(Transformation, Protocol):
         beta is that of a constant learning rate without decay: the terms by which the paper's model
         brings both into it are left out. With ``lam=0`` and a fixed ``beta`` this is AdamW.
 
-
         State: ``exp_avg`` (d) and ``exp_avg_sq`` (v), zeros of the parameter's shape, and ``product``
         (pi), 0-d in the compute dtype, 1.
 
@@ -608,7 +602,6 @@ class _mgup_amsgd(Transformation, Protocol):
         its first step takes no part in them. With ``lam=0`` and a fixed ``beta`` this is SGD with
         ``momentum = dampening = beta``.
 
-
         State: ``momentum_buffer`` (d), zeros of the parameter's shape.
 
         Args:
@@ -689,7 +682,6 @@ class _mgup_anchoredsgd(Transformation, Protocol):
         Experimental: there is no official code. The step is confirmed by reviews of the paper and by a
         third party's FedCM; the learning rate's default is this library's own.
 
-
         State: ``anchor`` (G), zeros of the parameter's shape.
 
         Args:
@@ -763,7 +755,6 @@ class _mgup_auon(Transformation, Protocol):
         SGD with Nesterov's momentum to a small factor. The paper instead divides the normalised D,
         without gamma_c: ``X = D / (|D| + 1e-7)``, ``u = X / (sqrt(mean(cosh(X)^2)) + 1e-8)``, whose
         length is below 1 whatever the gradient's scale.
-
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape.
 
@@ -847,7 +838,6 @@ class _mgup_deltamomentum(Transformation, Protocol):
 
         MGUP ranks by the momentum, whose history holds matrix products: unlike Muon's, masks may differ
         between backends where scores differ by a rounding.
-
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape. A vector is a matrix of one row.
 
@@ -933,7 +923,6 @@ class _mgup_fismo(Transformation, Protocol):
         coordinates, so that ``M * g`` would mix two spaces. a holds matrix products: unlike Muon's,
         masks may differ between backends where scores differ by a rounding.
 
-
         State: ``momentum_buffer`` (M), zeros of the parameter's shape; ``left`` (P) and ``left_root``
         (P^-1/2), (..., m, m), and ``right`` and ``right_root``, (..., n, n), from I, in the compute
         dtype.
@@ -1018,7 +1007,6 @@ class _mgup_hybridauon(Transformation, Protocol):
         The paper has one step of the iteration, ``ns_steps=1, normalize=True``; it prints the mean
         without its root, which the code has. MGUP ranks by D, elementwise, as for Muon.
 
-
         State: ``momentum_buffer`` (m), zeros of the parameter's shape.
 
         Args:
@@ -1088,7 +1076,6 @@ class _mgup_lion(Transformation, Protocol):
 
             u  = sign(b1*m + (1 - b1)*g)                                a = u
             m <- b2*m + (1 - b2)*g          (after u; sign(0) = 0)
-
 
         State: ``exp_avg`` (m), zeros of the parameter's shape.
 
@@ -1168,7 +1155,6 @@ class _mgup_lionk(Transformation, Protocol):
         clip      Huber                   c within [-1, 1], else sign(c)
         tanh      sum of log cosh         tanh(c)
         ========  ======================  ============================
-
 
         ``optax.scale_by_lion`` has them as ``mode="hard"``, ``"refined"`` (without sharpness) and
         ``"smooth"`` (``smooth_beta``).
@@ -1254,7 +1240,6 @@ class _mgup_m3(Transformation, Protocol):
         Experimental: no official code is known, the paper gives no defaults (these are an unofficial
         implementation's, with Muon's iteration), and transcriptions of the algorithm disagree on where
         eps stands. MGUP ranks by ``m1``, the buffer before orthogonalisation, as for Muon.
-
 
         State: ``fast`` (m1), ``slow`` (m2), ``sum_sq`` (v), ``chunk_sum`` (c), never below float32, and
         ``slow_direction`` (o): zeros of the parameter's shape.
@@ -1416,7 +1401,6 @@ class _mgup_namo(Transformation, Protocol):
         at 1, and takes the exact orthogonal factor. MGUP ranks by ``b``, elementwise, and multiplies
         ``u``; ``s`` is one number for the matrix, and no part of the score.
 
-
         State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``v_squared`` (v), zeros of
         shape (..., 1, 1), always in float32 precision, as in the official code.
 
@@ -1500,7 +1484,6 @@ class _mgup_namod(Transformation, Protocol):
 
         with m, b, u and a = b as there. The columns of u differ in length, so that it is as little
         orthogonal as ``clamp`` allows: 1 gives all columns the mean.
-
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``v_squared`` (v), zeros with
         ``out_axis`` of length 1, always in float32 precision. So are s and r, as in the official code.
@@ -1586,7 +1569,6 @@ class _mgup_scale(Transformation, Protocol):
         Only the last layer has momentum. Of all others the score ``u * g = g*g / s`` is never
         negative: there MGUP selects by size alone.
 
-
         State: for ``role="last"`` ``momentum_buffer`` (m), zeros of the parameter's shape; else none.
 
         Args:
@@ -1657,7 +1639,6 @@ class _mgup_sgd(Transformation, Protocol):
 
             m <- momentum*m + (1 - dampening)*g      (first step: m = g)
             u  = m, or g + momentum*m with nesterov                     a = m
-
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape.
 
@@ -1739,7 +1720,6 @@ class _mgup_sgdp(Transformation, Protocol):
         both are one array there; this rule keeps the momentum as it is. MGUP ranks by ``m`` as with
         SGD, and what the multiplier brings back of the radial part is taken out again.
 
-
         State: ``momentum_buffer`` (m), zeros of the parameter's shape.
 
         Args:
@@ -1820,7 +1800,6 @@ class _mgup_sgdsai(Transformation, Protocol):
         of 0 or of rounding, and r would be near ``|g| / eps``, or 0 for ever. There r is sqrt(n), as it
         is for noise without a mean.
 
-
         State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``gsnr`` (r), 0-d, in the
         compute dtype. It is in checkpoints: measured anew it would be another.
 
@@ -1888,7 +1867,6 @@ class _mgup_signum(Transformation, Protocol):
 
         arXiv 1802.04434, Algorithm 2; to rounding ``optax.signum``, and MXNet's ``Signum``, whose
         ``wd_lh`` is the decay here. It is Lion with both betas equal.
-
 
         State: ``momentum_buffer`` (m), zeros of the parameter's shape.
 
