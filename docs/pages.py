@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-_CLAUSE = re.compile(r"^- \*\*([PRNV]\d*p?(?=[ ,.*])[^*]*)\*\*", re.MULTILINE)
+_CLAUSE = re.compile(r"^- \*\*([PRNV]\d*[a-z]?(?=[ ,.*])[^*]*)\*\*", re.MULTILINE)
 BORROWED = ("changelog.md", "contributing.md")
 _FIRST = ("guides/", "getting-started")
 """Pages that a search should name before those that only mention a word."""
