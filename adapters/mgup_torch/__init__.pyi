@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from mgup_core.rules.base import Decay
 from mgup_core.rules.matrix import NSDtype
 from mgup_core.rules.muon import Scale
 
@@ -111,7 +112,7 @@ class MGUPMuon(RuleOptimizer):
         adamw_lr: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-08,
-        decay: str = "all",
+        decay: Decay = "all",
         statistics: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,

@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.frontend.signatures import takes
+from mgup_core.rules.base import Decay
 from mgup_core.rules.matrix import NSDtype
 from mgup_core.rules.muon import SCALES, Scale
 
@@ -68,7 +69,7 @@ class MGUPMuon(RuleOptimizer):
         adamw_lr: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-8,
-        decay: str = "all",
+        decay: Decay = "all",
         statistics: bool = False,
         **mgup: Any,
     ) -> None:
@@ -95,7 +96,7 @@ class MGUPMuon(RuleOptimizer):
         super().__init__(params, defaults, statistics=statistics)
 
     def _known_defaults(self) -> Group:
-        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS}
+        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, "decay": "all"}
 
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:

@@ -157,6 +157,7 @@ class MGUP(torch.optim.Optimizer):
 
     def _complete(self) -> None:
         """Give groups that do not know of MGUP this wrapper's arguments."""
+        self.inner.defaults.setdefault(_PREFIX + "decay", "all")  # pickles of 0.1.0 lack it
         for group in self.inner.param_groups:
             for name in _OWN:
                 group.setdefault(_PREFIX + name, self.inner.defaults[_PREFIX + name])

@@ -21,6 +21,7 @@ OWN = "MGUP_CONFORMANCE_RULES"
 
 
 def _own() -> Iterator[type[Rule]]:
+    taken = {kind.__name__.lower(): kind.__name__ for kind in rules.ALL}
     for path in filter(None, os.environ.get(OWN, "").split(",")):
         module, _, name = path.strip().partition(":")
         kind = getattr(importlib.import_module(module), name, None)
@@ -33,6 +34,12 @@ def _own() -> Iterator[type[Rule]]:
                 f"{OWN}: {path!r} cannot be made without arguments: {error}. Every hyperparameter "
                 "of a rule needs a default."
             ) from error
+        if name.lower() in taken:
+            raise ValueError(
+                f"{OWN}: {path!r} and {taken[name.lower()]} have one name in the suite, which tells "
+                "rules apart by it: give the class another."
+            )
+        taken[name.lower()] = path
         yield kind
 
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from mgup_core import Backend, ema
 from mgup_core.numerics import scalars
-from mgup_core.rules import adamw, lion, muon, sgd
+from mgup_core.rules import adam, lion, muon, sgd
 
 from .base import Mutant, instead_of
 
 Array = Any
-AVERAGES = tuple((module, "ema") for module in (adamw, lion, sgd, muon))
+AVERAGES = tuple((module, "ema") for module in (adam, lion, sgd, muon))
 _right_flush = Backend.flush
 
 

@@ -17,7 +17,7 @@ import pytest
 import mgup_core as core
 from mgup_conformance.compare import check_identical
 from mgup_conformance.data import SCORES, chaotic, generator
-from mgup_conformance.ports import CLASSES
+from mgup_conformance.ports import CLASSES, SPECIFIED
 
 ELEMENTWISE = [name for name, rule in CLASSES.items() if rule().identical]
 POLICIES = {
@@ -93,7 +93,9 @@ def follow(framework: Framework, optimizer: core.Optimizer, dtype: str, steps: i
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in SPECIFIED)) for n in ELEMENTWISE]
+)
 def test_every_elementwise_rule(framework, name, dtype):
     optimizer = core.Optimizer(CLASSES[name](), POLICIES["rank"], lr=0.01, weight_decay=0.1)
     follow(framework, optimizer, dtype)

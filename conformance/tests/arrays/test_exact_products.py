@@ -269,7 +269,7 @@ def test_no_graph_of_mindspore_simplifies_it(dtype):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "fismo")) for n in EXACT]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "muon")) for n in EXACT]
 )
 def test_every_matrix_rule(framework, name):
     """N1: parameters and state, three chaotic steps; the conformance suite takes fifty."""

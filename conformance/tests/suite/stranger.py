@@ -90,7 +90,7 @@ Nothing = offering(dtypes=[])
 
 
 @dataclass(frozen=True)
-class Adopt(Rule):
+class Unflushed(Rule):
     """Second moments without a flush."""
 
     b1: float = 0.9

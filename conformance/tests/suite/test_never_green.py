@@ -121,8 +121,8 @@ def test_a_users_rule_runs_on_every_backend_and_fails_where_it_is_not_flushed():
     """-10 on NumPy and -inf on JAX: in every set, and the linter says it before."""
     pytest.importorskip("jax")
     done = command(
-        "stranger:Adopt", "mgup_conformance", "run", "--fast", "--case", "port/adopt/hard/tiny",
-        "--case", "port/adopt/mgup/*", "--backend", "numpy", "--backend", "jax_jit", "--jobs", "1",
+        "stranger:Unflushed", "mgup_conformance", "run", "--fast", "--case", "port/unflushed/hard/tiny",
+        "--case", "port/unflushed/mgup/*", "--backend", "numpy", "--backend", "jax_jit", "--jobs", "1",
     )  # fmt: skip
     assert done.returncode == FAILED, done.stdout + done.stderr
     assert "numpy" in done.stdout
@@ -132,12 +132,19 @@ def test_a_users_rule_runs_on_every_backend_and_fails_where_it_is_not_flushed():
     assert "-inf" in done.stdout
 
 
+def test_two_rules_of_one_name():
+    """Else one backend would run the user's and another the library's."""
+    done = command("mgup_core:AdamW", "mgup_conformance", "list")
+    assert done.returncode != OK
+    assert "AdamW have one name in the suite" in done.stderr
+
+
 def test_the_plugin_runs_a_users_rule_on_every_backend(tmp_path):
     pytest.importorskip("jax")
     done = command(
-        "stranger:Adopt", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path),
+        "stranger:Unflushed", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path),
         "-p", "mgup_conformance.pytest_plugin", "--mgup-backend", "numpy", "--mgup-backend",
-        "jax_jit", "--collect-only", "-k", "port/adopt", str(tmp_path),
+        "jax_jit", "--collect-only", "-k", "port/unflushed", str(tmp_path),
     )  # fmt: skip
     found = [line for line in done.stdout.splitlines() if line.startswith("mgup::")]
     counts = [sum(name in line for line in found) for name in ("::numpy::", "::jax_jit::")]
