@@ -36,8 +36,8 @@ def _own() -> Iterator[type[Rule]]:
             ) from error
         if name.lower() in taken:
             raise ValueError(
-                f"{OWN}: {path!r} and {taken[name.lower()]} have one name in the suite, which tells "
-                "rules apart by it: give the class another."
+                f"{OWN}: {path!r} and {taken[name.lower()]} have one name in the suite, which "
+                "tells rules apart by it: give the class another."
             )
         taken[name.lower()] = path
         yield kind

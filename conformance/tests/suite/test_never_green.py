@@ -121,8 +121,9 @@ def test_a_users_rule_runs_on_every_backend_and_fails_where_it_is_not_flushed():
     """-10 on NumPy and -inf on JAX: in every set, and the linter says it before."""
     pytest.importorskip("jax")
     done = command(
-        "stranger:Unflushed", "mgup_conformance", "run", "--fast", "--case", "port/unflushed/hard/tiny",
-        "--case", "port/unflushed/mgup/*", "--backend", "numpy", "--backend", "jax_jit", "--jobs", "1",
+        "stranger:Unflushed", "mgup_conformance", "run", "--fast", "--jobs", "1",
+        "--case", "port/unflushed/hard/tiny", "--case", "port/unflushed/mgup/*",
+        "--backend", "numpy", "--backend", "jax_jit",
     )  # fmt: skip
     assert done.returncode == FAILED, done.stdout + done.stderr
     assert "numpy" in done.stdout
