@@ -253,8 +253,8 @@ def same_shapes(
             expected = p not in shapes and (not replaced or p.shape in known or state.get(p))
             if before == p.shape or expected:
                 continue
-            if before is not None and state.get(p):
-                continue  # a state that no longer fits is refused by its name
+            if any(getattr(x, "shape", None) == before for x in (state.get(p) or {}).values()):
+                continue  # the state of what it was is refused by its name
             if needed and p.grad is not None:
                 was = "is none that it was given" if before is None else f"was {tuple(before)}"
                 raise ValueError(

@@ -230,6 +230,7 @@ class RuleOptimizer(RuleGroups):
         Raises:
             RuntimeError, ValueError: as :meth:`step`.
 
+        >>> import mgup_torch
         >>> p = torch.ones(3, requires_grad=True)
         >>> p.grad = torch.ones(3)
         >>> print(mgup_torch.MGUPLion([("w", p)]).explain())
