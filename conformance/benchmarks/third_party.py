@@ -1,7 +1,7 @@
 """Optimizers of others under the conformance suite: the table in docs/third_party.md.
 
-    $ pip install --no-deps --target /tmp/third timm pytorch-optimizer
-    $ PYTHONPATH=conformance/benchmarks:/tmp/third python conformance/benchmarks/third_party.py \
+    $ pip install --no-deps --target runs/third timm pytorch-optimizer
+    $ PYTHONPATH=conformance/benchmarks:runs/third python conformance/benchmarks/third_party.py \
           docs/third_party.json docs/third_party.md
 
 Each is a backend by one line. What is not installed is left out. None of them promises identity
@@ -112,7 +112,7 @@ def main(plain_file: str, page_file: str) -> None:
         report.as_plain(results, found, set_of="standard, few steps", level="rounding",
                         command=command)
     )  # fmt: skip
-    Path(plain_file).write_text(json.dumps(plain, indent=1) + "\n")
+    Path(plain_file).write_text(json.dumps(plain) + "\n")
     Path(page_file).write_text(matrix.markdown(plain, title="Optimizers of others"))
 
 
