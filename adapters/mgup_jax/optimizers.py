@@ -52,17 +52,17 @@ mgup_stableadamw = transformation(
 )
 
 # The same under names that read.
-mgup_mars_adamw = mgup_marsadamw
-mgup_mars_lion = mgup_marslion
-mgup_stable_adamw = mgup_stableadamw
 mgup_am_adamw = mgup_amadamw
 mgup_am_sgd = mgup_amsgd
 mgup_anchored_sgd = mgup_anchoredsgd
 mgup_delta_momentum = mgup_deltamomentum
 mgup_hybrid_auon = mgup_hybridauon
 mgup_lion_k = mgup_lionk
+mgup_mars_adamw = mgup_marsadamw
+mgup_mars_lion = mgup_marslion
 mgup_namo_d = mgup_namod
 mgup_sgd_sai = mgup_sgdsai
+mgup_stable_adamw = mgup_stableadamw
 
 # Of two names, the one that reads.
 _NAMES: dict[Transformation, str] = {
