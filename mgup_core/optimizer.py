@@ -12,7 +12,7 @@ from ._checks import check_fits, check_rate, check_real
 from ._typing import Array, State
 from .frontend.reserved import check_names
 from .numerics.backend import Backend, backend_for
-from .policy import MGUP, Policy
+from .policy import MGUP, Policy, parameter_key
 from .rules.base import Rule, check_decay, fresh_state
 from .statistics import Statistics
 from .step import contribution, summed, update_array
@@ -162,6 +162,7 @@ class Optimizer:
                     stacked_dims=self._stacked(key),
                     statistics=statistics,
                     totals=totals,
+                    key=parameter_key(key),
                 )
                 weights[key] = be.cast(be.cast(w, be.dtype) - update.delta, w.dtype)
             arrays[key] = {**arrays[key], **update.state}

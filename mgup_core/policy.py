@@ -1,4 +1,4 @@
-"""The policies: score, rank, differentiate, safeguard (clauses P1 to P12).
+"""The policies: score, rank, differentiate, safeguard (clauses P1 to P13).
 
 A policy turns an alignment operand ``a`` and a gradient ``g`` into a multiplier with two values:
 ``high`` on the coordinates it selects, ``low`` on the rest. MGUP: Chang and Yuan, NeurIPS 2025,
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -73,9 +74,35 @@ def _check_factors(alpha: Any, gamma: Any) -> None:
         raise ValueError(f"gamma={gamma!r} is zero in float32: give it a value near tau.")
 
 
+class Context(NamedTuple):
+    """What a policy of one's own sees besides the scores: the same on every backend (P13)."""
+
+    t: Any
+    """The parameter's step, from 1: an int or a 0-d integer array."""
+    key: int
+    """The parameter's number, from 0 to 2^32 - 1: see :func:`parameter_key`."""
+    index: Array
+    """The flat index (C order) of each score in the parameter, an integer array (slices, d)."""
+    u: Array
+    """The base optimizer's direction, in the compute dtype, (slices, d)."""
+
+
+def parameter_key(name: Any) -> int:
+    """A parameter's number in a :class:`Context`: the CRC-32 of its name in UTF-8 (P13).
+
+    >>> parameter_key("blocks.0.weight")
+    1710541706
+    """
+    return zlib.crc32(str(name).encode())
+
+
 @dataclass(frozen=True)
 class Policy:
-    """The base of all policies: makes a :class:`Split` from canonical scores."""
+    """The base of all policies: makes a :class:`Split` from canonical scores.
+
+    A policy of one's own is a frozen dataclass that overrides :meth:`decide` (P13). It is stepped
+    on whole arrays: no fast path knows what it selects.
+    """
 
     ranks: ClassVar[bool] = False
     """Whether the policy selects the K largest scores; otherwise it selects those above zero."""
@@ -106,8 +133,22 @@ class Policy:
         """
         raise NotImplementedError
 
-    def decide(self, be: Backend, scores: Array) -> Split:
-        """The split of canonical ``scores`` (slices, d), or of one device's part of them."""
+    @property
+    def opaque(self) -> bool:
+        """Whether :meth:`decide` alone says what is selected, not ranks, counts and factors (P13).
+
+        >>> MGUP().opaque
+        False
+        """
+        return type(self).decide is not Policy.decide
+
+    def decide(self, be: Backend, scores: Array, context: Context | None = None) -> Split:
+        """The split of canonical ``scores`` (slices, d), or of one device's part of them.
+
+        Args:
+            context: what else a policy of one's own may look at, which is given whole slices and
+                always a context; no other looks at it (P13).
+        """
         d = be.length(scores)
         if self.ranks:
             mask = safeguard(be.rank_mask(scores, self.top(d)), scores)

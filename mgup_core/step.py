@@ -7,12 +7,14 @@ optimizer, compiled graphs, accelerators) calls it for each parameter.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any, NamedTuple
 
 from ._typing import Array, Split, State
 from .numerics.backend import Backend
-from .policy import Policy
+from .policy import Context, Policy
 from .rules.base import Decay, Direction, Rule
+from .selection.counting import device, index_dtype
 from .selection.reference import slices
 from .statistics import Statistics, measure
 
@@ -178,6 +180,17 @@ def conclude(
     return delta
 
 
+def _decide_in_context(
+    be: Backend, policy: Policy, proposed: Proposal, t: Any, stacked_dims: int, key: int
+) -> Split:
+    """The split by a policy of one's own (P13)."""
+    xp = be.xp
+    scores, u = (slices(x, xp, stacked_dims) for x in (proposed.scores, proposed.direction.u))
+    size = prod(scores.shape)
+    index = xp.arange(size, dtype=index_dtype(xp, size), device=device(scores))
+    return policy.decide(be, scores, Context(t, key, xp.reshape(index, scores.shape), u))
+
+
 def update_array(
     be: Backend,
     rule: Rule,
@@ -192,6 +205,7 @@ def update_array(
     stacked_dims: int = 0,
     statistics: bool = False,
     totals: State | None = None,
+    key: int = 0,
 ) -> Update:
     """One step of one parameter, as a difference (R0).
 
@@ -205,6 +219,7 @@ def update_array(
         stacked_dims: the number of leading axes whose indices are slices of their own (P5).
         statistics: whether to measure the decision.
         totals: the sums of :func:`contribution` over all parameters, for rules that need them.
+        key: the parameter's number, for a policy of one's own (P13).
     """
     w = be.cast(w, be.dtype)
     proposed = propose(
@@ -213,7 +228,10 @@ def update_array(
     )  # fmt: skip
     split, measured = None, None
     if policy is not None:
-        split = be.decide(policy, proposed.scores, stacked_dims)
+        if policy.opaque:
+            split = _decide_in_context(be, policy, proposed, t, stacked_dims, key)
+        else:
+            split = be.decide(policy, proposed.scores, stacked_dims)
         if statistics:
             measured = measure(be, slices(proposed.scores, be.xp, stacked_dims), split)
     delta = conclude(

@@ -15,6 +15,10 @@ NUMBER = "float | Tensor"
 
 TORCH_ARGUMENTS: dict[str, Argument] = {
     **ARGUMENTS,
+    "mode": ARGUMENTS["mode"]._replace(
+        type=f"{ARGUMENTS['mode'].type} | Policy",
+        text=f"{ARGUMENTS['mode'].text} Or a Policy, which has factors of its own (P13).",
+    ),
     "params": Argument(
         "ParamsT",
         "tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.",

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from mgup_core import Policy, Rule, rules
+from mgup_core import Policy, Rule, parameter_key, rules
 from mgup_core._checks import check_beta, check_fits, check_rate
 from mgup_core.frontend import modes
 
@@ -91,13 +91,15 @@ def policy_of(group: Group) -> Policy | None:
         _number(name, group[name]) if _on_host(group[name]) else group[name]
         for name in ("alpha", "gamma")
     )
+    if isinstance(group["mode"], Policy):
+        return group["mode"]
     given = {name: group[name] for name in ("tau", "ties", "tau_min")}
     return modes.policy_of(group["mode"], alpha=alpha, gamma=gamma, **given)
 
 
 def reads_slices(policy: Policy | None) -> bool:
     """Whether a coordinate's multiplier depends on the others of its slice."""
-    return policy is not None and (policy.ranks or policy.counts)
+    return policy is not None and (policy.opaque or policy.ranks or policy.counts)
 
 
 def _on_host(value: Any) -> bool:
@@ -204,6 +206,16 @@ def listed(params: Any) -> Any:
 def parameter_name(group: Group, i: int) -> str:
     """How errors call a parameter."""
     return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
+
+
+def key_of(groups: Sequence[Group], n: int, i: int) -> int:
+    """The number of parameter i of group n, for a policy of one's own (P13).
+
+    Without names it is that of its place among all parameters, as in a list of arrays.
+    """
+    if "param_names" in groups[n]:
+        return parameter_key(groups[n]["param_names"][i])
+    return parameter_key(sum(len(group["params"]) for group in groups[:n]) + i)
 
 
 def every(groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -43,6 +43,8 @@ class Task(NamedTuple):
     """The step of the DTensors of whose parts on this rank this is the step."""
     part: Part | None = None
     """Which part that is, where its slices are ranked as wholes."""
+    key: int = 0
+    """Its number, for a policy of one's own (P13)."""
 
     @property
     def t(self) -> Any:
@@ -120,6 +122,16 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
         )
 
 
+def check_whole(task: Task) -> None:
+    """Refuse a DTensor whose policy is the caller's own: each rank has but a part (P13)."""
+    if is_dtensor(task.param):
+        raise ValueError(
+            f"parameter {task.name} is a DTensor, but {type(task.policy).__name__} decides by "
+            "itself and needs whole slices. Keep this parameter out of fully_shard, or give it a "
+            "mode by name."
+        )
+
+
 def readable(p: Tensor, g: Tensor) -> Tensor:
     """A gradient as it is in memory: autograd leaves zeros without any, and minus signs undone."""
     return torch.zeros_like(p) if g._is_zerotensor() else g.resolve_neg()
@@ -186,6 +198,7 @@ def propose(task: Task, be: TorchBackend, totals: State) -> Update:
         stacked_dims=group["stacked_dims"],
         statistics=task.measure,
         totals=totals if task.rule.couples_parameters else None,
+        key=task.key,
     )
 
 

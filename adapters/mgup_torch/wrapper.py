@@ -182,6 +182,13 @@ class MGUP(torch.optim.Optimizer):
     def _check(inner: torch.optim.Optimizer, group: Group) -> None:
         own = _own_of(group)
         check_group({**own, "lr": 0.0, "weight_decay": 0.0})
+        policy = policy_of(own)
+        if policy is not None and policy.opaque:
+            raise ValueError(
+                f"mode={policy!r} decides by itself, from the base rule's direction and step, "
+                "which a wrapped optimizer does not tell: give it to an optimizer of a rule, as "
+                "MGUPAdamW."
+            )
         check_decay(own["decay"])
         for name, p in named(group.get("params", ())):
             check_placement(name, p)

@@ -31,12 +31,13 @@ from ..executors import (
     explain,
 )
 from ..fitting import check_state, has_state
-from ..groups import Group, check_numbers, every, parameter_name, same_shapes
+from ..groups import Group, check_numbers, every, key_of, parameter_name, same_shapes
 from ..notices import note
 from ..parameter_step import (
     Task,
     all_damped,
     check_gradient,
+    check_whole,
     here,
     readable,
     totals_of,
@@ -183,12 +184,16 @@ class RuleOptimizer(RuleGroups):
         whole = [one.whole for one in self._made]
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         tasks = []
-        for group, one in zip(self.param_groups, self._made, strict=True):
+        for n, (group, one) in enumerate(zip(self.param_groups, self._made, strict=True)):
             check_numbers(group, group["params"], one.rule)
             for i, p in enumerate(group["params"]):
-                if p.grad is not None:
-                    task = self._task(parameter_name(group, i), p, group, one)
-                    tasks.append(here(task, self._sharding.part))
+                if p.grad is None:
+                    continue
+                task = self._task(parameter_name(group, i), p, group, one)
+                if one.policy is not None and one.policy.opaque:
+                    check_whole(task)
+                    task = task._replace(key=key_of(self.param_groups, n, i))
+                tasks.append(here(task, self._sharding.part))
         check_scaled(self, (task.grad for task in tasks))
         return tasks
 

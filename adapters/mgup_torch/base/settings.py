@@ -69,4 +69,6 @@ def made(
 
 
 def _lasting(value: Any) -> bool:
+    if isinstance(value, Policy):
+        return all(map(_lasting, vars(value).values()))
     return type(value) in _LASTING or (type(value) is tuple and all(map(_lasting, value)))

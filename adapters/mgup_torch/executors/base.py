@@ -8,10 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mgup_core import State, Statistics
+from mgup_core import Policy, State, Statistics
 
 from ..backend import TorchBackend, compute_dtype
 from ..parameter_step import Task
+
+
+def foreign(policy: Policy | None) -> str | None:
+    """Why only steps of whole tensors can ask a policy of the caller's own (P13), or ``None``."""
+    if policy is None or not policy.opaque:
+        return None
+    return f"{type(policy).__name__} decides by itself"
 
 
 class Step:

@@ -16,6 +16,7 @@ from mgup_core import Policy, Rule
 from ..distributed.shard import is_dtensor
 from ..kernels import table, unavailable
 from ..kernels.launch import Launcher
+from .base import foreign
 from .programs import program, program_of, static
 from .repeat import Last, Ready
 
@@ -33,6 +34,8 @@ def refusal(job: Task) -> str | None:
     """Why a parameter cannot take the fused step, or ``None``."""
     p = job.param
     if reason := unavailable(p.device):
+        return reason
+    if reason := foreign(job.policy):
         return reason
     if not job.rule.elementwise:
         return f"{type(job.rule).__name__} is not elementwise"

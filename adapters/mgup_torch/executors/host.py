@@ -15,7 +15,7 @@ from ..backend import cells, compute_dtype, host_backend
 from ..llvm import CompiledStep, code_for, count, refusal
 from ..parameter_step import Task
 from ..statistics import combine
-from .base import Executor, Step, advance
+from .base import Executor, Step, advance, foreign
 from .stacked import kind, stack_of, stacks, unstack
 
 _MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
@@ -30,6 +30,8 @@ class _Host(Executor):
         return task.param.device.type == "cpu"
 
     def refuses(self, task: Task) -> str | None:
+        if reason := foreign(task.policy):
+            return reason
         return None if task.rule.elementwise else f"{type(task.rule).__name__} is not elementwise"
 
 
@@ -70,7 +72,7 @@ class LLVM(_Host):
     name = "llvm"
 
     def refuses(self, task: Task) -> str | None:
-        if _is_small(task) and task.rule.elementwise:
+        if _is_small(task) and super().refuses(task) is None:
             return "it is small, and stepped in a stack"
         if reason := super().refuses(task):
             return reason

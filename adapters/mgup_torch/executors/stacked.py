@@ -15,7 +15,7 @@ from mgup_core import Statistics
 
 from ..backend import compute_dtype
 from ..parameter_step import Task, move_whole
-from .base import Executor, Step, advance
+from .base import Executor, Step, advance, foreign
 
 BYTES = 64 << 20
 """Of a stack of parameters, in the compute dtype. A step holds some fifteen arrays of this size."""
@@ -30,6 +30,8 @@ class Stacked(Executor):
         return task.param.device.type != "cpu"
 
     def refuses(self, task: Task) -> str | None:
+        if reason := foreign(task.policy):
+            return reason  # it asks which parameter this is
         if not task.rule.matrices:
             return f"{type(task.rule).__name__} is no rule of matrices"
         if task.measure:

@@ -1,0 +1,117 @@
+"""An experiment as its JSON file says it, checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.arms import ARMS
+
+RATIO = 2**0.5
+"""Between neighbours of a grid of learning rates."""
+SIZES = ("3m", "10m", "30m")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What one configuration file holds.
+
+    The learning rates of an arm are ``rates[arm] * sqrt(2)^i``, or around what another experiment
+    chose: ``rates_of`` names it. At first ``grid`` of them are tried, on the selection seeds; the
+    grid grows while its best lies at an edge. Other values of b1 and of decay are tried at the
+    best, one at a time. The fresh seeds run at what was chosen, and at its neighbours.
+    """
+
+    name: str
+    task: str
+    """"text" or "signals"."""
+    model: str
+    """A size of the language model, or "mlp" or "conv"."""
+    arms: tuple[str, ...]
+    rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    """The middle of each arm's grid; ``"*"`` is for all others."""
+    rates_of: str | None = None
+    """The experiment whose chosen learning rates are the middles."""
+    grid: int = 5
+    most: int = 13
+    """Learning rates of an arm at most, so that a valley without a floor ends."""
+    selection_seeds: tuple[int, ...] = (1, 2)
+    report_seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
+    neighbours: bool = True
+    """Whether the fresh seeds run beside the best learning rate, too."""
+    betas1: tuple[float, ...] = (0.9,)
+    decays: tuple[float, ...] = (0.1,)
+    """The first of both is where the search begins."""
+    beta2: float = 0.95
+    warmup: float = 0.05
+    batch: int = 32
+    context: int = 256
+    vocabulary: int = 2048
+    tokens_per_parameter: float = 0.0
+    cpu_share: float = 0.01
+    """Of the tokens, where there is no GPU."""
+    steps: int = 0
+    """Of a task that is not text."""
+
+    def start(self, arm: str) -> float:
+        """The middle of an arm's grid."""
+        return self.rates.get(arm, self.rates.get("*", 0.0))
+
+
+def load(path: Path) -> Experiment:
+    """Read a configuration.
+
+    Raises:
+        ValueError: naming the file, what is wrong and the remedy.
+    """
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from None
+    known = {field.name: field for field in dataclasses.fields(Experiment)}
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{path}: there is no setting {name!r}{_near(name, known)}.")
+    lists = {n: tuple(x) if isinstance(x, list) else x for n, x in given.items()}
+    try:
+        experiment = Experiment(**lists)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}.") from None
+    try:
+        _check(experiment)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return experiment
+
+
+def _near(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+
+
+def _check(one: Experiment) -> None:
+    for arm in one.arms:
+        if arm not in ARMS:
+            raise ValueError(f"unknown arm {arm!r}{_near(arm, ARMS)}.")
+    if one.task not in ("text", "signals"):
+        raise ValueError(f"task={one.task!r} is neither 'text' nor 'signals'.")
+    models = SIZES if one.task == "text" else ("mlp", "conv")
+    if one.model not in models:
+        raise ValueError(f"model={one.model!r} is none of {', '.join(models)}.")
+    if one.task == "text" and not one.tokens_per_parameter > 0:
+        raise ValueError(f"tokens_per_parameter={one.tokens_per_parameter!r} must be above 0.")
+    if one.task == "signals" and one.steps < 1:
+        raise ValueError(f"steps={one.steps!r} must be above 0.")
+    if one.rates_of is None and (bad := [arm for arm in one.arms if not one.start(arm) > 0]):
+        raise ValueError(
+            f"rates gives none for {', '.join(bad)}: name each, or all others as '*', or another "
+            "experiment with rates_of."
+        )
+    if one.grid < 3 or one.grid % 2 == 0:
+        raise ValueError(f"grid={one.grid} must be odd and 3 or more: it has a middle.")
+    if overlap := set(one.selection_seeds) & set(one.report_seeds):
+        raise ValueError(f"seeds {sorted(overlap)} would both choose and report: use fresh ones.")

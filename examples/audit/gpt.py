@@ -1,0 +1,122 @@
+"""A small modern GPT, several of them stacked: one model for each seed, in one set of arrays.
+
+Rotary positions, RMS norms, a tied head. The leading axes of every parameter are slices of their
+own (P5): its layer, where it has one, and its seed. So each model takes the step that it would take
+alone, and a GPU is filled by several small models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Size(NamedTuple):
+    """The shape of a model."""
+
+    layers: int
+    width: int
+    head: int = 64
+
+
+SIZES = {"3m": Size(3, 256), "10m": Size(4, 448), "30m": Size(6, 640)}
+
+
+def count_parameters(size: Size, vocabulary: int) -> int:
+    """Of one model."""
+    return (
+        vocabulary * size.width + size.layers * (12 * size.width**2 + 2 * size.width) + size.width
+    )
+
+
+class StackedGPT(nn.Module):
+    """As many models as there are seeds.
+
+    Args:
+        seeds: of the initial weights, each model's own.
+    """
+
+    def __init__(self, size: Size, vocabulary: int, context: int, seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.size, self.seeds = size, len(seeds)
+        c, layers, out = size.width, size.layers, 0.02 / (2 * size.layers) ** 0.5
+        shapes = {
+            "embedding": ((vocabulary, c), 0.02), "qkv": ((layers, c, 3 * c), 0.02),
+            "attention_out": ((layers, c, c), out), "mlp_in": ((layers, c, 4 * c), 0.02),
+            "mlp_out": ((layers, 4 * c, c), out),
+        }  # fmt: skip
+        drawn: dict[str, list[Tensor]] = {name: [] for name in shapes}
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            for name, (shape, deviation) in shapes.items():
+                drawn[name].append(torch.randn(shape, generator=generator) * deviation)
+        for name, models in drawn.items():
+            axis = 0 if name == "embedding" else 1  # after the layers
+            self.register_parameter(name, nn.Parameter(torch.stack(models, axis).contiguous()))
+        for name, shape in {
+            "attention_norm": (layers, len(seeds), c), "mlp_norm": (layers, len(seeds), c),
+            "final_norm": (len(seeds), c),
+        }.items():  # fmt: skip
+            self.register_parameter(name, nn.Parameter(torch.ones(shape)))
+        angles = torch.outer(
+            torch.arange(context).float(),
+            10_000.0 ** -torch.linspace(0, 1, size.head // 2 + 1)[:-1],
+        )
+        self.register_buffer("cosine", angles.cos())
+        self.register_buffer("sine", angles.sin())
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups, for :func:`audit.arms.make_optimizer`."""
+        blocks = ("qkv", "attention_out", "mlp_in", "mlp_out")
+        norms = ("attention_norm", "mlp_norm")
+
+        def group(names: Sequence[str], stacked_dims: int, matrices: bool, decays: bool) -> dict:
+            params = [(name, getattr(self, name)) for name in names]
+            return {"params": params, "stacked_dims": stacked_dims, "matrices": matrices,
+                    "decays": decays}  # fmt: skip
+
+        return [
+            group(blocks, 2, True, True), group(["embedding"], 1, False, True),
+            group(norms, 2, False, False), group(["final_norm"], 1, False, False),
+        ]  # fmt: skip
+
+    def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each model, in nats a token: (seeds,).
+
+        Args:
+            tokens, targets: (seeds, batch, context), int64.
+        """
+        s, b, t = tokens.shape
+        first = torch.arange(s, device=tokens.device)[:, None, None] * self.embedding.shape[1]
+        x = F.embedding(tokens + first, self.embedding.flatten(0, 1)).flatten(1, 2)  # (s, b·t, c)
+        weights = (
+            self.attention_norm, self.qkv, self.attention_out, self.mlp_norm, self.mlp_in,
+            self.mlp_out,
+        )  # fmt: skip
+        for one, qkv, out, two, up, down in zip(*(w.unbind() for w in weights), strict=True):
+            x = x + torch.bmm(self._attend(torch.bmm(_normed(x, one), qkv), b, t), out)
+            x = x + torch.bmm(F.gelu(torch.bmm(_normed(x, two), up)), down)
+        logits = torch.bmm(_normed(x, self.final_norm), self.embedding.transpose(1, 2))
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+        return losses.view(s, -1).mean(1)
+
+    def _attend(self, qkv: Tensor, b: int, t: int) -> Tensor:
+        s = qkv.shape[0]
+        parts = qkv.view(s * b, t, 3, -1, self.size.head).permute(2, 0, 3, 1, 4)
+        q, k = self._turned(parts[0]), self._turned(parts[1])
+        mixed = F.scaled_dot_product_attention(q, k, parts[2], is_causal=True)
+        return mixed.transpose(1, 2).reshape(s, b * t, -1)
+
+    def _turned(self, x: Tensor) -> Tensor:
+        """Rotary positions: (…, time, head)."""
+        a, b = x.chunk(2, -1)
+        cosine, sine = self.cosine.to(x.dtype), self.sine.to(x.dtype)
+        return torch.cat((a * cosine - b * sine, a * sine + b * cosine), -1)
+
+
+def _normed(x: Tensor, weight: Tensor) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:]) * weight[:, None]
