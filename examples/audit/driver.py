@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from audit.records import Records
 from audit.training import TASKS, Outcome, Where, corpus_of, run_cell
 
 INTERRUPTED = 130
+MOST_FAILURES = 3
 
 
 def run(
@@ -44,7 +46,7 @@ def run(
         raise ValueError(f"give the configurations of {absent} too: rates_of names them.")
     for one in experiments:  # once, before the processes want it
         if one.task == "text":
-            corpus = corpus_of(one, where)
+            corpus = corpus_of(one.vocabulary, where)
             console.print(f"{one.name}: {len(corpus.train):,} tokens, {len(corpus.held_out):,} "
                           f"held out, corpus {corpus.sha256[:16]}")  # fmt: skip
         check_corpus(one, records, where)
@@ -93,6 +95,7 @@ class _Turns:
     ) -> None:  # fmt: skip
         self.experiments, self.by_name, self.records = experiments, by_name, records
         self.pool, self.deadline, self.progress = pool, deadline, progress
+        self.failed: list[Cell] = []
         self.running: dict[Future[Outcome], Cell] = {}
         self.spent: dict[tuple[str, int], list[float]] = defaultdict(list)
         self.begun = time.monotonic()
@@ -111,9 +114,28 @@ class _Turns:
             if not ended:
                 return  # the time is over, and what is under way is lost
             for future in ended:
-                cell, outcome = self.running.pop(future), future.result()
+                cell = self.running.pop(future)
+                if error := future.exception():
+                    self._failed(cell, error)
+                    continue
+                outcome = future.result()
                 self.records.add(outcome.rows, outcome.curves)
                 self.spent[cell.experiment, len(cell.seeds)].append(outcome.seconds)
+                self._tell(cell, f"{' '.join(row['loss'] for row in outcome.rows)} in "
+                                 f"{outcome.seconds:.1f} s")  # fmt: skip
+
+    def _tell(self, cell: Cell, what: str) -> None:
+        self.progress.console.print(
+            f"{time.monotonic() - self.begun:6.1f} {cell.experiment} {cell.arm} {cell.lr:g} "
+            f"{cell.beta1:g} {cell.decay:g}: {what}", markup=False, highlight=False,
+        )  # fmt: skip
+
+    def _failed(self, cell: Cell, error: BaseException) -> None:
+        """Say so and leave it out for now: one cell that fails must not end the others."""
+        self._tell(cell, f"failed ({error!r})")
+        self.failed.append(cell)
+        if len(self.failed) > MOST_FAILURES or isinstance(error, BrokenProcessPool):
+            raise error
 
     def _next(self) -> Cell | None:
         """The most important cell that nobody runs, if there is time for it."""
@@ -124,7 +146,7 @@ class _Turns:
             wanted = sum(len(cell.seeds) for cell in cells)
             self.progress.update(self.bars[one.name], completed=done, total=done + wanted)
             for cell in cells:
-                if cell._replace(seeds=()) in busy:
+                if cell._replace(seeds=()) in busy or cell in self.failed:
                     continue
                 if time.monotonic() + self._expected(cell) > self.deadline:
                     return None
@@ -151,7 +173,10 @@ class _Pool:
         if self.executor is not None:
             return self.executor.submit(run_cell, one, cell, self.where)
         future: Future[Outcome] = Future()
-        future.set_result(run_cell(one, cell, self.where))
+        try:
+            future.set_result(run_cell(one, cell, self.where))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
     def kill(self) -> None:

@@ -92,7 +92,9 @@ class StackedGPT(nn.Module):
         """
         s, b, t = tokens.shape
         first = torch.arange(s, device=tokens.device)[:, None, None] * self.embedding.shape[1]
-        x = F.embedding(tokens + first, self.embedding.flatten(0, 1)).flatten(1, 2)  # (s, b·t, c)
+        # Whose gradient, unlike an embedding's, never waits for the device: it can be in a graph.
+        x = self.embedding.flatten(0, 1).index_select(0, (tokens + first).flatten())
+        x = x.view(s, b * t, -1)
         weights = (
             self.attention_norm, self.qkv, self.attention_out, self.mlp_norm, self.mlp_in,
             self.mlp_out,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from audit.training import Training, Where, device_name
 
 CHECKED = 30
 TURNS, STEPS = 5, 40
+TWIN = "torch.optim.AdamW, fused"
 
 
 def check(experiments: Sequence[Experiment], where: Where, console: Console, **_: Any) -> int:
@@ -40,14 +41,15 @@ def check(experiments: Sequence[Experiment], where: Where, console: Console, **_
 def _compare(one: Experiment, cell: Cell, where: Where) -> tuple[int, set[str]]:
     fast, slow = Training(one, cell, where), Training(one, cell, where, implementation="reference")
     executors: set[str] = set()
-    for step in range(CHECKED):
-        fast.model.zero_grad()
-        fast.forward_backward()
+    forward_backward = fast.begin()
+    for step in range(min(CHECKED, fast.task.steps)):
+        forward_backward()
         for a, b in zip(fast.model.parameters(), slow.model.parameters(), strict=True):
             assert a.grad is not None
             b.grad = a.grad.clone()
         if not step:
-            executors = {str(row.executor) for row in fast.optimizer.explain()}  # type: ignore[attr-defined]
+            rows = fast.optimizer.explain()  # type: ignore[attr-defined]
+            executors = {fast.execution, *(str(row.executor) for row in rows)}
         fast.optimizer.step()
         slow.optimizer.step()
     pairs = zip(fast.model.parameters(), slow.model.parameters(), strict=True)
@@ -82,27 +84,30 @@ def _timed(one: Experiment, where: Where, stacked: int) -> dict[str, list[float]
     for arm in one.arms:
         cell = Cell(one.name, arm, one.start(arm) or 1e-3, one.betas1[0], one.decays[0],
                     tuple(range(1, stacked + 1)))  # fmt: skip
-        training[arm] = made = Training(one, cell, where)
-        replay = made.captured() if made.device.type == "cuda" else made.forward_backward
-        _some(made, replay, 5)
-        found[arm] = []
-        made.replay = replay  # type: ignore[attr-defined]
-    for _ in range(TURNS):
+        training[arm] = Training(one, cell, where)
+    training[TWIN] = Training(one, cell._replace(arm="adamw"), where)
+    plain = [dict(group) for group in training[TWIN].optimizer.param_groups]
+    training[TWIN].optimizer = torch.optim.AdamW(
+        [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in plain],
+        lr=cell.lr, betas=(cell.beta1, one.beta2), fused=True,
+    )  # fmt: skip
+    passes = {arm: made.begin() for arm, made in training.items()}
+    for turn in range(TURNS + 1):
         for arm, made in training.items():
-            count = min(STEPS, made.task.steps // (TURNS + 1))
-            found[arm].append(_some(made, made.replay, count) / count)  # type: ignore[attr-defined]
+            count = min(STEPS, made.task.steps)
+            milliseconds = _some(made, passes[arm], count) / count
+            if turn:  # the first one warms up
+                found.setdefault(arm, []).append(milliseconds)
     return found
 
 
-def _some(made: Training, replay: Any, count: int) -> float:
+def _some(made: Training, forward_backward: Callable[[], None], count: int) -> float:
     """Milliseconds of some steps."""
     _wait(made.device)
+    made.step.zero_()
     started = time.perf_counter()
     for _ in range(count):
-        if made.execution == "eager":
-            made.model.zero_grad()
-        made.step.remainder_(made.task.steps)
-        replay()
+        forward_backward()
         made.optimizer.step()
     _wait(made.device)
     return 1e3 * (time.perf_counter() - started)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +53,7 @@ class Text:
 
     def __init__(self, one: Experiment, where: Where, device: torch.device) -> None:
         self.one, self.device = one, device
-        self.corpus = corpus_of(one, where)
+        self.corpus, self.where = corpus_of(one.vocabulary, where), where
         self.parameters = count_parameters(SIZES[one.model], one.vocabulary)
         share = 1.0 if device.type == "cuda" else one.cpu_share
         tokens = one.tokens_per_parameter * self.parameters * share
@@ -65,7 +67,7 @@ class Text:
     def prepare(self, seeds: Sequence[int]) -> None:
         """Put the data where it is used: batches depend on the seed alone, not on the arm."""
         one, train = self.one, self.corpus.train
-        self.data = torch.from_numpy(np.asarray(train).astype(np.int32)).to(self.device)
+        self.data = tokens_on_device(one.vocabulary, self.where)
         starts = [
             np.random.default_rng([seed, 1]).integers(
                 0, len(train) - one.context - 1, (self.steps, one.batch)
@@ -140,8 +142,16 @@ TASKS: dict[str, Callable[[Experiment, Where, torch.device], Any]] = {
 }
 
 
-def corpus_of(one: Experiment, where: Where) -> Corpus:
-    return load_corpus(Path(where.folder), Path(where.cache), one.vocabulary)
+@lru_cache(maxsize=2)
+def corpus_of(vocabulary: int, where: Where) -> Corpus:
+    return load_corpus(Path(where.folder), Path(where.cache), vocabulary)
+
+
+@lru_cache(maxsize=2)
+def tokens_on_device(vocabulary: int, where: Where) -> Tensor:
+    """The training tokens, int32, once for all cells of a process."""
+    tokens = np.asarray(corpus_of(vocabulary, where).train).astype(np.int32)
+    return torch.from_numpy(tokens).to(where.device)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -186,35 +196,47 @@ class Training:
         self.seen.index_copy_(0, self.step, losses.detach()[None])
         self.step.add_(1)
 
-    def captured(self) -> Callable[[], None]:
-        """One forward and backward pass as a CUDA graph: small kernels outrun their launches."""
+    def begin(self) -> Callable[[], None]:
+        """What takes a forward and a backward pass: on a GPU a graph, if it can be captured.
+
+        Small kernels outrun their launches.
+        """
+        if self.device.type == "cuda":
+            try:
+                return self._captured()
+            except RuntimeError as error:
+                print(f"no CUDA graph, steps are eager: {error}", file=sys.stderr)
+                torch.cuda.synchronize()
+        self.step.zero_()
+        return self._eager
+
+    def _eager(self) -> None:
+        self.model.zero_grad()
+        self.forward_backward()
+
+    def _captured(self) -> Callable[[], None]:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):
-                self.forward_backward()
-                self.model.zero_grad()
+                self._eager()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
+        self.model.zero_grad()  # so that the gradients stay where the graph writes them
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self.forward_backward()  # the gradients stay where the graph writes them
+        with torch.cuda.graph(graph):
+            self.forward_backward()
         self.step.zero_()
         self.execution = "cuda graph"
         return graph.replay
 
-    def run(self, steps: int | None = None) -> list[dict[str, Any]]:
+    def run(self) -> list[dict[str, Any]]:
         """Train, and return the points of the curve."""
-        total = self.task.steps
-        forward_backward = self.forward_backward
-        if self.device.type == "cuda":
-            forward_backward = self.captured()
+        total, forward_backward = self.task.steps, self.begin()
         n = self.task.points
         looks = {round(total * (i + 1) / n) - 1 for i in range(n)}
         points = []
-        for step in range(total if steps is None else steps):
-            if self.execution == "eager":
-                self.model.zero_grad()
+        for step in range(total):
             forward_backward()
             now = schedule(step, total, self.one.warmup)
             for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
@@ -231,27 +253,23 @@ class Training:
 
     def _looked_at(self, step: int, now: float) -> dict[str, Any]:
         """Take a step, and see what it was: (a number for each seed) by name, by layer."""
-        before = [p.detach().clone() for p in self.model.parameters()]
+        before = {p: p.detach().clone() for p in self.model.parameters()}
+        names = {p: name for name, p in self.model.named_parameters()}
         self.optimizer.step()
         layers: dict[str, dict[str, list[float]]] = {}
-        decays = {
-            p: (group["lr"], group["weight_decay"])
-            for group in self.optimizer.param_groups for p in group["params"]
-        }  # fmt: skip
-        for (name, p), was in zip(self.model.named_parameters(), before, strict=True):
-            rate, decay = decays[p]
-            moved = was - p.detach()
-            if rate:
-                moved = moved / rate - decay * was  # phi * u
-            layers[name] = self._statistics(name, p, moved)
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                moved = before[p] - p.detach()
+                if group["lr"]:  # phi * u
+                    moved = moved / group["lr"] - group["weight_decay"] * before[p]
+                layers[names[p]] = self._statistics(p, moved, group["stacked_dims"] - 1)
         return {"step": step + 1, "rate": now, "held_out": self.evaluate(False), "layers": layers}
 
-    def _statistics(self, name: str, p: Tensor, moved: Tensor) -> dict[str, list[float]]:
-        seeds = len(self.cell.seeds)
-        axis = 1 if p.ndim > 1 and p.shape[0] != seeds and p.shape[1] == seeds else 0
+    def _statistics(self, p: Tensor, moved: Tensor, axis: int) -> dict[str, list[float]]:
+        """Of one parameter, of which each model is a slice of ``axis``."""
 
         def mean(x: Tensor) -> list[float]:
-            return x.double().movedim(axis, 0).reshape(seeds, -1).mean(1).tolist()
+            return x.movedim(axis, 0).flatten(1).mean(1).tolist()
 
         g = p.grad
         assert g is not None
