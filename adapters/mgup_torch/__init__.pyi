@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from mgup_core import Policy
 from mgup_core.rules.base import Decay
 from mgup_core.rules.matrix import NSDtype
 from mgup_core.rules.muon import Scale
@@ -122,7 +123,7 @@ class MGUPMuon(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -168,7 +169,7 @@ class MGUPADOPT(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -199,7 +200,7 @@ class MGUPADOPT(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -255,7 +256,7 @@ class MGUPAMAdamW(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -287,7 +288,7 @@ class MGUPAMAdamW(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -342,7 +343,7 @@ class MGUPAMSGD(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -375,7 +376,7 @@ class MGUPAMSGD(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -423,7 +424,7 @@ class MGUPAMSGrad(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -453,7 +454,7 @@ class MGUPAMSGrad(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -510,7 +511,7 @@ class MGUPAdEMAMix(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -543,7 +544,7 @@ class MGUPAdEMAMix(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -600,7 +601,7 @@ class MGUPAdaBelief(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -633,7 +634,7 @@ class MGUPAdaBelief(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -688,7 +689,7 @@ class MGUPAdamP(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -722,7 +723,7 @@ class MGUPAdamP(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -772,7 +773,7 @@ class MGUPAdamW(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -804,7 +805,7 @@ class MGUPAdamW(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -858,7 +859,7 @@ class MGUPAdan(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -889,7 +890,7 @@ class MGUPAdan(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -941,7 +942,7 @@ class MGUPAnchoredSGD(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -970,7 +971,7 @@ class MGUPAnchoredSGD(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1021,7 +1022,7 @@ class MGUPAuON(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1052,7 +1053,7 @@ class MGUPAuON(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1112,7 +1113,7 @@ class MGUPDeltaMomentum(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1145,7 +1146,7 @@ class MGUPDeltaMomentum(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1208,7 +1209,7 @@ class MGUPFISMO(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1242,7 +1243,7 @@ class MGUPFISMO(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1289,7 +1290,7 @@ class MGUPGrams(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1319,7 +1320,7 @@ class MGUPGrams(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1374,7 +1375,7 @@ class MGUPHybridAuON(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1407,7 +1408,7 @@ class MGUPHybridAuON(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1453,7 +1454,7 @@ class MGUPLaProp(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1483,7 +1484,7 @@ class MGUPLaProp(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1524,7 +1525,7 @@ class MGUPLion(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1553,7 +1554,7 @@ class MGUPLion(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1612,7 +1613,7 @@ class MGUPLionK(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1643,7 +1644,7 @@ class MGUPLionK(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1699,7 +1700,7 @@ class MGUPM3(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1734,7 +1735,7 @@ class MGUPM3(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1786,7 +1787,7 @@ class MGUPMARSAdamW(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1817,7 +1818,7 @@ class MGUPMARSAdamW(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1864,7 +1865,7 @@ class MGUPMARSLion(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1894,7 +1895,7 @@ class MGUPMARSLion(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -1951,7 +1952,7 @@ class MGUPNAMO(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -1986,7 +1987,7 @@ class MGUPNAMO(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2041,7 +2042,7 @@ class MGUPNAMOD(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2078,7 +2079,7 @@ class MGUPNAMOD(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2128,7 +2129,7 @@ class MGUPNAdamW(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2159,7 +2160,7 @@ class MGUPNAdamW(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2208,7 +2209,7 @@ class MGUPRAdam(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2238,7 +2239,7 @@ class MGUPRAdam(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2292,7 +2293,7 @@ class MGUPSCALE(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2324,7 +2325,7 @@ class MGUPSCALE(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2369,7 +2370,7 @@ class MGUPSGD(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2401,7 +2402,7 @@ class MGUPSGD(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2454,7 +2455,7 @@ class MGUPSGDP(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2489,7 +2490,7 @@ class MGUPSGDP(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2542,7 +2543,7 @@ class MGUPSGDSaI(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2572,7 +2573,7 @@ class MGUPSGDSaI(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2616,7 +2617,7 @@ class MGUPSignum(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2645,7 +2646,7 @@ class MGUPSignum(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,
@@ -2692,7 +2693,7 @@ class MGUPStableAdamW(RuleOptimizer):
         mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
             positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
             tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
-            rule (P11). Default: 'rank'.
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
         ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
             Default: 'damped'.
         tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
@@ -2722,7 +2723,7 @@ class MGUPStableAdamW(RuleOptimizer):
         tau: float = 0.5,
         alpha: float | Tensor | None = None,
         gamma: float | Tensor | None = None,
-        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
         ties: Literal["damped", "aligned"] = "damped",
         tau_min: float = 0.01,
         stacked_dims: int = 0,

@@ -1,0 +1,414 @@
+"""The audit: what it refuses, what it runs next, and that it loses nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("audit", reason="the examples are not beside the tests")
+
+import run_audit
+from audit import config, corpus, driver, gpt, training
+from audit.arms import ARMS
+from audit.config import RATIO, Experiment
+from audit.plan import Cell, Plan, rate
+from audit.records import FIELDS, VERSION, Records
+from audit.training import Training, Where, schedule
+
+EXAMPLES = Path(run_audit.__file__).parent
+CONFIGS = sorted((EXAMPLES / "audit" / "configs").glob("*.json"))
+TINY = {
+    "name": "tiny", "task": "signals", "model": "mlp", "steps": 2, "batch": 4, "grid": 3,
+    "arms": ["adamw", "mgup"], "rates": {"*": 0.01}, "most": 3, "report_seeds": [11, 12],
+}  # fmt: skip
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*none is selected:UserWarning")
+
+
+def written(folder: Path, **changes) -> Path:
+    path = folder / "tiny.json"
+    path.write_text(json.dumps({**TINY, **changes}), encoding="utf-8")
+    return path
+
+
+def audit(folder: Path, *more: str, **changes) -> int:
+    given = ["--out", str(folder / "out"), "--device", "cpu", "--commit", "0", *more]
+    return run_audit.main(["run", str(written(folder, **changes)), *given])
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "out" / "runs.csv").read_text(encoding="utf-8").splitlines()
+
+
+# -- configurations --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_is_valid(path):
+    assert config.load(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arms": ["adamw", "mgpu"]}, r"unknown arm 'mgpu'; did you mean 'mgup'\?"),
+        ({"task": "images"}, "task='images' is neither"),
+        ({"model": "3m"}, "model='3m' is none of mlp, conv"),
+        ({"stepz": 3}, r"no setting 'stepz'; did you mean 'steps'\?"),
+        ({"rates": {"mgup": 0.01}}, "rates gives none for adamw"),
+        ({"grid": 4}, "grid=4 must be odd"),
+        ({"report_seeds": [2, 3]}, r"seeds \[2\] would both choose and report"),
+        ({"steps": 0}, "steps=0 must be above 0"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(tmp_path, capsys, changes, said):
+    """Issue 19: before anything runs, with the remedy."""
+    with pytest.raises(ValueError, match=said):
+        config.load(written(tmp_path, **changes))
+    assert audit(tmp_path, **changes) == 2
+    assert "tiny.json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_that_is_not_json(tmp_path):
+    (tmp_path / "tiny.json").write_text("{name: tiny}", encoding="utf-8")
+    with pytest.raises(ValueError, match="is not JSON"):
+        config.load(tmp_path / "tiny.json")
+
+
+def test_rates_of_an_experiment_that_is_not_given(tmp_path, capsys):
+    assert audit(tmp_path, rates_of="other") == 2
+    assert "give the configurations of {'other'} too" in capsys.readouterr().err
+
+
+# -- the records -----------------------------------------------------------------------------------
+
+
+def test_what_is_in_the_csv_is_not_run_again(tmp_path, monkeypatch):
+    """Issue 19: and a longer list of seeds runs only the new ones."""
+    assert audit(tmp_path) == 0
+    first = lines(tmp_path)
+    assert len(first) == 1 + 2 * (3 * 2 + 3 * 2) == len(set(first))
+    curves = (tmp_path / "out" / "curves.jsonl").read_text(encoding="utf-8").splitlines()
+    names = [line.rpartition(",")[2] for line in first[1:]]
+    assert [json.loads(curve)["curve"] for curve in curves] == names
+    ran = []
+    real = driver.run_cell
+    monkeypatch.setattr(driver, "run_cell", lambda *a: ran.append(a[1]) or real(*a))
+    assert audit(tmp_path) == 0
+    assert ran == []
+    assert audit(tmp_path, report_seeds=[11, 12, 13]) == 0
+    assert lines(tmp_path)[: len(first)] == first
+    assert {cell.seeds for cell in ran} == {(13,)}
+
+
+def test_a_csv_of_another_version_is_refused(tmp_path, capsys):
+    """Issue 19: with what to do, and untouched."""
+    assert audit(tmp_path, arms=["adamw"], report_seeds=[]) == 0
+    path = tmp_path / "out" / "runs.csv"
+    old = path.read_text(encoding="utf-8").replace(f"\n{VERSION},", "\n0,")
+    path.write_text(old, encoding="utf-8")
+    assert audit(tmp_path) == 2
+    assert "another version of the audit" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == old
+    path.write_text(old.replace("version,", "", 1), encoding="utf-8")
+    with pytest.raises(ValueError, match="--out"):
+        Records(tmp_path / "out")
+
+
+def test_runs_of_another_length_are_not_continued(tmp_path, capsys):
+    assert audit(tmp_path, arms=["adamw"], report_seeds=[]) == 0
+    assert audit(tmp_path, arms=["adamw"], report_seeds=[], steps=3) == 2
+    assert "give the experiment another name" in capsys.readouterr().err
+
+
+def test_a_half_written_line_is_dropped(tmp_path):
+    """A kill in the middle of a line loses this line."""
+    assert audit(tmp_path, arms=["adamw"]) == 0
+    whole = lines(tmp_path)
+    path = tmp_path / "out" / "runs.csv"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert len(Records(tmp_path / "out").rows) == len(whole) - 2
+    assert audit(tmp_path, arms=["adamw"]) == 0
+    key = [line.rpartition(",")[2] for line in lines(tmp_path)]
+    assert key == [line.rpartition(",")[2] for line in whole]
+
+
+def test_ctrl_c_loses_only_what_is_running(tmp_path, monkeypatch, capsys):
+    real, calls = driver.run_cell, itertools.count()
+
+    def interrupted(*given):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(driver, "run_cell", interrupted)
+    assert audit(tmp_path, arms=["adamw"]) == driver.INTERRUPTED
+    assert "goes on from" in capsys.readouterr().err
+    assert len(lines(tmp_path)) == 1 + 2 * 2  # two cells of two seeds
+    monkeypatch.undo()
+    assert audit(tmp_path, arms=["adamw"]) == 0
+    assert len(lines(tmp_path)) == len(set(lines(tmp_path))) == 1 + 3 * 2 + 3 * 2
+
+
+def test_a_cell_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
+    real = driver.run_cell
+
+    def failing(one, cell, where):
+        if cell.lr == rate(0.01, 1):
+            raise RuntimeError("too hot")
+        return real(one, cell, where)
+
+    monkeypatch.setattr(driver, "run_cell", failing)
+    assert audit(tmp_path, arms=["adamw"]) == 0
+    assert len(lines(tmp_path)) == 1 + 2 * 2
+    said = capsys.readouterr().err
+    assert "failed (RuntimeError('too hot'))" in said
+    assert "left" in said
+
+
+def test_no_time_no_run(tmp_path):
+    assert audit(tmp_path, "--until", "0") == 0
+    assert len(lines(tmp_path)) <= 1 + 2
+
+
+@pytest.mark.slow
+def test_kill_9_loses_at_most_what_each_process_is_at(tmp_path):
+    """Issue 19: no line is lost, none comes twice, and no process goes on alone."""
+    out = tmp_path / "out"
+    command = [sys.executable, str(EXAMPLES / "run_audit.py"), "run",
+               str(written(tmp_path, steps=40, report_seeds=list(range(11, 40)))), "--out",
+               str(out), "--device", "cpu", "--jobs", "1", "--commit", "0"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not (out / "runs.csv").exists() or len(lines(tmp_path)) < 3:
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(5)
+    before = lines(tmp_path)
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    after = lines(tmp_path)
+    assert after[: len(before)] == before
+    assert len(after) == len(set(after)) == 1 + 2 * (3 * 2 + 3 * 29)
+
+
+# -- the protocol ----------------------------------------------------------------------------------
+
+
+def simulated(one: Experiment, loss, rows=(), others=None) -> list[dict[str, str]]:
+    """The rows when nothing is wanted any more, each cell's loss being a function's."""
+    rows = list(rows)
+    for _ in range(10_000):
+        cells = Plan(one, rows, {**(others or {}), one.name: one}).cells()
+        if not cells:
+            return rows
+        rows += [
+            {"experiment": one.name, "arm": cells[0].arm, "lr": repr(cells[0].lr),
+             "beta1": repr(cells[0].beta1), "weight_decay": repr(cells[0].decay),
+             "seed": str(seed), "loss": repr(loss(cells[0], seed))}
+            for seed in cells[0].seeds
+        ]  # fmt: skip
+    raise AssertionError("the plan has no end")
+
+
+ONE = Experiment(
+    "one", "signals", "mlp", ("adamw", "mgup"), {"*": 0.01}, steps=1, betas1=(0.9, 0.95, 0.98),
+    decays=(0.1, 0.2), report_seeds=(11, 12, 13),
+)  # fmt: skip
+
+
+def valley(best_lr, best_beta=0.9, best_decay=0.1):
+    def loss(cell: Cell, seed: int) -> float:
+        place = math.log(cell.lr / best_lr, RATIO)
+        off = abs(cell.beta1 - best_beta) + abs(cell.decay - best_decay)
+        return place**2 / 10 + off + 0.001 * random.Random(seed).random()
+
+    return loss
+
+
+@pytest.mark.parametrize("steps", [-6, -2, 0, 1, 5])
+def test_the_best_learning_rate_is_never_at_an_edge(steps):
+    """Issue 19.3: the grid grows until both neighbours of its best have run."""
+    rows = simulated(ONE, valley(rate(0.01, steps), 0.98, 0.2))
+    plan = Plan(ONE, rows, {})
+    for arm in ONE.arms:
+        best = plan.chosen(arm).best
+        assert best == (steps, 0.98, 0.2)
+        for i in (steps - 1, steps, steps + 1):
+            seeds = plan.losses(arm, best._replace(i=i)).keys()
+            assert {*ONE.selection_seeds, *ONE.report_seeds} <= seeds
+        tried = {float(row["lr"]) for row in rows if row["arm"] == arm}
+        assert len(tried) >= 5
+        assert min(tried) < rate(0.01, steps) < max(tried)
+
+
+def test_fresh_seeds_have_no_say_in_the_choice():
+    """Issue 19.3: selection is on other seeds than the report's."""
+    flattering = valley(0.01)
+
+    def loss(cell, seed):
+        return flattering(cell, seed) if seed in ONE.selection_seeds else -cell.lr
+
+    assert Plan(ONE, simulated(ONE, loss), {}).chosen("mgup").best.i == 0
+
+
+def test_what_diverges_is_never_chosen():
+    def loss(cell, seed):
+        return math.nan if cell.lr > 0.011 else -cell.lr
+
+    plan = Plan(ONE, simulated(ONE, loss), {})
+    assert plan.chosen("adamw").best.i == 0
+
+
+def test_a_valley_without_a_floor_ends():
+    rows = simulated(ONE, lambda cell, seed: -cell.lr)
+    assert len({row["lr"] for row in rows if row["arm"] == "mgup"}) <= ONE.most + 1
+
+
+def test_rates_of_another_experiment():
+    """Issue 19.3: rates are transferred, and checked again beside."""
+    two = dataclasses.replace(ONE, name="two", rates={}, rates_of="one", grid=3, betas1=(0.9,))
+    before = {"one": ONE, "two": two}
+    assert Plan(two, [], before).cells() == []  # it waits
+    rows = simulated(ONE, valley(0.02))
+    rows = simulated(two, valley(0.02 / RATIO), rows, before)
+    assert Plan(two, rows, before).chosen("mgup").best.i == -1
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    rows = simulated(ONE, valley(0.014))
+    wanted = [Plan(ONE, rows[:20], {}).cells(), Plan(ONE, rows, {}).chosen("mgup")]
+    shuffled = random.Random(0).sample(rows[:20], 20)
+    assert wanted == [Plan(ONE, shuffled, {}).cells(), Plan(ONE, rows[::-1], {}).chosen("mgup")]
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A language model of a few thousand weights on a few thousand bytes."""
+    source = tmp_path / "site"
+    for i, name in enumerate(("one", "two", "networkx")):
+        (source / name).mkdir(parents=True)
+        text = "".join(f"def f{j}(x):\n    return x + {i * j}\n" for j in range(300))
+        (source / name / "a.py").write_text(text, encoding="utf-8")
+
+    def packages():
+        for folder in sorted(source.iterdir()):
+            yield folder.name, "1.0", folder
+
+    monkeypatch.setattr(corpus, "_packages", packages)
+    monkeypatch.setitem(gpt.SIZES, "3m", gpt.Size(2, 16, 8))
+    training.corpus_of.cache_clear()
+    training.tokens_on_device.cache_clear()
+    one = Experiment(
+        "small", "text", "3m", tuple(ARMS), {"*": 0.01}, batch=2, context=8, vocabulary=256,
+        tokens_per_parameter=2.0, cpu_share=0.01,
+    )  # fmt: skip
+    return one, Where(str(tmp_path / "out"), str(tmp_path / "cache"), "cpu", "0"), source
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_trains_the_language_model(small, arm):
+    one, where, _ = small
+    outcome = training.run_cell(one, Cell("small", arm, 0.003, 0.9, 0.1, (1, 2)), where)
+    assert [set(row) for row in outcome.rows] == [set(FIELDS)] * 2
+    assert outcome.rows[0]["loss"] != outcome.rows[1]["loss"]
+    for row, curve in zip(outcome.rows, outcome.curves, strict=True):
+        first, last = curve["train"][0], float(row["loss"])
+        assert last < first < 1.1 * math.log(256)
+        assert row["curve"] == curve["curve"]
+
+
+def test_fewer_tokens_without_a_gpu(small, capsys, tmp_path):
+    """Issue 19: the runs say how many tokens they had."""
+    one, where, _ = small
+    task = training.Text(one, where, torch.device("cpu"))
+    whole = one.tokens_per_parameter * task.parameters
+    assert task.tokens == max(20 * 16, task.steps * 16) < whole
+    changes = dict(task="text", model="3m", tokens_per_parameter=1.0, vocabulary=256, batch=2,
+                   context=8, arms=["adamw"], report_seeds=[])  # fmt: skip
+    assert audit(tmp_path, "--cache", str(tmp_path / "cache"), **changes) == 0
+    assert "No GPU" in capsys.readouterr().err
+
+
+def test_a_model_of_a_stack_is_the_model_alone(small):
+    """The same initial weights and batches, and a slice of its own for each (P5)."""
+    one, where, _ = small
+    stack, alone = (
+        Training(one, Cell("small", "mgup", 0.003, 0.9, 0.1, seeds), where)
+        for seeds in ((1, 2, 3), (2,))
+    )
+    assert torch.equal(stack.task.starts[:, 1], alone.task.starts[:, 0])
+    for group in stack.optimizer.param_groups:
+        for name, p in zip(group["param_names"], group["params"], strict=True):
+            axis, other = group["stacked_dims"] - 1, dict(alone.model.named_parameters())[name]
+            assert torch.equal(p.select(axis, 1), other.select(axis, 0)), name
+            assert p.shape[axis] == 3
+
+
+def test_models_of_a_stack_share_nothing(small):
+    one, where, _ = small
+    made = Training(one, Cell("small", "adamw", 0.003, 0.9, 0.1, (1, 2)), where)
+    losses = made.task.losses(made.model, made.step)
+    losses[0].backward()
+    for group in made.optimizer.param_groups:
+        for p in group["params"]:
+            assert not p.grad.select(group["stacked_dims"] - 1, 1).any()
+            assert p.grad.select(group["stacked_dims"] - 1, 0).any()
+
+
+def test_parameters_are_counted(small):
+    one, where, _ = small
+    task = training.Text(one, where, torch.device("cpu"))
+    assert task.parameters == sum(p.numel() for p in task.model((1,)).parameters())
+    sizes = [gpt.count_parameters(gpt.SIZES[n], 2048) for n in ("10m", "30m")]
+    assert [round(size / 1e6) for size in sizes] == [11, 31]
+
+
+def test_the_schedule():
+    values = [schedule(step, 100, 0.05) for step in range(100)]
+    assert values[:6] == [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]
+    assert all(a >= b > 0 for a, b in itertools.pairwise(values[5:]))
+    assert values[-1] < 0.001
+
+
+# -- the corpus ------------------------------------------------------------------------------------
+
+
+def test_packages_are_held_out_whole_and_copies_dropped(small):
+    one, where, source = small
+    (source / "two" / "copy.py").write_bytes((source / "networkx" / "a.py").read_bytes())
+    found = corpus.load_corpus(Path(where.folder), Path(where.cache), 256)
+    held_out = (source / "networkx" / "a.py").read_bytes()
+    assert bytes(found.held_out.astype(np.uint8)) == held_out
+    assert held_out not in bytes(found.train.astype(np.uint8))
+    manifest = json.loads((Path(where.folder) / "corpus-256.json").read_text(encoding="utf-8"))
+    assert {p["name"]: p["held_out"] for p in manifest["packages"]} == {
+        "networkx": True, "one": False, "two": False,
+    }  # fmt: skip
+
+
+def test_a_corpus_of_another_hash_is_refused(small):
+    """Issue 19: with the packages that differ, and the remedy."""
+    one, where, source = small
+    first = corpus.load_corpus(Path(where.folder), Path(where.cache), 256)
+    assert corpus.load_corpus(Path(where.folder), Path(where.cache), 256).sha256 == first.sha256
+    (source / "two" / "a.py").write_text("pass\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"1 packages differ, among them two.*--out"):
+        corpus.load_corpus(Path(where.folder), Path(where.cache), 256)
