@@ -1,0 +1,147 @@
+"""The valley of every arm as an SVG: loss against learning rate, each seed a dot."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from audit.analysis import BASE, Analysis
+from audit.arms import ARMS
+
+PANEL = 210, 150
+GAP = 34, 46
+LEFT, TOP, COLUMNS = 52, 30, 4
+
+
+class Look(NamedTuple):
+    """The colours of one scheme."""
+
+    ground: str
+    ink: str
+    grid: str
+    base: str
+    arm: str
+
+
+LOOKS = {
+    "light": Look("#ffffff", "#24292f", "#e3e6ea", "#8b949e", "#c2410c"),
+    "dark": Look("#1e2129", "#d7dae0", "#3a3f4b", "#8b949e", "#fb923c"),
+}
+
+
+def draw(found: Analysis, look: Look) -> str:
+    """One panel an arm, with AdamW's line in each, on common axes.
+
+    Filled dots are fresh seeds, hollow ones those that chose; the line joins their means; the bar
+    below marks the chosen learning rate.
+    """
+    arms = [arm for arm in found.one.arms if found.valley(arm)]
+    x, y = _Axis.of_rates(found, arms), _Axis.of_losses(found, arms)
+    rows = math.ceil(len(arms) / COLUMNS)
+    width = LEFT + COLUMNS * (PANEL[0] + GAP[0])
+    height = TOP + rows * (PANEL[1] + GAP[1]) + 8
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'font-family="system-ui, sans-serif" font-size="11" fill="{look.ink}">',
+        f'<rect width="{width}" height="{height}" fill="{look.ground}"/>',
+        f'<text x="{LEFT}" y="14">held-out loss, nats, against peak learning rate; '
+        "grey: AdamW; filled: fresh seeds, hollow: seeds that chose</text>",
+    ]
+    for i, arm in enumerate(arms):
+        left = LEFT + (i % COLUMNS) * (PANEL[0] + GAP[0])
+        top = TOP + (i // COLUMNS) * (PANEL[1] + GAP[1])
+        parts += [f'<g transform="translate({left},{top})">', *_frame(arm, x, y, look)]
+        if arm != BASE and BASE in arms:
+            parts += _line(found, BASE, x, y, look.base)
+        parts += [*_line(found, arm, x, y, look.arm), *_dots(found, arm, x, y, look), "</g>"]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+class _Axis(NamedTuple):
+    """From values to places."""
+
+    low: float
+    high: float
+    length: int
+    logarithmic: bool
+    down: bool
+    ticks: tuple[float, ...]
+
+    @classmethod
+    def of_rates(cls, found: Analysis, arms: Sequence[str]) -> _Axis:
+        rates = [lr for arm in arms for lr in found.valley(arm)]
+        ticks = [
+            m * 10.0**e for e in range(-6, 1) for m in (1, 2, 5)
+            if min(rates) <= m * 10.0**e <= max(rates)
+        ]  # fmt: skip
+        return cls(min(rates) / 1.15, max(rates) * 1.15, PANEL[0], True, False, tuple(ticks))
+
+    @classmethod
+    def of_losses(cls, found: Analysis, arms: Sequence[str]) -> _Axis:
+        """From the least to a little above AdamW's at the edge of what matters."""
+        means = [x for arm in arms for x in _means(found, arm).values() if math.isfinite(x)]
+        every = [x for arm in arms for v in found.valley(arm).values() for x in v.values()]
+        low = min(x for x in every if math.isfinite(x))
+        high = statistics.quantiles(means, n=20)[-2] if len(means) > 2 else max(means)
+        margin = 0.06 * (high - low)
+        step = 10.0 ** math.floor(math.log10(high - low))
+        step = next(s for s in (step / 5, step / 2, step, 2 * step) if (high - low) / s <= 6)
+        first = math.ceil(low / step)
+        ticks = tuple(step * k for k in range(first, int(high / step) + 1))
+        return cls(low - margin, high + margin, PANEL[1], False, True, ticks)
+
+    def place(self, value: float) -> float:
+        a, b, v = (
+            (math.log(z) for z in (self.low, self.high, value))
+            if self.logarithmic else (self.low, self.high, value)
+        )  # fmt: skip
+        share = (v - a) / (b - a)
+        return round(self.length * (1 - share if self.down else share), 1)
+
+    def holds(self, value: float) -> bool:
+        return math.isfinite(value) and self.low <= value <= self.high
+
+
+def _frame(arm: str, x: _Axis, y: _Axis, look: Look) -> list[str]:
+    parts = [f'<text x="0" y="-6" font-weight="600">{escape(ARMS[arm].label)}</text>']
+    for tick in y.ticks:
+        at = y.place(tick)
+        parts.append(f'<path d="M0 {at}H{PANEL[0]}" stroke="{look.grid}"/>')
+        parts.append(f'<text x="-5" y="{at + 4}" text-anchor="end">{tick:.4g}</text>')
+    for tick in x.ticks:
+        at = x.place(tick)
+        parts.append(f'<path d="M{at} 0V{PANEL[1]}" stroke="{look.grid}"/>')
+        parts.append(f'<text x="{at}" y="{PANEL[1] + 13}" text-anchor="middle">{tick:.3g}</text>')
+    return parts
+
+
+def _means(found: Analysis, arm: str) -> dict[float, float]:
+    """Over all seeds that every learning rate of the arm has: those that chose."""
+    return found.selection_means(arm)
+
+
+def _line(found: Analysis, arm: str, x: _Axis, y: _Axis, colour: str) -> list[str]:
+    points = [
+        f"{x.place(lr)} {y.place(mean)}"
+        for lr, mean in _means(found, arm).items() if y.holds(mean)
+    ]  # fmt: skip
+    return [f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" stroke-width="1.6"/>']
+
+
+def _dots(found: Analysis, arm: str, x: _Axis, y: _Axis, look: Look) -> list[str]:
+    parts = []
+    for lr, losses in found.valley(arm).items():
+        for seed, loss in losses.items():
+            if y.holds(loss):
+                fill = look.arm if seed in found.one.report_seeds else "none"
+                parts.append(
+                    f'<circle cx="{x.place(lr)}" cy="{y.place(loss)}" r="2.2" fill="{fill}" '
+                    f'fill-opacity="0.55" stroke="{look.arm}" stroke-width="0.8"/>'
+                )
+    if arm in found.chosen:
+        at = x.place(found.lr(arm))
+        parts.append(f'<path d="M{at} {PANEL[1]}v-7" stroke="{look.ink}" stroke-width="2.5"/>')
+    return parts
