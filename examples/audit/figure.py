@@ -13,7 +13,7 @@ from audit.arms import ARMS
 
 PANEL = 210, 150
 GAP = 34, 46
-LEFT, TOP, COLUMNS = 52, 30, 4
+LEFT, TOP, COLUMNS = 52, 44, 4
 
 
 class Look(NamedTuple):
@@ -47,7 +47,7 @@ def draw(found: Analysis, look: Look) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'font-family="system-ui, sans-serif" font-size="11" fill="{look.ink}">',
         f'<rect width="{width}" height="{height}" fill="{look.ground}"/>',
-        f'<text x="{LEFT}" y="14">held-out loss, nats, against peak learning rate; '
+        f'<text x="{LEFT}" y="16">held-out loss, nats, against peak learning rate; '
         "grey: AdamW; filled: fresh seeds, hollow: seeds that chose</text>",
     ]
     for i, arm in enumerate(arms):

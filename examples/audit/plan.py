@@ -68,13 +68,15 @@ class Plan:
                 self._mine[key][int(row["seed"])] = float(row["loss"])  # type: ignore[index]
 
     def middle(self, arm: str) -> float | None:
-        """The middle of the grid; ``None`` while the experiment it comes from has none."""
+        """The middle of the grid; ``None`` while the experiment it comes from has not chosen."""
         if self.one.rates_of is None:
             return self.one.start(arm)
         before = Plan(self.others[self.one.rates_of], self._all, self.others)
-        best = before.chosen(arm).best
         middle = before.middle(arm)
-        return None if best is None or middle is None else rate(middle, best.i)
+        if middle is None:
+            return None
+        best, wanted = before.chosen(arm)
+        return None if best is None or wanted else rate(middle, best.i)
 
     def losses(self, arm: str, point: Point) -> dict[int, float]:
         """The losses of a point that have been seen, by seed."""
