@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mgup_core import AdamW, Backend, Cautious, Optimizer, Policy, SignMGUP, Split
+from mgup_core import AdamW, Backend, Cautious, Context, Optimizer, Policy, SignMGUP, Split
 
 START, OPTIMUM = -0.5, -2.0
 ARRIVED = 0.1  # how near to the optimum counts as there
@@ -63,7 +63,7 @@ class SideBySide(Policy):
 
     policies: tuple[Policy, ...]
 
-    def decide(self, be: Backend, scores: np.ndarray) -> Split:
+    def decide(self, be: Backend, scores: np.ndarray, context: Context | None = None) -> Split:
         parts = scores.reshape(len(self.policies), -1, scores.shape[-1])
         splits = [p.decide(be, part) for p, part in zip(self.policies, parts, strict=True)]
         mask = np.concatenate([split.mask for split in splits])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from audit import figure
 from audit.analysis import Analysis, Difference
 from audit.arms import ARMS
 from audit.config import load
+from audit.plan import Point
 from audit.records import Row, read
 
 ROOT = Path(__file__).parents[1]
@@ -32,21 +34,22 @@ FIELD = re.compile(r"\{\{([^}]*)\}\}")
 class Evidence:
     """Everything that was committed, and what the page may ask of it."""
 
-    def __init__(self, data: Path = DATA) -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
         configs = Path(__file__).parent / "audit" / "configs"
         self.experiments = {path.stem: load(path) for path in sorted(configs.glob("*.json"))}
         rows: list[Row] = []
         curves: dict[str, Any] = {}
         self.times: dict[str, Any] | None = None
-        for folder in sorted(path for path in data.iterdir() if path.is_dir()):
-            rows += read(folder / "runs.csv")
+        for folder in folders:
+            before = {row["experiment"] for row in rows}
+            rows += [row for row in read(folder / "runs.csv") if row["experiment"] not in before]
             for line in (folder / "curves.jsonl").read_text(encoding="utf-8").splitlines():
                 curve = json.loads(line)
                 curves[curve["curve"]] = curve
             if (folder / "times.json").exists():
                 self.times = json.loads((folder / "times.json").read_text(encoding="utf-8"))
         self.found = {
-            name: Analysis(one, rows, curves, self.times, self.experiments)
+            name: Analysis(one, rows, curves, self.experiments)
             for name, one in self.experiments.items()
         }
 
@@ -61,14 +64,11 @@ class Evidence:
 
     def figures(self) -> Iterator[tuple[str, str]]:
         """(file name, SVG) of each experiment that has a whole valley to show."""
-        for name in FIGURES:
+        for name in (name for name in FIGURES if self.found[name].chosen):
             for scheme, look in figure.LOOKS.items():
                 yield f"audit-{name}-{scheme}.svg", figure.draw(self.found[name], look)
 
     # -- numbers -----------------------------------------------------------------------------------
-
-    def say_loss(self, name: str, arm: str) -> str:
-        return f"{self.found[name].loss(arm):.3f}"
 
     def say_diff(self, name: str, arm: str, base: str = "adamw") -> str:
         """``−0.010 (−0.013 to −0.006)``."""
@@ -77,13 +77,22 @@ class Evidence:
     def say_mean(self, name: str, arm: str, base: str = "adamw") -> str:
         found = self.found[name].against(arm, base)
         assert found is not None
-        return signed(found.mean)
+        return signed(found.mean, 3)
 
-    def say_floor(self, name: str, arm: str) -> str:
-        return spelled(self.found[name].floors(arm))
+    def say_interval(self, name: str, arm: str, base: str = "adamw") -> str:
+        found = self.found[name].against(arm, base)
+        assert found is not None
+        return f"{signed(found.low, 3)} to {signed(found.high, 3)}"
 
-    def say_lr(self, name: str, arm: str) -> str:
-        return f"{self.found[name].lr(arm):.2g}"
+    def say_mean_floor(self, name: str, arm: str) -> str:
+        found = self.found[name].floors(arm)
+        assert found is not None
+        return signed(found.mean, 3)
+
+    def say_hotter(self, name: str, arm: str) -> str:
+        found = self.found[name].hotter(arm)
+        assert found is not None
+        return signed(found, 3)
 
     def say_ratio(self, name: str, arm: str, base: str = "adamw") -> str:
         """Of the chosen learning rates."""
@@ -92,10 +101,6 @@ class Evidence:
     def say_width(self, name: str, arm: str) -> str:
         return f"{self.found[name].width(arm):.1f}"
 
-    def say_hot(self, name: str, arm: str, steps: str = "2") -> str:
-        found = self.found[name].hot(arm, int(steps))
-        return "not run" if found is None else signed(found)
-
     def say_seeds(self, name: str) -> int:
         return max(len(self.found[name].fresh(arm)) for arm in self.found[name].one.arms)
 
@@ -103,24 +108,45 @@ class Evidence:
         every = names or tuple(self.found)
         return f"{sum(len(self.found[name].rows) for name in every):,}"
 
-    def say_hours(self) -> str:
-        seconds = sum(float(row["seconds"]) for found in self.found.values() for row in found.rows)
-        return f"{seconds / 3600:.1f}"
-
     def say_of(self, name: str, column: str) -> str:
         """What all lines of an experiment have in a column; several joined by "and"."""
         values = sorted({row[column] for row in self.found[name].rows})
         return " and ".join(f"{int(v):,}" if v.isdigit() else v for v in values)
 
     def say_ms(self, arm: str, stacked: str = "1") -> str:
-        for row in (self.times or {"rows": []})["rows"]:
-            if row["arm"].startswith(arm.replace("_", " ")) and row["stacked"] == int(stacked):
-                return f"{row['milliseconds']:.2f}"
-        return "not run"
+        assert self.times is not None
+        rows = [r for r in self.times["rows"] if r["stacked"] == int(stacked)]
+        return f"{next(r['milliseconds'] for r in rows if r['arm'].startswith(arm)):.2f}"
 
-    def say_explained(self, name: str) -> str:
-        share = self.found[name].explained()
-        return "not run" if share is None else f"{100 * share:.0f} %"
+    def say_at(self, name: str, arm: str, lr: str) -> str:
+        """The difference from AdamW at one learning rate, on the selection seeds."""
+        ours, theirs = (self.found[name].selection_means(a)[float(lr)] for a in (arm, "adamw"))
+        return signed(ours - theirs, 3)
+
+    def say_norm(self, name: str, arm: str, layer: str) -> str:
+        """The root mean square of phi*u in a kind of layer."""
+        found = self.found[name].statistic(arm, "update", layer)
+        assert found is not None
+        return f"{found**0.5:.2f}"
+
+    def say_spread(self, name: str) -> str:
+        """The least and the greatest difference of two selection seeds of a chosen point."""
+        found = self.found[name]
+        gaps = [max(x) - min(x) for x in (found.selected(a).values() for a in found.chosen)]
+        return f"{min(gaps):.2f} to {max(gaps):.2f}"
+
+    def say_decays(self, name: str, arm: str) -> str:
+        """The means of the selection seeds by decay, at the best learning rate of the first."""
+        found = self.found[name]
+        means = {
+            decay: min(
+                (m for i in range(-3, 4) if (m := found.plan.mean(
+                    arm, Point(i, found.one.betas1[0], decay), found.one.selection_seeds
+                )) is not None), default=None,
+            )
+            for decay in found.one.decays
+        }  # fmt: skip
+        return ", ".join(f"{d:g}: {m:.3f}" for d, m in means.items() if m is not None)
 
     # -- tables ------------------------------------------------------------------------------------
 
@@ -129,7 +155,7 @@ class Evidence:
         found = self.found[name]
         lines = [
             "| arm | best rate | held-out loss | minus AdamW | 95 %, bootstrap | ± by Student's t "
-            "| floor minus AdamW's | valley, × |",
+            "| floor minus AdamW's | rate × √2 |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for arm in sorted(found.reported, key=found.loss):
@@ -139,7 +165,7 @@ class Evidence:
             ]  # fmt: skip
             deep = None if arm == "adamw" else found.floors(arm)
             floors = "" if deep is None else spelled(deep)
-            point = found.chosen[arm]
+            point, hotter = found.chosen[arm], found.hotter(arm)
             other = "".join(
                 f", {word} {value:g}"
                 for word, value, first in (("β₁", point.beta1, found.one.betas1[0]),
@@ -147,39 +173,52 @@ class Evidence:
                 if value != first
             )  # fmt: skip
             lines.append(
-                f"| {ARMS[arm].label} | {found.lr(arm):.3g}{other} | {found.loss(arm):.4f} ± "
+                f"| {label(arm)} | {found.lr(arm):.3g}{other} | {found.loss(arm):.4f} ± "
                 f"{found.spread(arm):.4f} | {' | '.join(cells)} | {floors} | "
-                f"{found.width(arm):.1f} |"
+                f"{'' if hotter is None else signed(hotter)} |"
+            )
+        return "\n".join(lines)
+
+    def say_selection(self, name: str) -> str:
+        """The chosen learning rates, and each selection seed's loss, where no fresh one ran."""
+        found = self.found[name]
+        heads = " | ".join(f"seed {seed}" for seed in found.one.selection_seeds)
+        lines = [
+            f"| arm | best rate | of AdamW's | {heads} | mean | minus AdamW, by seed |",
+            "| --- | ---: | ---: |" + " ---: |" * (len(found.one.selection_seeds) + 2),
+        ]
+        base, rate = found.selected("adamw"), found.lr("adamw")
+        every = {arm: found.selected(arm) for arm in found.chosen}
+        for arm, losses in sorted(every.items(), key=lambda x: statistics.fmean(x[1].values())):
+            minus = ", ".join(signed(x - base[seed], 2) for seed, x in losses.items())
+            lines.append(
+                f"| {label(arm)} | {found.lr(arm):.3g} | {found.lr(arm) / rate:.2f} | "
+                f"{' | '.join(f'{x:.3f}' for x in losses.values())} | "
+                f"{statistics.fmean(losses.values()):.3f} | {'' if arm == 'adamw' else minus} |"
             )
         return "\n".join(lines)
 
     def say_speed(self, name: str) -> str:
-        """Steps, and seconds, to AdamW's last loss."""
+        """Steps to AdamW's last loss."""
         found = self.found[name]
         lines = [
-            "| arm | ms a step | steps to AdamW's loss | seconds to it |",
-            "| --- | ---: | ---: | ---: |",
+            "| arm | steps to AdamW's loss |",
+            "| --- | ---: |",
         ]
-        base = found.milliseconds("adamw")
         for arm in sorted(found.reported, key=found.loss):
-            share, ms = found.share_of_steps(arm), found.milliseconds(arm)
+            share = found.share_of_steps(arm)
             steps = "not reached" if share is None else f"{100 * share:.0f} %"
-            seconds = "not measured" if None in (ms, base) else "not reached"
-            if share is not None and ms is not None and base is not None:
-                seconds = f"{100 * share * ms / base:.0f} %"
-            lines.append(
-                f"| {ARMS[arm].label} | {'' if ms is None else f'{ms:.2f}'} | {steps} | {seconds} |"
-            )
+            lines.append(f"| {label(arm)} | {steps} |")
         return "\n".join(lines)
 
     def say_layers(self, name: str, *arms: str) -> str:
         """Share of aligned coordinates and root mean square of phi*u by kind of layer."""
         found = self.found[name]
         layers = {
-            layer: None for arm in arms for row in found._fresh_rows(arm)
+            layer: None for arm in arms for row in found.chosen_rows(arm)
             for point in found.curves[row["curve"]]["points"] for layer in point["layers"]
         }  # fmt: skip
-        heads = " | ".join(f"{ARMS[arm].label}: aligned | φ⊙u" for arm in arms)
+        heads = " | ".join(f"{label(arm)}: aligned | φ⊙u" for arm in arms)
         lines = [f"| layer | {heads} |", "| --- |" + " ---: |" * (2 * len(arms))]
         for layer in layers:
             cells = []
@@ -208,8 +247,33 @@ class Evidence:
         return "\n".join(lines)
 
 
-FIGURES: list[str] = []
+FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-2")
 """The experiments that are drawn."""
+
+
+def take(source: Path, target: Path, evidence: Evidence, names: Sequence[str]) -> None:
+    """Keep the runs of some experiments, and of the curves what the page looks at.
+
+    Args:
+        evidence: of ``source``.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    lines = (source / "runs.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines[1:] if line.split(",")[1] in names]
+    (target / "runs.csv").write_text("".join([lines[0], *kept]), encoding="utf-8")
+    curves = []
+    for found in (evidence.found[name] for name in names):
+        for row in (row for arm in found.chosen for row in found.chosen_rows(arm)):
+            points = found.curves[row["curve"]]["points"]
+            if found.one.task != "text":
+                points = [{k: p[k] for k in ("step", "held_out")} | {"layers": {}} for p in points]
+            curves.append(json.dumps({"curve": row["curve"], "points": points}) + "\n")
+    (target / "curves.jsonl").write_text("".join(curves), encoding="utf-8")
+
+
+def label(arm: str) -> str:
+    """An arm's name in a table."""
+    return ARMS[arm].label.replace("|", "\\|")
 
 
 def signed(value: float, digits: int = 4) -> str:
@@ -218,15 +282,22 @@ def signed(value: float, digits: int = 4) -> str:
 
 def spelled(found: Difference | None) -> str:
     assert found is not None
-    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
+    return f"{signed(found.mean, 3)} ({signed(found.low, 3)} to {signed(found.high, 3)})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER")
+    parser.add_argument("--take", nargs="+", metavar="EXPERIMENT",
+                        help="first copy their runs, and the curves used, from --from")  # fmt: skip
+    parser.add_argument("--from", type=Path, dest="source", metavar="FOLDER")
+    parser.add_argument("--as", dest="name", help="the folder of --data that they go to")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", metavar="FOLDER")
     args = parser.parse_args(arguments)
-    evidence = Evidence(args.data)
+    if args.take:
+        known = [args.source, *(path for path in args.data.iterdir() if path.is_dir())]
+        take(args.source, args.data / args.name, Evidence(known), args.take)
+    evidence = Evidence(sorted(path for path in args.data.iterdir() if path.is_dir()))
     page = evidence.page(TEMPLATE.read_text(encoding="utf-8"))
     (args.docs / "evidence.md").write_text(page, encoding="utf-8")
     for name, text in evidence.figures():

@@ -72,8 +72,10 @@ class Told(Policy):
     same_factors: bool = False
     seen: list[Decision] = field(default_factory=list)
 
-    def decide(self, be: mgup_core.Backend, scores: Any) -> Split:
-        split = self.inner.decide(be, scores)
+    def decide(
+        self, be: mgup_core.Backend, scores: Any, context: mgup_core.Context | None = None
+    ) -> Split:
+        split = self.inner.decide(be, scores, context)
         if self.masks is not None:
             mask = next(self.masks)
             high, low = split.high, split.low

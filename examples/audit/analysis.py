@@ -16,7 +16,7 @@ from audit.plan import Plan, Point, rate
 from audit.records import Row
 
 BASE = "adamw"
-RESAMPLES = 20_000
+RESAMPLES = 10_000
 WIDE = 0.01
 """Nats above the floor that still count as in the valley."""
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 12: 2.201,
@@ -69,7 +69,6 @@ class Analysis:
         experiment: as its configuration has it.
         rows: of all experiments.
         curves: by name.
-        times: ``times.json`` of the device, if it was measured.
         others: all experiments by name.
     """
 
@@ -78,10 +77,9 @@ class Analysis:
         experiment: Experiment,
         rows: Sequence[Row],
         curves: dict[str, Any],
-        times: dict[str, Any] | None,
         others: dict[str, Experiment],
     ) -> None:
-        self.one, self.curves, self.times = experiment, curves, times
+        self.one, self.curves = experiment, curves
         self.plan = Plan(experiment, rows, others)
         self.rows = [row for row in rows if row["experiment"] == experiment.name]
 
@@ -108,6 +106,11 @@ class Analysis:
             return {}
         known = self.plan.losses(arm, self.chosen[arm])
         return {seed: known[seed] for seed in self.one.report_seeds if seed in known}
+
+    def selected(self, arm: str) -> dict[int, float]:
+        """The losses of the selection seeds at the chosen point."""
+        known = self.plan.losses(arm, self.chosen[arm])
+        return {seed: known[seed] for seed in self.one.selection_seeds}
 
     @property
     def reported(self) -> list[str]:
@@ -157,6 +160,20 @@ class Analysis:
                 found.setdefault(lr, {})[int(row["seed"])] = float(row["loss"])
         return dict(sorted(found.items()))
 
+    def fresh_valley(self, arm: str) -> dict[float, dict[int, float]]:
+        """Losses of the fresh seeds by learning rate, at the chosen b1 and decay."""
+        found: dict[float, dict[int, float]] = {}
+        if arm not in self.chosen:
+            return found
+        best = self.chosen[arm]
+        for row in self.rows:
+            point = float(row["beta1"]), float(row["weight_decay"])
+            fresh = int(row["seed"]) in self.one.report_seeds
+            if row["arm"] == arm and fresh and point == (best.beta1, best.decay):
+                lr = float(row["lr"]) * ARMS[arm].factor
+                found.setdefault(lr, {})[int(row["seed"])] = float(row["loss"])
+        return dict(sorted(found.items()))
+
     def selection_means(self, arm: str) -> dict[float, float]:
         """The mean over the selection seeds by learning rate."""
         seeds = self.one.selection_seeds
@@ -178,30 +195,31 @@ class Analysis:
         inside = fine[np.interp(fine, rates, values) <= values.min() + WIDE]
         return float(np.exp(inside[-1] - inside[0]))
 
-    def hot(self, arm: str, steps: int = 2) -> float | None:
-        """How much is lost at a rate sqrt(2)^steps above the chosen one, on the selection seeds."""
-        best = self.chosen[arm]
-        seeds = self.one.selection_seeds
-        here = self.plan.mean(arm, best, seeds)
-        there = self.plan.mean(arm, best._replace(i=best.i + steps), seeds)
-        return None if here is None or there is None else there - here
+    def hotter(self, arm: str) -> float | None:
+        """What a learning rate sqrt(2) above the chosen one costs, on the fresh seeds."""
+        beside = self.beside(arm).values()
+        return statistics.fmean(c - b for _, b, c in beside) if beside else None
 
     def curve(self, arm: str) -> tuple[list[int], list[float]]:
         """Steps, and the mean held-out loss of the fresh seeds on the few windows of a curve."""
-        runs = [self.curves[row["curve"]]["points"] for row in self._fresh_rows(arm)]
+        runs = [self.curves[row["curve"]]["points"] for row in self.chosen_rows(arm)]
         steps = [point["step"] for point in runs[0]]
         return steps, [
             statistics.fmean(p["held_out"] for p in at) for at in zip(*runs, strict=True)
         ]
 
-    def _fresh_rows(self, arm: str) -> list[Row]:
+    def chosen_rows(self, arm: str) -> list[Row]:
+        """The runs at the chosen point: of the fresh seeds, or while there are none, the others."""
         best, lr = self.chosen[arm], self.lr(arm) / ARMS[arm].factor
-        return [
-            row for row in self.rows
-            if row["arm"] == arm and int(row["seed"]) in self.one.report_seeds
-            and math.isclose(float(row["lr"]), lr)
+        here = [
+            row
+            for row in self.rows
+            if row["arm"] == arm
+            and math.isclose(float(row["lr"]), lr, rel_tol=1e-3)
             and (float(row["beta1"]), float(row["weight_decay"])) == (best.beta1, best.decay)
-        ]  # fmt: skip
+        ]
+        fresh = [row for row in here if int(row["seed"]) in self.one.report_seeds]
+        return fresh or [row for row in here if int(row["seed"]) in self.one.selection_seeds]
 
     def share_of_steps(self, arm: str, base: str = BASE) -> float | None:
         """Of the steps, how many until the base's last loss is reached; ``None`` if it is not."""
@@ -215,23 +233,12 @@ class Analysis:
                 return (steps[i - 1] + part * (steps[i] - steps[i - 1])) / steps[-1]
         return None
 
-    def milliseconds(self, arm: str, stacked: int = 1) -> float | None:
-        for row in (self.times or {}).get("rows", ()):
-            if (row["arm"], row["stacked"]) == (arm, stacked):
-                return float(row["milliseconds"])
-        return None
-
     def statistic(self, arm: str, name: str, layer: str | None = None) -> float | None:
         """The mean over fresh seeds, points of the curve, and layers weighted alike."""
         values = [
             found[name]
-            for row in self._fresh_rows(arm) for point in self.curves[row["curve"]]["points"]
+            for row in self.chosen_rows(arm) for point in self.curves[row["curve"]]["points"]
             for which, found in point["layers"].items()
             if name in found and layer in (None, which)
         ]  # fmt: skip
         return statistics.fmean(values) if values else None
-
-    def explained(self, arm: str = "mgup", control: str = "random") -> float | None:
-        """The share of the arm's gain over AdamW that the control has, too."""
-        ours, theirs = self.against(arm), self.against(control)
-        return None if ours is None or theirs is None else theirs.mean / ours.mean

@@ -35,10 +35,11 @@ LOOKS = {
 def draw(found: Analysis, look: Look) -> str:
     """One panel an arm, with AdamW's line in each, on common axes.
 
-    Filled dots are fresh seeds, hollow ones those that chose; the line joins their means; the bar
-    below marks the chosen learning rate.
+    Hollow dots are the seeds that chose, at the first b1 and decay, and the dashed line their
+    means; filled ones are fresh seeds, at the chosen b1 and decay, around the chosen learning rate,
+    which the bar below marks. Lion, whose rates are others, is left out.
     """
-    arms = [arm for arm in found.one.arms if found.valley(arm)]
+    arms = [a for a in found.one.arms if found.valley(a) and ARMS[a].kind != "MGUPLion"]
     x, y = _Axis.of_rates(found, arms), _Axis.of_losses(found, arms)
     rows = math.ceil(len(arms) / COLUMNS)
     width = LEFT + COLUMNS * (PANEL[0] + GAP[0])
@@ -48,15 +49,15 @@ def draw(found: Analysis, look: Look) -> str:
         f'font-family="system-ui, sans-serif" font-size="11" fill="{look.ink}">',
         f'<rect width="{width}" height="{height}" fill="{look.ground}"/>',
         f'<text x="{LEFT}" y="16">held-out loss, nats, against peak learning rate; '
-        "grey: AdamW; filled: fresh seeds, hollow: seeds that chose</text>",
+        "grey: AdamW; filled, thick: fresh seeds; hollow, dashed: seeds that chose</text>",
     ]
     for i, arm in enumerate(arms):
         left = LEFT + (i % COLUMNS) * (PANEL[0] + GAP[0])
         top = TOP + (i // COLUMNS) * (PANEL[1] + GAP[1])
         parts += [f'<g transform="translate({left},{top})">', *_frame(arm, x, y, look)]
         if arm != BASE and BASE in arms:
-            parts += _line(found, BASE, x, y, look.base)
-        parts += [*_line(found, arm, x, y, look.arm), *_dots(found, arm, x, y, look), "</g>"]
+            parts += _lines(found, BASE, x, y, look.base)
+        parts += [*_lines(found, arm, x, y, look.arm), *_dots(found, arm, x, y, look), "</g>"]
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -72,7 +73,7 @@ class _Axis(NamedTuple):
 
     @classmethod
     def of_rates(cls, found: Analysis, arms: Sequence[str]) -> _Axis:
-        rates = [lr for arm in arms for lr in found.valley(arm)]
+        rates = [lr for a in arms for lr in (*found.valley(a), *found.fresh_valley(a))]
         ticks = [
             m * 10.0**e for e in range(-6, 1) for m in (1, 2, 5)
             if min(rates) <= m * 10.0**e <= max(rates)
@@ -82,8 +83,9 @@ class _Axis(NamedTuple):
     @classmethod
     def of_losses(cls, found: Analysis, arms: Sequence[str]) -> _Axis:
         """From the least to a little above AdamW's at the edge of what matters."""
-        means = [x for arm in arms for x in _means(found, arm).values() if math.isfinite(x)]
-        every = [x for arm in arms for v in found.valley(arm).values() for x in v.values()]
+        means = [x for a in arms for x in found.selection_means(a).values() if math.isfinite(x)]
+        valleys = [v for arm in arms for v in (found.valley(arm), found.fresh_valley(arm))]
+        every = [x for valley in valleys for losses in valley.values() for x in losses.values()]
         low = min(x for x in every if math.isfinite(x))
         high = statistics.quantiles(means, n=20)[-2] if len(means) > 2 else max(means)
         margin = 0.06 * (high - low)
@@ -118,29 +120,37 @@ def _frame(arm: str, x: _Axis, y: _Axis, look: Look) -> list[str]:
     return parts
 
 
-def _means(found: Analysis, arm: str) -> dict[float, float]:
-    """Over all seeds that every learning rate of the arm has: those that chose."""
-    return found.selection_means(arm)
+def _line(means: dict[float, float], x: _Axis, y: _Axis, colour: str, *, fresh: bool) -> list[str]:
+    points = [f"{x.place(lr)} {y.place(mean)}" for lr, mean in means.items() if y.holds(mean)]
+    if not points:
+        return []
+    look = 'stroke-width="2.2"' if fresh else 'stroke-width="1" stroke-dasharray="4 3"'
+    return [f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" {look}/>']
 
 
-def _line(found: Analysis, arm: str, x: _Axis, y: _Axis, colour: str) -> list[str]:
-    points = [
-        f"{x.place(lr)} {y.place(mean)}"
-        for lr, mean in _means(found, arm).items() if y.holds(mean)
-    ]  # fmt: skip
-    return [f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" stroke-width="1.6"/>']
+def _lines(found: Analysis, arm: str, x: _Axis, y: _Axis, colour: str) -> list[str]:
+    fresh = {lr: statistics.fmean(v.values()) for lr, v in found.fresh_valley(arm).items()}
+    return [
+        *_line(found.selection_means(arm), x, y, colour, fresh=False),
+        *_line(fresh, x, y, colour, fresh=True),
+    ]
 
 
 def _dots(found: Analysis, arm: str, x: _Axis, y: _Axis, look: Look) -> list[str]:
+    fresh = found.fresh_valley(arm)
+    chose = {
+        lr: {s: loss for s, loss in losses.items() if s in found.one.selection_seeds}
+        for lr, losses in found.valley(arm).items()
+    }
     parts = []
-    for lr, losses in found.valley(arm).items():
-        for seed, loss in losses.items():
-            if y.holds(loss):
-                fill = look.arm if seed in found.one.report_seeds else "none"
-                parts.append(
-                    f'<circle cx="{x.place(lr)}" cy="{y.place(loss)}" r="2.2" fill="{fill}" '
-                    f'fill-opacity="0.55" stroke="{look.arm}" stroke-width="0.8"/>'
-                )
+    for valley, fill in ((chose, "none"), (fresh, look.arm)):
+        for lr, losses in valley.items():
+            parts += [
+                f'<circle cx="{x.place(lr)}" cy="{y.place(loss)}" r="2.2" fill="{fill}" '
+                f'fill-opacity="0.45" stroke="{look.arm}" stroke-width="0.7"/>'
+                for loss in losses.values()
+                if y.holds(loss)
+            ]
     if arm in found.chosen:
         at = x.place(found.lr(arm))
         parts.append(f'<path d="M{at} {PANEL[1]}v-7" stroke="{look.ink}" stroke-width="2.5"/>')

@@ -190,8 +190,10 @@ class Watched(Policy):
     inner: Policy = field(default_factory=mgup_core.MGUP)
     seen: list[tuple[Array, mgup_core.Split]] = field(default_factory=list)
 
-    def decide(self, be: mgup_core.Backend, scores: Any) -> mgup_core.Split:
-        split = self.inner.decide(be, scores)
+    def decide(
+        self, be: mgup_core.Backend, scores: Any, context: mgup_core.Context | None = None
+    ) -> mgup_core.Split:
+        split = self.inner.decide(be, scores, context)
         self.seen.append((scores, split))
         return split
 

@@ -86,7 +86,7 @@ def decay_in_score(
         split: Split = policy.decide(be, changed)
         return split
 
-    looking: Any = SimpleNamespace(decide=decide)
+    looking: Any = SimpleNamespace(decide=decide, opaque=False)
     return _right_update(be, Changed(rule, change), looking, w, g, *rest, **kw)
 
 

@@ -342,8 +342,8 @@ def test_fewer_tokens_without_a_gpu(small, capsys, tmp_path):
     task = training.Text(one, where, torch.device("cpu"))
     whole = one.tokens_per_parameter * task.parameters
     assert task.tokens == max(20 * 16, task.steps * 16) < whole
-    changes = dict(task="text", model="3m", tokens_per_parameter=1.0, vocabulary=256, batch=2,
-                   context=8, arms=["adamw"], report_seeds=[])  # fmt: skip
+    changes = {"task": "text", "model": "3m", "tokens_per_parameter": 1.0, "vocabulary": 256,
+               "batch": 2, "context": 8, "arms": ["adamw"], "report_seeds": []}  # fmt: skip
     assert audit(tmp_path, "--cache", str(tmp_path / "cache"), **changes) == 0
     assert "No GPU" in capsys.readouterr().err
 
@@ -393,7 +393,7 @@ def test_the_schedule():
 
 
 def test_packages_are_held_out_whole_and_copies_dropped(small):
-    one, where, source = small
+    _, where, source = small
     (source / "two" / "copy.py").write_bytes((source / "networkx" / "a.py").read_bytes())
     found = corpus.load_corpus(Path(where.folder), Path(where.cache), 256)
     held_out = (source / "networkx" / "a.py").read_bytes()
@@ -407,7 +407,7 @@ def test_packages_are_held_out_whole_and_copies_dropped(small):
 
 def test_a_corpus_of_another_hash_is_refused(small):
     """Issue 19: with the packages that differ, and the remedy."""
-    one, where, source = small
+    _, where, source = small
     first = corpus.load_corpus(Path(where.folder), Path(where.cache), 256)
     assert corpus.load_corpus(Path(where.folder), Path(where.cache), 256).sha256 == first.sha256
     (source / "two" / "a.py").write_text("pass\n", encoding="utf-8")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-import array_api_strict
 import array_api_compat.numpy as xp
+import array_api_strict
 import numpy as np
 import pytest
 import torch
