@@ -179,7 +179,7 @@ def draw_cuda(theme: Theme) -> Figure:
         axes.axhline(place, color=theme.faint, linewidth=0.8, zorder=0)
         axes.annotate(READABLE.get(name, name), (0, place), (0, 3), color=theme.text,
                       bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 0.5},
-                      **at_left)  # fmt: skip
+                      zorder=1, **at_left)  # fmt: skip
         for i, (size, marker, colour) in enumerate(
             zip(sizes, "oD", (theme.mgup, theme.other), strict=False)
         ):
@@ -196,7 +196,7 @@ def draw_cuda(theme: Theme) -> Figure:
     ):
         axes.annotate(f"{marker} {size}", (1, 0.65), (-60 * (len(sizes) - 1 - i), 4), color=colour,
                       ha="right", weight="bold", **at_left)  # fmt: skip
-    axes.axvline(1, color=theme.base, linewidth=1.2, zorder=0)
+    axes.axvline(1, color=theme.base, linewidth=1.2, zorder=0.5)
     axes.set_ylim(place - 0.4, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -274,7 +274,7 @@ def _figure(theme: Theme, height: float, panels: int = 1) -> tuple[Figure, Axes]
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8, height), layout="constrained", facecolor=theme.paper)
-    for axes in figure.subplots(panels, 1, sharex=True, squeeze=False).flat:
+    for axes in figure.subplots(panels, 1, sharex=True, sharey=True, squeeze=False).flat:
         axes.set_facecolor(theme.paper)
         axes.tick_params(colors=theme.text, labelcolor=theme.text)
         for label in (axes.xaxis.label, axes.yaxis.label):
