@@ -70,9 +70,12 @@ def links(site: Path) -> Iterator[str]:
                 target /= "index.html"
             if not target.exists():
                 yield f"{name}: {address} is not there"
-            elif parts.fragment and target in pages and parts.fragment != "__toc":
-                if unquote(parts.fragment) not in pages[target].ids:
-                    yield f"{name}: {address} has no such anchor"
+            elif (
+                parts.fragment
+                and target in pages
+                and unquote(parts.fragment) not in pages[target].ids
+            ):
+                yield f"{name}: {address} has no such anchor"
     for path in site.rglob("*.css"):
         for address in re.findall(r"url\(['\"]?(https?:)?//", path.read_text(encoding="utf-8")):
             yield f"{path.relative_to(site)}: loads {address} from another host"

@@ -29,7 +29,7 @@ DATA = DOCS / "benchmarks"
 
 
 class Theme(NamedTuple):
-    """Colours on one background; the hues are Okabe and Ito's, which the colour-blind tell apart."""
+    """Colours on one background; the hues are Okabe and Ito's, for the colour-blind, too."""
 
     suffix: str
     paper: str

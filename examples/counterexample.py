@@ -278,7 +278,9 @@ def write_trajectories(problem: Problem, paths: np.ndarray, file: Path) -> None:
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         seeds = range(1, problem.seeds + 1)
-        writer.writerow(["step", *(f"{name} {seed}" for name in problem.policies for seed in seeds)])
+        writer.writerow(
+            ["step", *(f"{name} {seed}" for name in problem.policies for seed in seeds)]
+        )
         steps = np.linspace(0, problem.steps, len(paths)).round().astype(int)
         for step, x in zip(steps, paths, strict=True):
             writer.writerow([step, *(f"{position:.4f}" for position in x.flat)])
