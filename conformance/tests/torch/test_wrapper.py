@@ -398,7 +398,7 @@ def _rescaled(before, after, g, group):
     return torch.from_numpy(done.w)
 
 
-@ON_GPU
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=ON_GPU)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     "options",
@@ -413,12 +413,12 @@ def _rescaled(before, after, g, group):
     ids=str,
 )
 @pytest.mark.parametrize("maximize", [False, True])
-def test_kernels_rescale_what_was_read_off(options, maximize, dtype):
+def test_kernels_rescale_what_was_read_off(options, maximize, dtype, device):
     """R0, N1: on a GPU the bits of the core's rescaling, in one pass over a large tensor too."""
     shapes = [(3000, 3000), (40, 30), *([] if "stacked_dims" in options else [(7,), (1, 1)])]
-    generator = torch.Generator("cuda").manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     params = [
-        torch.nn.Parameter(torch.randn(s, generator=generator, device="cuda").to(dtype))
+        torch.nn.Parameter(torch.randn(s, generator=generator, device=device).to(dtype))
         for s in shapes
     ]
     twins = [torch.nn.Parameter(p.detach().clone()) for p in params]
@@ -427,7 +427,7 @@ def test_kernels_rescale_what_was_read_off(options, maximize, dtype):
     moving = torch.optim.AdamW(twins, weight_decay=0.0, **given)
     for _ in range(4):
         for p, q in zip(params, twins, strict=True):
-            p.grad = torch.randn(p.shape, generator=generator, device="cuda").to(dtype)
+            p.grad = torch.randn(p.shape, generator=generator, device=device).to(dtype)
             p.grad[..., ::3] = 0.0
             q.grad = p.grad.clone()
             q.data.copy_(p.data)
