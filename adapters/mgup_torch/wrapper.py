@@ -305,10 +305,12 @@ class MGUP(torch.optim.Optimizer):
                     check_shape(name, p, self.state[p], self._state_shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
                     damped.append((name, p, own))
-                moving.append(_Step(name, p, p.detach().clone(), group, policy))
+                moving.append(_Step(name, p, torch.empty_like(p), group, policy))
         if damped:
             self._warned.update(p for _, p, _ in damped)
             warn_all_damped(damped, prefix=_PREFIX)
+        if moving:
+            torch._foreach_copy_([step.before for step in moving], [step.param for step in moving])
         return moving
 
     def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
