@@ -9,7 +9,7 @@ from typing import Any
 _CLAUSE = re.compile(r"^- \*\*([PRNV]\d*[a-z]?(?=[ ,.*])[^*]*)\*\*", re.MULTILINE)
 BORROWED = ("changelog.md", "contributing.md")
 _FIGURE = re.compile(r"!\[([^]]*)\]\((\S*img/\w+)\.svg\)")
-_FIRST = ("guides/", "getting-started")
+_FIRST = ("guides/", "getting-started", "which-mode", "glossary")
 """Pages that a search should name before those that only mention a word."""
 
 
@@ -50,6 +50,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return borrowed(uri)
     if uri.startswith(_FIRST):
         page.meta.setdefault("search", {"boost": 3})
+    if uri.startswith("api/"):  # which names each argument some thirty times
+        page.meta.setdefault("search", {"boost": 0.5})
     return anchors(markdown) if uri == "spec.md" else figures(markdown)
 
 
