@@ -176,8 +176,9 @@ class _Table:
         within = np.concatenate([np.arange(count) for count in counts])
         self.offsets = (within * np.array(sizes)[self.owner])[:, None] * np.array(itemsize)
         ranks = kind.policy is not None and kind.policy.ranks
+        runs = [job.part.run if team and job.part else (0, 0) for job in jobs]
         slices = [
-            plan.Slice(sizes[i], totals[i], jobs[i].policy.top(totals[i]) if ranks else 0)
+            plan.Slice(sizes[i], totals[i], jobs[i].policy.top(totals[i]) if ranks else 0, *runs[i])
             for i in self.owner
         ]
         self.plan: Plan = plan.Plan(
