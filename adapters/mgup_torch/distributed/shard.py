@@ -155,13 +155,6 @@ class Part:
         """Whether each rank holds one run of each slice, and the runs follow the order of ranks."""
         self._moved: dict[Any, list[Tensor]] = {}
 
-    @property
-    def run(self) -> tuple[int, int]:
-        """Of consecutive slices: (where this rank's run begins, a divisor of where all begin)."""
-        axis = self.coordinates[self.stacked]
-        inner = self.length // self.shape[self.stacked]
-        return (int(axis[0]) * inner if len(axis) else 0), inner
-
     def index(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The flat index in the whole slice of each coordinate of a slice on this rank, (m,)."""
         axes = self._on(device)[self.stacked :]

@@ -176,9 +176,8 @@ class _Table:
         within = np.concatenate([np.arange(count) for count in counts])
         self.offsets = (within * np.array(sizes)[self.owner])[:, None] * np.array(itemsize)
         ranks = kind.policy is not None and kind.policy.ranks
-        runs = [job.part.run if team and job.part else (0, 0) for job in jobs]
         slices = [
-            plan.Slice(sizes[i], totals[i], jobs[i].policy.top(totals[i]) if ranks else 0, *runs[i])
+            plan.Slice(sizes[i], totals[i], jobs[i].policy.top(totals[i]) if ranks else 0)
             for i in self.owner
         ]
         self.plan: Plan = plan.Plan(

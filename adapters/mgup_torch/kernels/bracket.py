@@ -123,20 +123,14 @@ def enclose_keys(record, low, high):
 
 
 @triton.jit
-def enclose(records, bounds, slices, drawn):
+def enclose(records, bounds, slices):
     """One program a slice: the guesses of all devices as one.
 
     If each guess holds its own part's threshold, the range that they span holds the whole's.
 
     Args:
-        bounds: (2 * slices + 1): the lowest lows, negated, the highest highs, and ``drawn``.
-        drawn: (1): how many samples have been drawn before, on any device the most.
+        bounds: (2, slices): the lowest low, negated, and the highest high.
     """
     i = tl.program_id(0)
-    record = records + i * RECORD
     low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
-    tl.store(record + LOW, low)
-    tl.store(record + HIGH, high)
-    enclose_keys(record, low, high)
-    if i == 0:
-        tl.store(drawn, tl.load(bounds + 2 * slices))
+    enclose_keys(records + i * RECORD, low, high)

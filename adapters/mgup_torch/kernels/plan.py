@@ -49,10 +49,6 @@ class Slice(NamedTuple):
     """How many there are, with those on other devices."""
     top: int
     """How many of all are selected, in rank mode."""
-    begin: int = 0
-    """How many of all lie on earlier devices."""
-    grain: int = 0
-    """A number of which the beginnings of all parts are multiples, on every device."""
 
 
 class MeshGroup(Protocol):
@@ -92,33 +88,31 @@ class Plan:
     ) -> None:
         self.functions, self.ranks, self.team = functions, ranks, team
         n = len(slices)
-        sizes, totals, top, begin, grain = np.array(slices, np.int64).T
+        sizes, totals, top = np.array(slices, np.int64).T
         share = top / np.maximum(totals, 1)
         drawn = np.zeros(n, np.int64)
-        self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
-        if ranks and functions.both is not None:  # by the wholes: all devices of a team agree
+        if ranks and team is None and functions.both is not None:
             shortest = ONE_PASS if functions.moved > NARROW else ONE_PASS_NARROW
-            drawn = verify.draws(totals, DRAWN, shortest) * (top > 0) * (grain % DRAWN == 0)
-            least = max(ONE_PASS_TOTAL, ONE_PASS_SHARE * totals.sum())
-            drawn *= totals[drawn > 0].sum() >= least
+            drawn = verify.draws(sizes, DRAWN, shortest) * (top > 0)
+            least = max(ONE_PASS_TOTAL, ONE_PASS_SHARE * sizes.sum())
+            drawn *= sizes[drawn > 0].sum() >= least
         one_pass = bool(drawn.any())
         self.sample, self.deviations = SAMPLE, DEVIATIONS
-        if team is not None:  # what all guesses span misses only if all of them do
-            self.deviations = max(DEVIATIONS / team.world_size**0.5, 1.5)
-        elif one_pass:
+        if one_pass:
             self.sample, self.deviations = ONE_PASS_SAMPLE, min(DEVIATIONS, ONE_PASS_DEVIATIONS)
+        elif team is not None:  # what all guesses span misses only if all of them do
+            self.deviations = max(DEVIATIONS / team.world_size**0.5, 1.5)
         wide = DEVIATIONS if team is not None else self.deviations
-        self.guessed = wide / self.sample**0.5
-        spread = 2 * self.guessed * np.sqrt(np.maximum(share * (1 - share), 0.01))
+        spread = 2 * wide * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
         # Parts of a small slice guess apart from each other: room for all of them.
         capacity = np.maximum(np.ceil(ROOM * spread * sizes), 0 if team is None else SAMPLE)
         if one_pass:
             width = 2 * verify.half_width(drawn, share, DRAWN)
             width += 2 * (spread + 1.3 * width) / (EDGES - 1)  # for that edges are some way apart
             capacity = np.where(drawn > 0, np.ceil(LIST_ROOM * width * sizes), capacity)
-            self.rows[:, table.ROOM] = np.minimum(np.ceil(LIST_ROOM * width * totals), totals)
         capacity = np.minimum(capacity, sizes).astype(np.int64) * ranks
         blocks, chunks, draws = -(-sizes // BLOCK), -(-capacity // COPIES), -(-drawn // DRAWERS)
+        self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
         self.rows[:, table.D] = sizes
         self.rows[:, table.TOTAL] = totals
         self.rows[:, table.K] = top
@@ -126,13 +120,12 @@ class Plan:
         self.rows[:, table.FIRST_BLOCK] = np.cumsum(blocks) - blocks
         self.rows[:, table.FIRST_CHUNK] = np.cumsum(chunks) - chunks
         self.rows[:, table.DRAWS] = drawn
-        self.rows[:, table.BEGIN] = begin
         self.rows[:, table.FIRST_DRAW] = np.cumsum(draws) - draws
         # By the whole slices, so that all devices of a team have the same batches.
         weights = totals if team is None else -(-totals // team.world_size)
-        parts = ONE_PASS_PARTS if one_pass else PARTS
-        parts = (parts if team is None else SHARED_PARTS) if ranks else 1
+        parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
         least = ONE_PASS_LEAST if one_pass else LEAST
+        parts = ONE_PASS_PARTS if one_pass else parts
         self.batches = batches_of(weights, blocks, chunks, draws, parts, least)
         needed = 0
         for batch in self.batches:
@@ -159,9 +152,8 @@ class Plan:
         on_gpu = device.type == "cuda"
         self.told = torch.zeros(int(one_pass), dtype=torch.int32, pin_memory=one_pass and on_gpu)
         most = max(batch.blocks for batch in self.batches) if ranks else 1
-        count = ONE_PASS_LANES if one_pass and team is None else LANES
-        count = min(count, len(self.batches))
-        aside = one_pass and team is None and count > 1
+        count = min(ONE_PASS_LANES if one_pass else LANES, len(self.batches))
+        aside = one_pass and count > 1
         self.guesses = torch.cuda.Stream(device, priority=-1) if aside else None
         others = functions.dtype if one_pass else None
         self.lanes = [
@@ -195,14 +187,13 @@ class Plan:
         """Rank and step, from what the tables on the device say; returns before it is done."""
         f = self.functions
         self._settle(f.before)
-        if self.ranks:
-            self.flags.zero_()
         if self.ranks and self.team is not None:
             self._guess(0, len(self.rows))
             self._share_brackets(self.team)
-            self._share_samples(self.team)
         elif not self.ranks and f.seen is not None:
             self._count_positive()
+        if self.ranks:
+            self.flags.zero_()
         if len(self.told):
             self.told.copy_(self.missed, non_blocking=True)
         for lane in self.lanes:
@@ -214,10 +205,10 @@ class Plan:
             with lane.launches():
                 if self.ranks:
                     self._rank(batch, lane, flags, guess)
-                if not batch.blocks:
-                    continue
                 if batch.draws:
                     self._apply_list(batch, lane, flags)
+                    continue
+                if not batch.blocks:
                     continue
                 with lane.reads():
                     step.step[(batch.blocks,)](
@@ -287,7 +278,6 @@ class Plan:
             for batch, flags in zip(self.batches, self.flags, strict=True):
                 self._guess(batch.first_slice, batch.slices)
                 if batch.draws:
-                    self._draw(batch)
                     self._verify(batch, flags)
                 events.append(self.guesses.record_event())
         return events
@@ -303,9 +293,8 @@ class Plan:
         elif self.team is None:
             self._guess(batch.first_slice, batch.slices)
             if batch.draws:
-                self._draw(batch)
                 self._verify(batch, flags)
-        if batch.blocks and batch.draws:
+        if batch.draws:
             with lane.reads():
                 one_pass.apply_one_pass[(batch.blocks,)](
                     *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
@@ -351,21 +340,21 @@ class Plan:
         if self.team is not None:
             self._share_ties(self.team, batch)
 
-    def _draw(self, batch: Batch) -> None:
-        """Count a sample of each slice of a batch that may take its step in one pass."""
+    def _verify(self, batch: Batch, flags: Tensor) -> None:
+        """Say of each slice of a batch whether it may take its step in one pass."""
+        options = {
+            "CHUNK": DRAWN,
+            "EDGES": EDGES,
+            "GUESSED": self.deviations / self.sample**0.5,
+        }
         verify.count_sample[(batch.draws,)](
             self.tables, self.records, self.uniforms, *self.shape, self.draw_slice,
             batch.first_draw, self.sums, self.drawn, SEEN=self.functions.seen, WIDTH=DRAWERS,
-            DIVISOR=self.blocked["DIVISOR"], CHUNK=DRAWN, EDGES=EDGES, GUESSED=self.guessed,
-            num_warps=4, enable_fp_fusion=False,
+            DIVISOR=self.blocked["DIVISOR"], **options, num_warps=4, enable_fp_fusion=False,
         )  # fmt: skip
-
-    def _verify(self, batch: Batch, flags: Tensor) -> None:
-        """Say of each of these slices whether it does."""
         verify.verify_bracket[(batch.slices,)](
             self.tables, self.records, self.shape[0], batch.first_slice, self.sums, flags,
-            FILL=FILL, CHUNK=DRAWN, EDGES=EDGES, GUESSED=self.guessed,
-            num_warps=1, enable_fp_fusion=False,
+            FILL=FILL, **options, num_warps=1, enable_fp_fusion=False,
         )  # fmt: skip
 
     def _apply_list(self, batch: Batch, lane: Lane, flags: Tensor) -> None:
@@ -385,22 +374,9 @@ class Plan:
 
     def _share_brackets(self, team: MeshGroup) -> None:
         """The guesses of all devices as one."""
-        low, high = self.records[:, table.LOW], self.records[:, table.HIGH]
-        bounds = team.all_reduce_max(torch.cat([-low, high, self.drawn]))
+        bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
         n = len(self.rows)
-        bracket.enclose[(n,)](self.records, bounds, n, self.drawn, num_warps=1)
-
-    def _share_samples(self, team: MeshGroup) -> None:
-        """What all devices have counted of one sample, and what follows for each slice."""
-        if not len(self.sums):
-            return
-        for batch in self.batches:
-            if batch.draws:
-                self._draw(batch)
-        team.all_reduce_sum_(self.sums)
-        for batch, flags in zip(self.batches, self.flags, strict=True):
-            if batch.draws:
-                self._verify(batch, flags)
+        bracket.enclose[(n,)](self.records, team.all_reduce_max(bounds), n, num_warps=1)
 
     def _share_counts(self, team: MeshGroup, batch: Batch) -> Tensor:
         """What :func:`rank.begin` wants to know of all devices."""

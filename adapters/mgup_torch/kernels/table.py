@@ -11,10 +11,9 @@ D, TOTAL, K, FIRST_BLOCK, FIRST_CHUNK, CANDIDATES, CAPACITY = range(7)
 STEP, T, LEADS = range(7, 10)
 LR, WEIGHT_DECAY, ALPHA, GAMMA, NUMBERS = range(10, 15)
 # Of a slice that may take its step in one pass: how many chunks are drawn from it to verify its
-# bracket, else 0; the first of the programs that draw them; how many entries all devices expect in
-# their lists together; and where in the whole slice the part on this device begins.
-DRAWS, FIRST_DRAW, ROOM, BEGIN = range(15, 19)
-POINTERS = 19
+# bracket, else 0; and the first of the programs that draw them.
+DRAWS, FIRST_DRAW = 15, 16
+POINTERS = 17
 """The columns from here on: the addresses of w, g and each state array."""
 
 # What is found out during it (a record): a guess LOW … HIGH, the range BASE … TOP of keys in which

@@ -35,10 +35,6 @@ for which the one and the other hold; its upper end is open where the first hold
 Since this step's scores decide, neither a scheduler nor a jump of the gradients can mislead it; a
 crowd of equal scores at the threshold makes the bracket too wide for the list, and rows of unlike
 scale raise V and widen it. What is not accepted keeps the two reads of :mod:`rank <.rank>`.
-
-Where devices hold a part each of a slice, all draw the same chunks of the whole, and each counts
-those that lie on it; so the parts begin at multiples of c. From the sums over all devices each
-comes to the same bracket.
 """
 
 from __future__ import annotations
@@ -54,13 +50,10 @@ from .bracket import enclose_keys
 from .keys import HIGHEST, LOWEST, ordered, score_of
 
 D = tl.constexpr(table.D)
-TOTAL = tl.constexpr(table.TOTAL)
 K = tl.constexpr(table.K)
 CAPACITY = tl.constexpr(table.CAPACITY)
 DRAWS = tl.constexpr(table.DRAWS)
 FIRST_DRAW = tl.constexpr(table.FIRST_DRAW)
-ROOM = tl.constexpr(table.ROOM)
-BEGIN = tl.constexpr(table.BEGIN)
 
 LOW = tl.constexpr(table.LOW)
 HIGH = tl.constexpr(table.HIGH)
@@ -142,11 +135,9 @@ def count_sample(
         inside = number < tl.load(row + DRAWS)
         one, other, _, _ = tl.randint4x((tl.load(drawn) << 32) + i, number)
         random = (one.to(tl.uint64) << 32) | other.to(tl.uint32, bitcast=True).to(tl.uint64)
-        chunks = tl.load(row + TOTAL) // CHUNK
-        first = tl.umulhi(random, chunks.to(tl.uint64)).to(tl.int32) * CHUNK
-        first -= tl.load(row + BEGIN).to(tl.int32)
+        first = tl.umulhi(random, (d // CHUNK).to(tl.uint64)).to(tl.int32) * CHUNK
         places = first[:, None] + tl.arange(0, CHUNK)[None, :]
-        inside = inside[:, None] & (places >= 0) & (places < tl.multiple_of(d, DIVISOR))
+        inside = inside[:, None] & (places < tl.multiple_of(d, DIVISOR))
         scores = SEEN(row, uniforms + i * scalars, 0, places, inside)
         scores = tl.where(inside, scores, float("nan"))
         even, odd = tl.split(tl.reshape(scores, [WIDTH, 4, 2]))
@@ -170,10 +161,11 @@ def verify_bracket(
     row = tables + i * columns
     record = records + i * RECORD
     verified = tl.full([], 0, tl.int64)
+    capacity = tl.load(row + CAPACITY)
     if _hopeful(row, record):
         mine = sums + i * (2 * EDGES) + tl.arange(0, EDGES)
         n = tl.load(row + DRAWS).to(tl.float64)
-        d = tl.load(row + TOTAL).to(tl.float64)
+        d = tl.load(row + D).to(tl.float64)
         share = tl.load(row + K).to(tl.float64) / d
         p = tl.load(mine).to(tl.float64) / (n * CHUNK)
         square = tl.load(mine + EDGES).to(tl.float64) / (n * CHUNK * CHUNK)
@@ -188,7 +180,7 @@ def verify_bracket(
         below = tl.max(tl.where(under, keys, LOWEST), 0)
         beyond = tl.max(tl.where(over, p, 0.0), 0)
         reached = tl.min(tl.where(under, p, 1.0), 0)
-        room = (reached - beyond) * d < FILL * tl.load(row + ROOM).to(tl.float64)
+        room = (reached - beyond) * d < FILL * capacity.to(tl.float64)
         if (below > LOWEST) & room & (tl.load(row + K) > 0):
             verified += 1
             enclose_keys(record, below.to(tl.int64), top.to(tl.int64) + 1)
@@ -211,6 +203,6 @@ def verify_bracket(
         tl.store(mine, zero)
         tl.store(mine + EDGES, zero)
     tl.store(record + VERIFIED, verified)
-    tl.store(record + WRITTEN, tl.load(row + CAPACITY))
+    tl.store(record + WRITTEN, capacity)
     if verified == 0:
         tl.atomic_add(flags + WAITING, 1, sem="relaxed")
