@@ -26,7 +26,7 @@ def _select(scores: Tensor, k: int) -> Tensor:
     if scores.shape[-1] > _LONGEST:
         return counted_mask(scores, k)
     if _have_kernels(scores) and 0 < k <= scores.shape[-1] and scores.numel():
-        from .kernels.mask import rank_mask
+        from .kernels.rank_mask import rank_mask
 
         return rank_mask(scores, k)
     return sorted_mask(scores, k)

@@ -14,15 +14,16 @@ from torch import Tensor
 from mgup_core import Policy, Rule
 
 from ..distributed.shard import is_dtensor
-from ..kernels import table, unavailable
-from ..kernels.launch import Launcher
+from ..kernels import layout as table
+from ..kernels import unavailable
+from ..kernels.cuda_graph import Launcher
 from .programs import program, program_of, static
 from .repeat import Last, Ready
 
 if TYPE_CHECKING:
     from ..groups import Group
+    from ..kernels.codegen import Kind
     from ..kernels.plan import Plan
-    from ..kernels.source import Kind
     from ..parameter_step import Task
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -134,7 +135,7 @@ def _ranked(job: Task) -> tuple[Any, ...]:
 
 def _kind(job: Task) -> Kind:
     """Jobs of a kind, on one device, take their steps in the same launches."""
-    from ..kernels.source import Kind
+    from ..kernels.codegen import Kind
 
     return Kind(
         program_of(job),
@@ -156,7 +157,8 @@ class _Table:
     """A plan, and what fills its tables."""
 
     def __init__(self, kind: Kind, jobs: Sequence[Task]) -> None:
-        from ..kernels import plan, source
+        from ..kernels import codegen as source
+        from ..kernels import plan
 
         team = jobs[0].team
         if team is not None:

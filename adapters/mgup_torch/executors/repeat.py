@@ -12,7 +12,7 @@ from mgup_core import Policy, Rule
 from mgup_core.trace.forms import runtime_fields
 
 from ..groups import policy_of
-from ..kernels import table
+from ..kernels import layout as table
 from .programs import program_of
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import table
-from .keys import block_of, score_of
-from .rank import count_block, count_scores
+from . import layout as table
+from .ordered_keys import block_of, score_of
+from .radix_select import count_block, count_scores
 
 FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)
 CANDIDATES = tl.constexpr(table.CANDIDATES)

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import bracket, one_pass, rank, step, table, ties, verify
-from .lanes import Batch, Lane, batches_of
-from .source import Functions
+from . import apply as step
+from . import layout as table
+from . import one_pass, ties, verify
+from . import radix_select as rank
+from . import sample_bracket as bracket
+from .batches import Batch, Lane, batches_of
+from .codegen import Functions
 
 BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
 GROUP = 128  # blocks, and

@@ -9,8 +9,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import table
-from .keys import block_of, score_of
+from . import layout as table
+from .ordered_keys import block_of, score_of
 
 D = tl.constexpr(table.D)
 FIRST_BLOCK = tl.constexpr(table.FIRST_BLOCK)

@@ -45,9 +45,9 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from . import table
-from .bracket import enclose_keys
-from .keys import HIGHEST, LOWEST, ordered, score_of
+from . import layout as table
+from .ordered_keys import HIGHEST, LOWEST, ordered, score_of
+from .sample_bracket import enclose_keys
 
 D = tl.constexpr(table.D)
 K = tl.constexpr(table.K)

@@ -23,8 +23,11 @@ from mgup_core.numerics.scalars import complements, host_correction
 from mgup_core.trace.ops import OPERATIONS
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
-from mgup_torch.kernels import mask, plan, source, table
-from mgup_torch.kernels.step import bias_correction
+from mgup_torch.kernels import codegen as source
+from mgup_torch.kernels import layout as table
+from mgup_torch.kernels import plan
+from mgup_torch.kernels import rank_mask as mask
+from mgup_torch.kernels.apply import bias_correction
 from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"

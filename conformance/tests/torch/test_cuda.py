@@ -78,7 +78,7 @@ def adversarial(d: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", adversarial(1))
 def test_masks_by_the_kernels(kind, d):
     """The reference mask, for all that P7 lets through; at last from a graph."""
-    from mgup_torch.kernels.mask import rank_mask
+    from mgup_torch.kernels.rank_mask import rank_mask
 
     scores = np.stack([adversarial(d)[kind], adversarial(d)[kind][::-1]])
     safe = scores > -np.inf

@@ -19,7 +19,7 @@ import mgup_core as core
 import mgup_torch
 from mgup_torch import MGUP, MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
 from mgup_torch.executors import fused
-from mgup_torch.kernels import table
+from mgup_torch.kernels import layout as table
 
 from .support import advance, array, frozen, give, gradients, parameters, same
 

@@ -245,7 +245,7 @@ def test_a_rule_that_clips_keeps_the_fused_step():
 def test_every_value_changes_at_every_step():
     """R7: no kernel is generated, no plan made and no step gathered anew; N1 throughout."""
     from mgup_torch.executors.programs import program
-    from mgup_torch.kernels import source
+    from mgup_torch.kernels import codegen as source
 
     params, twins = parameters(device="cuda"), parameters(device="cuda")
     optimizer, twin = MGUPAdamW(params), MGUPAdamW(twins, implementation="reference")

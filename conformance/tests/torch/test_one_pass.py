@@ -38,7 +38,7 @@ def plans(optimizer) -> list:
 
 def verified(optimizer) -> int:
     """How many slices took the last step in one pass; none was ever ranked by a wrong bracket."""
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout as table
 
     assert all(int(plan.missed) == 0 for plan in plans(optimizer))
     return sum(int(plan.records[:, table.VERIFIED].sum()) for plan in plans(optimizer))
@@ -65,7 +65,7 @@ def test_what_goes_wrong_costs_time_only(short, wrong, kind):
 def test_a_list_that_is_too_short(short):
     """Some blocks write at once and some wait; with ties of which only some are selected."""
     short(LIST_ROOM=0.3, FILL=1e9)
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout as table
 
     for make in (lambda g: g, lambda g: (g * 20).round()):
         params = parameters(((300_000,),), device="cuda")
@@ -121,7 +121,8 @@ def test_the_limits_of_sizes(monkeypatch, batches):
 
     Lengths of one kind: multiples of eight are in another plan than others.
     """
-    from mgup_torch.kernels import plan, table
+    from mgup_torch.kernels import layout as table
+    from mgup_torch.kernels import plan
 
     monkeypatch.setattr(plan, "ONE_PASS", 4096)
     monkeypatch.setattr(plan, "ONE_PASS_LEAST", 1 if batches > 1 else 1 << 30)
@@ -176,7 +177,7 @@ def test_a_verified_bracket_that_is_wrong_is_told(short):
 
 def test_a_miss_is_counted(short, monkeypatch):
     """The counts of a whole slice tell whether its bracket held."""
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout as table
 
     params = parameters(((50_000,),), device="cuda")
     optimizer = MGUPAdamW(params, lr=0.02)
@@ -192,7 +193,7 @@ def test_a_miss_is_counted(short, monkeypatch):
 
 def _accept_the_highest(plan, batch, flags) -> None:
     """A bracket far above all scores, called verified."""
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout as table
 
     mine = slice(batch.first_slice, batch.first_slice + batch.slices)
     plan.records[mine, table.VERIFIED] = 1

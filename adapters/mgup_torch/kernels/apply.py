@@ -5,8 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import table
-from .keys import block_of
+from . import layout as table
+from .ordered_keys import block_of
 
 RECORD = tl.constexpr(table.RECORD)
 STEP = tl.constexpr(table.STEP)

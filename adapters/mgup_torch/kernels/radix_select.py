@@ -23,8 +23,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import table
-from .keys import HIGHEST, NEGATIVE_INFINITY, block_of, ordered, score_of
+from . import layout as table
+from .ordered_keys import HIGHEST, NEGATIVE_INFINITY, block_of, ordered, score_of
 
 K = tl.constexpr(table.K)
 FIRST_CHUNK = tl.constexpr(table.FIRST_CHUNK)

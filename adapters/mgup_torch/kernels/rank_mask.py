@@ -13,11 +13,11 @@ from torch import Tensor
 
 from mgup_core.trace.tracer import Numbers
 
-from . import table
-from .keys import chosen
-from .launch import Launcher
+from . import layout as table
+from .codegen import Functions
+from .cuda_graph import Launcher
+from .ordered_keys import chosen
 from .plan import Plan, Slice
-from .source import Functions
 
 _SCORES = tl.constexpr(table.POINTERS)
 _MASK = tl.constexpr(table.POINTERS + 1)

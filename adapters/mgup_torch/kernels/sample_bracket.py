@@ -8,8 +8,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import table
-from .keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, ordered
+from . import layout as table
+from .ordered_keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, ordered
 
 D = tl.constexpr(table.D)
 TOTAL = tl.constexpr(table.TOTAL)

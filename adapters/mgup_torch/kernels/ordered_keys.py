@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import table
+from . import layout as table
 
 LOWEST = tl.constexpr(-(2**31))  # NaN
 NEGATIVE_INFINITY = tl.constexpr(-0x7F800000 - 1)

@@ -20,9 +20,9 @@ import triton.language as tl
 from mgup_core import Policy
 from mgup_core.trace.tracer import Numbers, Program, Symbol, frontier, needed
 
-from . import table
-from .keys import chosen
-from .step import bias_correction, current_step
+from . import layout as table
+from .apply import bias_correction, current_step
+from .ordered_keys import chosen
 
 SPELLED = {
     "add": "{} + {}",
