@@ -34,7 +34,7 @@ def _select(scores: Tensor, k: int) -> Tensor:
 
 def _have_kernels(scores: Tensor) -> bool:
     """Whether the kernels of the fused step can rank these."""
-    # Within a graph of the caller's the tables would have to outlive it.
+    # Inside a CUDA graph of the caller, the slice table would have to live as long as that graph.
     return (
         scores.dtype == torch.float32
         and unavailable(scores.device) is None

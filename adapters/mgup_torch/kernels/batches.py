@@ -1,17 +1,40 @@
-"""Slices that are ranked together, and the memory and streams that they take meanwhile."""
+"""Slices that are ranked together, and the memory and the streams that they use meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
+
+
+class Slice(NamedTuple):
+    """A contiguous run of coordinates that are ranked together: a tensor, or a part of one."""
+
+    local_length: int
+    """How many of its coordinates lie on this device."""
+    length: int
+    """How many it has on all devices."""
+    k: int
+    """How many of all are selected, in rank mode."""
+
+
+class MeshGroup(Protocol):
+    """The devices that hold the parts of slices, in the order of their coordinates."""
+
+    rank: int
+    world_size: int
+    traffic: Any
+
+    def all_reduce_sum_(self, x: Tensor) -> None: ...
+    def all_reduce_max(self, x: Tensor) -> Tensor: ...
 
 
 class Batch(NamedTuple):
-    """Slices and blocks that are ranked together."""
+    """Consecutive slices that are ranked together, by their numbers in the plan."""
 
     first_slice: int
     slices: int
@@ -19,86 +42,111 @@ class Batch(NamedTuple):
     blocks: int
     first_chunk: int
     chunks: int
-    first_draw: int
-    draws: int
-    """Programs that draw chunks of slices that may take their step in one pass."""
+    """Of candidates."""
+    first_sampler: int
+    samplers: int
+    """Programs that draw the samples by which brackets are verified."""
 
 
-class Lane:
-    """The memory of one batch at work, and the streams that it runs on.
+class Workspace:
+    """The memory that a batch uses while it is ranked, and the streams that it runs on.
 
-    Of launches with thousands of programs the device begins the next only when the last is nearly
-    through. So that the small launches of one lane need not wait for the reads of another, they
-    have a stream of higher priority.
+    While a launch of thousands of programs runs, the device begins the next launch only when it is
+    nearly through. A workspace therefore has a stream of higher priority for its small launches, so
+    that they need not wait for another workspace's reads of all coordinates.
+
+    Args:
+        blocks: of the largest batch.
+        candidates: of the batch with the most.
+        streams: whether it has streams of its own, or launches on the current one.
+        parameter_dtype: of the list entries of a step in one pass; ``None`` if there is no such.
     """
 
     def __init__(
         self,
         blocks: int,
-        copies: int,
+        candidates: int,
         device: torch.device,
         *,
-        aside: bool,
-        others: torch.dtype | None,
+        streams: bool,
+        parameter_dtype: torch.dtype | None,
     ) -> None:
-        self.tallies = torch.zeros(blocks, dtype=torch.int32, device=device)
-        self.starts = torch.zeros(blocks if copies else 0, dtype=torch.int32, device=device)
-        self.candidates = torch.empty(copies, dtype=torch.int32, device=device)
-        one_pass = others is not None
-        self.lengths = torch.zeros(one_pass * blocks, dtype=torch.int32, device=device)
-        self.others = torch.empty(one_pass * copies, dtype=others, device=device)
-        self.places = torch.empty(one_pass * copies, dtype=torch.int16, device=device)
-        self.small = torch.cuda.Stream(device, priority=-1) if aside else None
-        self.large = torch.cuda.Stream(device) if aside else None
+        one_pass = parameter_dtype is not None
+        int32: dict[str, Any] = {"dtype": torch.int32, "device": device}
+        self.block_counts = torch.zeros(blocks, **int32)
+        self.list_starts = torch.zeros(blocks if candidates else 0, **int32)
+        self.list_lengths = torch.zeros(one_pass * blocks, **int32)
+        self.candidates = torch.empty(candidates, **int32)
+        self.other_parameters = torch.empty(
+            one_pass * candidates, dtype=parameter_dtype, device=device
+        )
+        self.block_offsets = torch.empty(one_pass * candidates, dtype=torch.int16, device=device)
+        self.small_stream = torch.cuda.Stream(device, priority=-1) if streams else None
+        self.large_stream = torch.cuda.Stream(device) if streams else None
 
     @contextlib.contextmanager
-    def launches(self) -> Iterator[None]:
-        """What is launched here is small; it comes after what this lane was told before."""
-        if self.small is None:
+    def small_launches(self) -> Iterator[None]:
+        """Launches in here are small, and follow what was launched in this workspace before."""
+        if self.small_stream is None:
             yield
             return
-        with torch.cuda.stream(self.small):
+        with torch.cuda.stream(self.small_stream):
             yield
 
     @contextlib.contextmanager
-    def reads(self) -> Iterator[None]:
-        """Within :meth:`launches`: what is launched here reads everything."""
-        if self.small is None or self.large is None:
+    def large_launches(self) -> Iterator[None]:
+        """Within :meth:`small_launches`: launches in here read all coordinates of the batch."""
+        if self.small_stream is None or self.large_stream is None:
             yield
             return
-        self.large.wait_stream(self.small)
-        with torch.cuda.stream(self.large):
+        self.large_stream.wait_stream(self.small_stream)
+        with torch.cuda.stream(self.large_stream):
             yield
-        self.small.wait_stream(self.large)
+        self.small_stream.wait_stream(self.large_stream)
 
     def fork(self) -> None:
-        """What is launched here comes after what the current stream has been told so far."""
-        if self.small is not None:
-            self.small.wait_stream(torch.cuda.current_stream(self.small.device))
+        """Let the workspace's launches wait for the current stream."""
+        if self.small_stream is not None:
+            current = torch.cuda.current_stream(self.small_stream.device)
+            self.small_stream.wait_stream(current)
 
     def join(self) -> None:
-        """What the current stream is told from now on comes after what was launched here."""
-        if self.small is not None:
-            torch.cuda.current_stream(self.small.device).wait_stream(self.small)
+        """Let the current stream wait for the workspace's launches."""
+        if self.small_stream is not None:
+            current = torch.cuda.current_stream(self.small_stream.device)
+            current.wait_stream(self.small_stream)
 
 
-def batches_of(
-    sizes: Any, blocks: Any, chunks: Any, draws: Any, parts: int, least: int
+def split_into_batches(
+    lengths: Any, blocks: Any, chunks: Any, samplers: Any, most: int
 ) -> list[Batch]:
-    """Consecutive slices, so few coordinates at a time that the memory for copies stays small."""
-    most = max(least, math.ceil(int(sizes.sum()) / parts))
+    """Consecutive slices of at most ``most`` coordinates together, or a single longer slice.
+
+    Args:
+        lengths: (slices,) int64: the coordinates of each slice.
+        blocks, chunks, samplers: (slices,) int64: how many each slice has.
+    """
     starts, filled = [0], 0
-    for i, size in enumerate(sizes):
-        if filled and filled + size > most:
+    for i, length in enumerate(lengths):
+        if filled and filled + length > most:
             starts.append(i)
             filled = 0
-        filled += int(size)
-    ends = [*starts[1:], len(sizes)]
+        filled += int(length)
+    ends = [*starts[1:], len(lengths)]
 
-    def span(counts: Any, a: int, z: int) -> tuple[int, int]:
-        return int(counts[:a].sum()), int(counts[a:z].sum())
+    def span(counts: Any, first: int, end: int) -> tuple[int, int]:
+        return int(counts[:first].sum()), int(counts[first:end].sum())
 
     return [
-        Batch(a, z - a, *span(blocks, a, z), *span(chunks, a, z), *span(draws, a, z))
+        Batch(a, z - a, *span(blocks, a, z), *span(chunks, a, z), *span(samplers, a, z))
         for a, z in zip(starts, ends, strict=True)
     ]
+
+
+def most_coordinates(lengths: Any, least: int, parts: int) -> int:
+    """How many coordinates a batch has, at most: few, so that its candidates need little memory.
+
+    Args:
+        lengths: (slices,) int64: the coordinates of each slice.
+    """
+    return max(least, math.ceil(int(lengths.sum()) / parts))

@@ -1,7 +1,7 @@
 """A recorded program (:mod:`mgup_core.trace.tracer`) as Triton functions.
 
-The same operations in the same order: division and root correctly rounded (N4), and launched with
-``enable_fp_fusion=False``, no product contracted with a sum (N5).
+The functions have the program's operations in its order. Division and root are rounded correctly
+(N4), and ``enable_fp_fusion=False`` at the launch keeps products and sums apart (N5).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import triton.language as tl
 from mgup_core import Policy
 from mgup_core.trace.tracer import Numbers, Program, Symbol, frontier, needed
 
-from . import layout as table
+from . import layout
 from .apply import bias_correction, current_step
-from .ordered_keys import chosen
+from .ordered_keys import selected_in_block
 
 SPELLED = {
     "add": "{} + {}",
@@ -50,29 +50,29 @@ SPELLED = {
 }
 """One entry for each of :data:`mgup_core.trace.ops.OPERATIONS`."""
 
-_BESIDES = {
+_SPELLED_BESIDES = {
     "floordiv": "{} // {}",
     "mod": "{} % {}",
-    "selected": "chosen({}, inside, record, earlier)",
+    "selected": "selected_in_block({}, inside, record, earlier_ties)",
 }
 _TYPES = {
     torch.float32: "tl.float32",
     torch.bfloat16: "tl.bfloat16",
     torch.float16: "tl.float16",
 }
-_SCALARS = {
-    "d": table.TOTAL,
-    "lr": table.LR,
-    "weight_decay": table.WEIGHT_DECAY,
-    "alpha": table.ALPHA,
-    "gamma": table.GAMMA,
+_SLICE_COLUMNS = {
+    "d": layout.LENGTH,
+    "lr": layout.LR,
+    "weight_decay": layout.WEIGHT_DECAY,
+    "alpha": layout.ALPHA,
+    "gamma": layout.GAMMA,
 }
 
-_numbers = itertools.count()
+_texts = itertools.count()
 
 
 class Kind(NamedTuple):
-    """What decides the text of the functions."""
+    """What the text of the functions depends on."""
 
     program: Program
     policy: Policy | None
@@ -80,67 +80,76 @@ class Kind(NamedTuple):
     """Of the parameter and its gradient."""
     state_dtypes: tuple[torch.dtype, ...]
     aligned: bool
-    """Whether all pointers are multiples of 16 bytes."""
+    """Whether all pointers are multiples of 16 bytes and all lengths of 8."""
 
 
 class Functions(NamedTuple):
-    """The Triton functions of one kind."""
+    """The Triton functions of one kind.
 
-    before: Any
-    """Scalars of each slice that need no count, into ``uniforms``."""
-    after: Any
-    """Those that need the count of positive scores; ``None`` if there are none."""
-    seen: Any
-    """The score of coordinates, or whether it counts; ``None`` if the whole slice needs no look."""
+    ``row`` is the address of a slice's row of the slice table, ``scalars`` that of its row of slice
+    scalars; a coordinate is ``start + offsets`` and exists where ``inside``.
+    """
+
+    early_scalars: Any
+    """``(row, positive_count, scalars, inside)``: store those scalars of slices that do not depend
+    on the count of positive scores."""
+    late_scalars: Any
+    """The same for those that do; ``None`` if there are none."""
+    statistic: Any
+    """``(row, scalars, start, offsets, inside)``: the scores, if the policy ranks; whether they are
+    positive, if it counts; ``None`` if it does neither."""
     update: Any
-    """Steps coordinates: loads, computes, stores."""
-    uniforms: int
+    """``(row, scalars, start, offsets, inside, record, earlier_ties)``: load, step and store."""
+    scalar_count: int
     """How many scalars each slice has."""
     numbers: Numbers
-    """What the functions read of the rule's floats."""
-    both: Any = None
-    """The score, the parameter damped and amplified, the state; ``None`` if nothing is ranked."""
+    """What the functions read of the rule's fields."""
+    both_updates: Any = None
+    """``(row, scalars, start, offsets, inside)``: the scores, the parameter damped and amplified,
+    and the state; ``None`` if nothing is ranked."""
     store: Any = None
-    """Stores the parameter and the state."""
+    """``(row, start, offsets, inside, w, states)``: store the parameter and the state."""
     dtype: torch.dtype | None = None
     """Of the parameter."""
-    moved: int = 0
+    bytes_moved: int = 0
     """Bytes of a coordinate that a step reads and writes."""
 
 
 class _Writer:
-    """Lines of one function, and the name of each symbol that has one."""
+    """The lines of one function, and the variable of each symbol that they compute."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.names: dict[Symbol, str] = {}
-        self._numbers = itertools.count()
+        self._variables = itertools.count()
 
-    def name(self, symbol: Symbol, text: str) -> str:
-        self.names[symbol] = f"x{next(self._numbers)}"
+    def assign(self, symbol: Symbol, text: str) -> str:
+        """A line that computes a symbol; the name of its variable."""
+        self.names[symbol] = f"x{next(self._variables)}"
         self.lines.append(f"{self.names[symbol]} = {text}")
         return self.names[symbol]
 
     def forget(self, symbols: Iterable[Symbol]) -> None:
-        """Let symbols be written once more, with other values."""
+        """Let symbols be computed once more, from other values."""
         for symbol in symbols:
             self.names.pop(symbol, None)
 
     def write(self, symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> None:
-        """The lines that compute symbols whose inputs are named."""
+        """The lines that compute symbols whose inputs have variables."""
         for symbol in needed(symbols, known):
             if symbol in self.names:
                 continue
             if symbol.op == "const":
-                self.name(symbol, _literal(symbol))
+                self.assign(symbol, _literal(symbol))
             elif symbol.op == "cast":
-                self.name(symbol, f"{self.names[symbol.args[0]]}.to(tl.{symbol.dtype})")
+                self.assign(symbol, f"{self.names[symbol.args[0]]}.to(tl.{symbol.dtype})")
             else:
                 args = (self.names[arg] for arg in symbol.args)
-                text = SPELLED.get(symbol.op) or _BESIDES[symbol.op]
-                self.name(symbol, text.format(*args))
+                text = SPELLED.get(symbol.op) or _SPELLED_BESIDES[symbol.op]
+                self.assign(symbol, text.format(*args))
 
     def function(self, signature: str, result: str = "") -> str:
+        """The text of a Triton function of these lines."""
         body = [*self.lines, f"return {result}" if result else "pass"]
         return "\n    ".join([f"@triton.jit\ndef {signature}:", *body]) + "\n"
 
@@ -156,44 +165,50 @@ def _inputs(symbols: Iterable[Symbol], *, uniform: bool) -> list[Symbol]:
     return [s for s in needed(symbols) if s.op == "input" and s.uniform == uniform]
 
 
-def _settle(name: str, numbers: Numbers, layout: dict[Symbol, int], chosen: list[Symbol]) -> str:
-    """A function that computes some scalars for a block of slices."""
+def _scalars_function(
+    name: str, numbers: Numbers, columns: dict[Symbol, int], wanted: list[Symbol]
+) -> str:
+    """A function that computes some scalars for several slices.
+
+    Args:
+        columns: of the slice scalars, by their symbols.
+    """
     writer = _Writer()
-    address = f"tl.load(row + {table.NUMBERS}, mask=inside, other=0)"
+    address = f"tl.load(row + {layout.NUMBERS_ADDRESS}, mask=inside, other=0)"
     writer.lines.append(f"numbers = {address}.to(tl.pointer_type(tl.float32))")
-    for symbol in _inputs(chosen, uniform=True):
+    for symbol in _inputs(wanted, uniform=True):
         what = symbol.args[0]
         if what == "positive":
-            text = "tl.load(positive, mask=inside, other=0)"
+            text = "tl.load(positive_count, mask=inside, other=0)"
         elif what == "t":
             text = "current_step(row, inside)"
         else:
-            text = f"tl.load(row + {_SCALARS[what]}, mask=inside, other=0)"
-            if symbol.dtype == "float32":  # the table holds the bits of a float64
+            text = f"tl.load(row + {_SLICE_COLUMNS[what]}, mask=inside, other=0)"
+            if symbol.dtype == "float32":  # the slice table has the bits of a float64
                 text += ".to(tl.float64, bitcast=True).to(tl.float32)"
-        writer.name(symbol, text)
-    for symbol in needed(chosen):
+        writer.assign(symbol, text)
+    for symbol in needed(wanted):
         if symbol.op == "number" and symbol in numbers.places:
             place = numbers.places[symbol]
-            writer.name(symbol, f"tl.load(numbers + {place}, mask=inside, other=0.0)")
-    for symbol in needed(chosen):
+            writer.assign(symbol, f"tl.load(numbers + {place}, mask=inside, other=0.0)")
+    for symbol in needed(wanted):
         if symbol.op == "correction":
             step, place = writer.names[symbol.args[0]], numbers.places[symbol]
-            writer.name(symbol, f"bias_correction({step}, numbers + {place}, inside)")
-    writer.write(chosen, writer.names)
-    for symbol in chosen:
+            writer.assign(symbol, f"bias_correction({step}, numbers + {place}, inside)")
+    writer.write(wanted, writer.names)
+    for symbol in wanted:
         value = f"{writer.names[symbol]}.to(tl.float32)"
-        writer.lines.append(f"tl.store(uniforms + {layout[symbol]}, {value}, mask=inside)")
-    return writer.function(f"{name}(row, positive, uniforms, inside)")
+        writer.lines.append(f"tl.store(scalars + {columns[symbol]}, {value}, mask=inside)")
+    return writer.function(f"{name}(row, positive_count, scalars, inside)")
 
 
 def _arrays(writer: _Writer, program: Program, kind: Kind, wanted: list[Symbol]) -> None:
-    """Loads of the arrays that are wanted, and their scalars."""
+    """Load the arrays that the wanted symbols need."""
     for symbol in _inputs(wanted, uniform=False):
         name = symbol.args[0]
         dtype = _dtype_of(name, program, kind)
-        text = f"tl.load({_places(name, dtype, program, kind)}, mask=inside, other=0)"
-        writer.name(symbol, f"{text}.to(tl.float32)")
+        text = f"tl.load({_addresses(name, dtype, program, kind)}, mask=inside, other=0)"
+        writer.assign(symbol, f"{text}.to(tl.float32)")
 
 
 def _dtype_of(name: str, program: Program, kind: Kind) -> torch.dtype:
@@ -202,60 +217,61 @@ def _dtype_of(name: str, program: Program, kind: Kind) -> torch.dtype:
     return kind.dtype
 
 
-def _places(name: str, dtype: torch.dtype, program: Program, kind: Kind) -> str:
-    """Where the coordinates of an array are."""
-    column = table.POINTERS + ("w", "g", *program.states).index(name)
+def _addresses(name: str, dtype: torch.dtype, program: Program, kind: Kind) -> str:
+    """The text of the addresses of an array's coordinates."""
+    column = layout.ADDRESSES + ("w", "g", *program.states).index(name)
     address = f"tl.load(row + {column}).to(tl.pointer_type({_TYPES[dtype]}))"
-    if kind.aligned:  # four at once in any dtype, so that all lie alike in the threads
+    if kind.aligned:  # four coordinates a load in any dtype, so that threads hold the same ones
         address = f"tl.multiple_of({address}, {4 * dtype.itemsize})"
     return f"{address} + start + offsets"
 
 
-def _scalars(writer: _Writer, layout: dict[Symbol, int], wanted: list[Symbol]) -> list[Symbol]:
-    used = [s for s in frontier(wanted) if s in layout]
+def _scalars(writer: _Writer, columns: dict[Symbol, int], wanted: list[Symbol]) -> list[Symbol]:
+    """Load the scalars that the wanted symbols need; their symbols."""
+    used = [s for s in frontier(wanted) if s in columns]
     for symbol in used:
-        text = f"tl.load(uniforms + {layout[symbol]})"
-        writer.name(symbol, f"{text} != 0" if symbol.dtype == "bool" else text)
+        text = f"tl.load(scalars + {columns[symbol]})"
+        writer.assign(symbol, f"{text} != 0" if symbol.dtype == "bool" else text)
     return used
 
 
-def _source(kind: Kind, numbers: Numbers) -> tuple[str, int]:
+def _text_of(kind: Kind, numbers: Numbers) -> tuple[str, int]:
+    """The text of a kind's functions, and how many scalars each slice has."""
     program = kind.program
     outputs = list(program.outputs.values())
-    seen = [] if program.slice_statistic is None else [program.slice_statistic]
-    layout = {symbol: i for i, symbol in enumerate(frontier([*seen, *outputs]))}
+    statistics = [] if program.slice_statistic is None else [program.slice_statistic]
+    columns = {symbol: i for i, symbol in enumerate(frontier([*statistics, *outputs]))}
     late = [
         symbol
-        for symbol in layout
+        for symbol in columns
         if any(s.op == "input" and s.args[0] == "positive" for s in needed([symbol]))
     ]
-    early = [symbol for symbol in layout if symbol not in dict.fromkeys(late)]
-    text = _settle("before", numbers, layout, early)
+    early = [symbol for symbol in columns if symbol not in dict.fromkeys(late)]
+    text = _scalars_function("early_scalars", numbers, columns, early)
     if late:
-        text += _settle("after", numbers, layout, late)
-    if seen:
+        text += _scalars_function("late_scalars", numbers, columns, late)
+    for statistic in statistics:
         writer = _Writer()
-        _arrays(writer, program, kind, seen)
-        writer.write(seen, _scalars(writer, layout, seen))
-        text += writer.function(
-            "seen(row, uniforms, start, offsets, inside)", writer.names[seen[0]]
-        )
+        _arrays(writer, program, kind, [statistic])
+        writer.write([statistic], _scalars(writer, columns, [statistic]))
+        signature = "statistic(row, scalars, start, offsets, inside)"
+        text += writer.function(signature, writer.names[statistic])
     writer = _Writer()
     _arrays(writer, program, kind, outputs)
-    writer.write(outputs, _scalars(writer, layout, outputs))
+    writer.write(outputs, _scalars(writer, columns, outputs))
     for name, symbol in program.outputs.items():
         dtype = _dtype_of(name, program, kind)
-        places = _places(name, dtype, program, kind)
+        addresses = _addresses(name, dtype, program, kind)
         value = writer.names[symbol]
-        writer.lines.append(f"tl.store({places}, {value}.to({_TYPES[dtype]}), mask=inside)")
-    text += writer.function("update(row, uniforms, start, offsets, inside, record, earlier)")
+        writer.lines.append(f"tl.store({addresses}, {value}.to({_TYPES[dtype]}), mask=inside)")
+    text += writer.function("update(row, scalars, start, offsets, inside, record, earlier_ties)")
     if kind.policy is not None and kind.policy.ranks:
-        text += _both(program, kind, layout)
-    return text, len(layout)
+        text += _both_updates(program, kind, columns)
+    return text, len(columns)
 
 
-def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
-    """Functions that compute a step for either answer of the selection, and store one."""
+def _both_updates(program: Program, kind: Kind, columns: dict[Symbol, int]) -> str:
+    """A function that computes a step for either multiplier, and one that stores a step."""
     outputs = list(program.outputs.values())
     selected = next(s for s in needed(outputs) if s.op == "selected")
     depends = {selected}
@@ -265,11 +281,11 @@ def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
     states = {name: symbol for name, symbol in program.outputs.items() if name != "w"}
     writer = _Writer()
     _arrays(writer, program, kind, outputs)
-    known = [selected, *_scalars(writer, layout, outputs)]
+    known = [selected, *_scalars(writer, columns, outputs)]
     writer.write([*states.values(), *selected.args], known)
     versions = []
     for answer in ("False", "True"):
-        writer.name(selected, f"tl.full([], {answer}, tl.int1)")
+        writer.assign(selected, f"tl.full([], {answer}, tl.int1)")
         writer.write([program.outputs["w"]], known)
         versions.append(writer.names[program.outputs["w"]])
         writer.forget(depends)
@@ -278,28 +294,28 @@ def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
         *versions,
         *(writer.names[x] for x in states.values()),
     ]
-    text = writer.function("both(row, uniforms, start, offsets, inside)", ", ".join(values))
+    text = writer.function("both_updates(row, scalars, start, offsets, inside)", ", ".join(values))
     writer = _Writer()
     for name in program.outputs:
         dtype = _dtype_of(name, program, kind)
-        places = _places(name, dtype, program, kind)
+        addresses = _addresses(name, dtype, program, kind)
         value = "w" if name == "w" else f"states[{list(states).index(name)}]"
-        writer.lines.append(f"tl.store({places}, {value}.to({_TYPES[dtype]}), mask=inside)")
+        writer.lines.append(f"tl.store({addresses}, {value}.to({_TYPES[dtype]}), mask=inside)")
     return text + writer.function("store(row, start, offsets, inside, w, states)")
 
 
 def define(text: str) -> dict[str, Any]:
     """The functions of a text, by name."""
-    # Triton reads the source of what it compiles; linecache is where Python looks for text that
-    # is in no file.
-    filename = f"<mgup kernel {next(_numbers)}>"
+    # Triton reads the source of what it compiles, and Python looks up the source of code that is
+    # in no file in linecache.
+    filename = f"<mgup kernel {next(_texts)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     scope: dict[str, Any] = {
         "tl": tl,
         "triton": triton,
         "bias_correction": bias_correction,
-        "chosen": chosen,
         "current_step": current_step,
+        "selected_in_block": selected_in_block,
         "__name__": __name__,
     }
     known = set(scope)
@@ -313,9 +329,17 @@ def define(text: str) -> dict[str, Any]:
 def functions(kind: Kind) -> Functions:
     """The functions of a kind, made once."""
     numbers = Numbers(kind.program.outputs.values())
-    text, uniforms = _source(kind, numbers)
+    text, scalars = _text_of(kind, numbers)
     scope = define(text)
-    before, after, seen, update = map(scope.get, ("before", "after", "seen", "update"))
-    both, store = scope.get("both"), scope.get("store")
-    moved = 3 * kind.dtype.itemsize + 2 * sum(dtype.itemsize for dtype in kind.state_dtypes)
-    return Functions(before, after, seen, update, uniforms, numbers, both, store, kind.dtype, moved)
+    return Functions(
+        early_scalars=scope["early_scalars"],
+        late_scalars=scope.get("late_scalars"),
+        statistic=scope.get("statistic"),
+        update=scope["update"],
+        scalar_count=scalars,
+        numbers=numbers,
+        both_updates=scope.get("both_updates"),
+        store=scope.get("store"),
+        dtype=kind.dtype,
+        bytes_moved=3 * kind.dtype.itemsize + 2 * sum(x.itemsize for x in kind.state_dtypes),
+    )

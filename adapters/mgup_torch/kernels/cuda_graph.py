@@ -1,4 +1,4 @@
-"""Handing a plan to its device again and again."""
+"""The launches of a plan, recorded in a CUDA graph and replayed at every step."""
 
 from __future__ import annotations
 
@@ -16,58 +16,62 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    """A plan on one device, whose launches become one graph at their second time."""
+    """A plan on one device, whose second step is captured in a CUDA graph."""
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.plan, self.device = plan, device
         self.graph: torch.cuda.CUDAGraph | None = None
         self.launches = 0
-        self.uploads: list[Tensor] = []
-        self.numbers_sent: Any = None
-        self.sent: Any = None  # what a replay of the graph sends to other ranks
+        self.captured_copies: list[Tensor] = []
+        self.uploaded_numbers: Any = None
+        self.replay_traffic: Any = None  # what a replay of the graph sends to other ranks
 
     def upload(self) -> None:
-        """What the plan's rows and numbers say, to its device."""
+        """Copy the plan's rows and numbers to the device."""
         plan = self.plan
-        self._send(plan.rows, plan.tables)
-        # The numbers of most rules stay as they are from step to step.
+        self._copy(plan.rows, plan.slice_table)
+        # The numbers of most rules do not change from step to step.
         capturing = torch.cuda.is_current_stream_capturing()
-        if capturing or plan.host_numbers is not self.numbers_sent:
-            self._send(plan.host_numbers, plan.numbers[: len(plan.host_numbers)])
-            self.numbers_sent = plan.host_numbers
+        if capturing or plan.host_numbers is not self.uploaded_numbers:
+            self._copy(plan.host_numbers, plan.numbers[: len(plan.host_numbers)])
+            self.uploaded_numbers = plan.host_numbers
 
-    def _send(self, values: Any, there: Tensor) -> None:
-        # From PyTorch's cache of pinned memory, which knows what a copy is still reading.
-        host = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+    def _copy(self, values: Any, target: Tensor) -> None:
+        # PyTorch's cache of pinned memory does not reuse what a copy still reads.
+        host = torch.empty(target.shape, dtype=target.dtype, pin_memory=True)
         host.numpy()[:] = values
         if torch.cuda.is_current_stream_capturing():
-            self.uploads.append(host)  # the graph reads it again at every replay
-        there.copy_(host, non_blocking=True)
+            self.captured_copies.append(host)  # the graph reads it at every replay
+        target.copy_(host, non_blocking=True)
 
     def launch(self) -> None:
-        """Rank and step; returns before it is done."""
+        """Rank and step; returns before the device is done.
+
+        Raises:
+            RuntimeError: as :meth:`Plan.check`.
+        """
         with torch.cuda.device(self.device):
             if torch.cuda.is_current_stream_capturing():
                 self.plan.launch()
                 return
             self.plan.check()
             self.launches += 1
-            team = self.plan.team
-            if self.launches == 2:  # the first compiled and loaded the kernels
-                before = None if team is None else replace(team.traffic)
+            mesh_group = self.plan.mesh_group
+            if self.launches == 2:  # the first step has compiled and loaded the kernels
+                before = None if mesh_group is None else replace(mesh_group.traffic)
                 self.graph = _captured(self.plan)
-                self.sent = None if team is None else team.traffic - before
+                self.replay_traffic = None if mesh_group is None else mesh_group.traffic - before
             elif self.graph is None:
                 self.plan.launch()
-            elif team is not None:
-                team.traffic += self.sent
+            elif mesh_group is not None:
+                mesh_group.traffic += self.replay_traffic
             if self.graph is not None:
                 self.graph.replay()
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage is collected in here: the end of another graph would end a capture."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Collect no garbage in here: the destruction of another graph would invalidate a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -78,15 +82,15 @@ def _uncollected() -> Iterator[None]:
 
 
 def _captured(plan: Plan) -> torch.cuda.CUDAGraph:
-    """The launches as one: they read everything that changes from the tables."""
+    """The launches as a graph: whatever changes from step to step, they read from the device."""
     graph = torch.cuda.CUDAGraph()
-    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-    aside.wait_stream(current)
-    with torch.cuda.stream(aside), _uncollected():
+    current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    side.wait_stream(current)
+    with torch.cuda.stream(side), _without_garbage_collection():
         graph.capture_begin(capture_error_mode="thread_local")
         try:
             plan.launch()
         finally:
             graph.capture_end()
-    current.wait_stream(aside)
+    current.wait_stream(side)
     return graph

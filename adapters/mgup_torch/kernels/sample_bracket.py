@@ -1,6 +1,6 @@
-"""A guess of each slice's threshold, from a sample: two scores that likely enclose it (P4).
+"""A bracket of each slice's threshold: two scores of a sample that likely enclose it (P4).
 
-It decides how long the selection takes, and never what is selected.
+The bracket decides how long the selection takes, and never what is selected.
 """
 
 from __future__ import annotations
@@ -8,49 +8,56 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from . import layout as table
-from .ordered_keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, ordered
+from . import layout
+from .ordered_keys import HIGHEST, LOWEST, NEGATIVE_INFINITY, key_of
 
-D = tl.constexpr(table.D)
-TOTAL = tl.constexpr(table.TOTAL)
-K = tl.constexpr(table.K)
+LOCAL_LENGTH = tl.constexpr(layout.LOCAL_LENGTH)
+LENGTH = tl.constexpr(layout.LENGTH)
+K = tl.constexpr(layout.K)
 
-LOW = tl.constexpr(table.LOW)
-HIGH = tl.constexpr(table.HIGH)
-BASE = tl.constexpr(table.BASE)
-TOP = tl.constexpr(table.TOP)
-SHIFT = tl.constexpr(table.SHIFT)
-STATUS = tl.constexpr(table.STATUS)
-COUNTED = tl.constexpr(table.COUNTED)
-RECORD = tl.constexpr(table.RECORD)
+GUESS_LOW = tl.constexpr(layout.GUESS_LOW)
+GUESS_HIGH = tl.constexpr(layout.GUESS_HIGH)
+RANGE_LOW = tl.constexpr(layout.RANGE_LOW)
+RANGE_HIGH = tl.constexpr(layout.RANGE_HIGH)
+DIGIT_SHIFT = tl.constexpr(layout.DIGIT_SHIFT)
+STATUS = tl.constexpr(layout.STATUS)
+BRACKET_COUNTS = tl.constexpr(layout.BRACKET_COUNTS)
+RECORD = tl.constexpr(layout.RECORD)
 
-AMONG_CANDIDATES = tl.constexpr(table.AMONG_CANDIDATES)
-DIGIT_BITS = tl.constexpr(table.DIGIT_BITS)
-WHOLE_RANGE = tl.constexpr(table.WHOLE_RANGE)
+AMONG_CANDIDATES = tl.constexpr(layout.AMONG_CANDIDATES)
+DIGIT_BITS = tl.constexpr(layout.DIGIT_BITS)
+FIRST_SHIFT = tl.constexpr(layout.FIRST_SHIFT)
 
 
 @triton.jit
-def _around(keys, first, second, enough):
-    """(high, low) around the keys of two ranks, from 1: int32.
+def _enclosing_prefixes(keys, first, second, enough):
+    """Two keys that enclose the ``first``-th and the ``second``-th largest key of a sample.
 
-    Their prefixes grow bit by bit from the highest, until no more than ``enough`` keys are left
-    between. If that is never, as where a rank falls among many equal keys, they are the keys.
+    Both prefixes grow bit by bit from the highest bit, until at most ``enough`` keys lie between
+    them. Where that never happens, as among many equal keys, the result is the two keys themselves.
+
+    Args:
+        keys: int32, fewer than 2^15.
+        first, second: ranks from 1, first <= second.
+
+    Returns:
+        (high, low): 0-d int32.
     """
-    lifted = keys.to(tl.uint32, bitcast=True) ^ 0x80000000
+    unsigned = keys.to(tl.uint32, bitcast=True) ^ 0x80000000
     a = tl.full([], 0, tl.uint32)
     b = tl.full([], 0, tl.uint32)
     bit = tl.full([], 0x80000000, tl.uint32)
-    beyond = tl.full([], 0, tl.int32)  # keys above all that begin like the first,
-    least = tl.full([], 0x7FFF, tl.int32)  # and keys not below all that begin like the second
-    while (bit > 0) & (least - beyond > enough):
-        # Both counts in one sum: a sample is smaller than 2^15.
-        both = (lifted >= (a | bit)).to(tl.int32) + ((lifted >= (b | bit)).to(tl.int32) << 16)
+    above_a = tl.full([], 0, tl.int32)  # how many keys exceed every key with the prefix a
+    from_b = tl.full([], 0x7FFF, tl.int32)  # how many keys are at least the prefix b
+    while (bit > 0) & (from_b - above_a > enough):
+        # One sum gives both counts, since each is below 2^15.
+        both = (unsigned >= (a | bit)).to(tl.int32) + ((unsigned >= (b | bit)).to(tl.int32) << 16)
         counts = tl.sum(both)
-        one, other = counts & 0xFFFF, counts >> 16
-        beyond = tl.where(one >= first, beyond, one)
-        least = tl.where(other >= second, other, least)
-        a = tl.where(one >= first, a | bit, a)
-        b = tl.where(other >= second, b | bit, b)
+        from_a_bit, from_b_bit = counts & 0xFFFF, counts >> 16
+        above_a = tl.where(from_a_bit >= first, above_a, from_a_bit)
+        from_b = tl.where(from_b_bit >= second, from_b_bit, from_b)
+        a = tl.where(from_a_bit >= first, a | bit, a)
+        b = tl.where(from_b_bit >= second, b | bit, b)
         bit = bit >> 1
     a |= tl.where(bit > 0, (bit << 1) - 1, 0)
     flip = tl.full([], 0x80000000, tl.uint32)
@@ -58,79 +65,90 @@ def _around(keys, first, second, enough):
 
 
 @triton.jit(do_not_specialize=["first_slice"])
-def bracket(
-    tables, records, uniforms, columns, scalars, first_slice,
-    SEEN: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DIVISOR: tl.constexpr,
+def sample_bracket(
+    slice_table, search_records, slice_scalars, table_stride, scalars_stride, first_slice,
+    STATISTIC: tl.constexpr, SAMPLE: tl.constexpr, CHUNK: tl.constexpr, DIVISOR: tl.constexpr,
     DEVIATIONS: tl.constexpr,
 ):  # fmt: skip
-    """One program a slice: a bracket (low, high] from a sample, exact where it is the whole."""
+    """One program a slice: write its bracket (low, high] and the range that it leaves to search.
+
+    A slice of at most SAMPLE coordinates is its own sample, whose bracket is exact.
+
+    Args:
+        DEVIATIONS: how many standard deviations of the sample's rank the bracket reaches to either
+            side of the threshold's rank.
+    """
     i = first_slice + tl.program_id(0)
-    row = tables + i * columns
-    record = records + i * RECORD
-    d = tl.load(row + D)
-    total = tl.load(row + TOTAL)
+    row = slice_table + i * table_stride
+    record = search_records + i * RECORD
+    d = tl.load(row + LOCAL_LENGTH)
+    total = tl.load(row + LENGTH)
     k = tl.load(row + K)
-    # A chunk from each stratum, at a hashed place: no period of the data can hide. A short slice
-    # is taken whole.
+    # One chunk of CHUNK neighbours from each stratum, at a hashed place, so that no period of the
+    # data escapes the sample. A short slice is taken whole.
     chunk = tl.arange(0, SAMPLE // CHUNK)
     stratum = tl.where(d > SAMPLE, d // (SAMPLE // CHUNK), CHUNK).to(tl.int32)
     hashed = (chunk.to(tl.uint32) + 1) * 2654435761
     within = tl.umulhi(hashed, (stratum - CHUNK + 1).to(tl.uint32)).to(tl.int32)
     first = (chunk * stratum + within) // CHUNK * CHUNK
-    places = first[:, None] + tl.arange(0, CHUNK)[None, :]
-    inside = places < tl.multiple_of(d, DIVISOR)
-    keys = ordered(SEEN(row, uniforms + i * scalars, 0, places, inside))
+    coordinates = first[:, None] + tl.arange(0, CHUNK)[None, :]
+    inside = coordinates < tl.multiple_of(d, DIVISOR)
+    keys = key_of(STATISTIC(row, slice_scalars + i * scalars_stride, 0, coordinates, inside))
     keys = tl.where(inside, keys, LOWEST)
 
     n = tl.minimum(d, SAMPLE).to(tl.float32)
     share = k.to(tl.float32) / tl.maximum(total, 1).to(tl.float32)
-    # Of the selected, a part of the slice has as many as its length says, give or take one.
-    above = (k * d // tl.maximum(total, 1)).to(tl.int32)
-    below = ((k * d + total - 1) // tl.maximum(total, 1)).to(tl.int32)
-    enough = below * 0
+    # A part of a slice holds that share of the K selected which its length is of the slice's,
+    # rounded down or up.
+    first_rank = (k * d // tl.maximum(total, 1)).to(tl.int32)
+    last_rank = ((k * d + total - 1) // tl.maximum(total, 1)).to(tl.int32)
+    enough = last_rank * 0
     if d > SAMPLE:
         middle = (n * share).to(tl.int32)
         margin = (DEVIATIONS * tl.sqrt(n * share * (1 - share))).to(tl.int32) + 2
-        above, below = middle - margin, middle + margin
+        first_rank, last_rank = middle - margin, middle + margin
         enough = 2 * margin * 33 // 32
     size = tl.minimum(d, SAMPLE).to(tl.int32)
-    high, low = _around(keys, tl.maximum(above, 1), tl.minimum(below, size), enough)
-    high = tl.where(above < 1, HIGHEST, high)
-    low = tl.where(below > size, NEGATIVE_INFINITY, tl.maximum(low, NEGATIVE_INFINITY))
-    if d == 0:  # no part, no opinion
+    high, low = _enclosing_prefixes(
+        keys, tl.maximum(first_rank, 1), tl.minimum(last_rank, size), enough
+    )
+    high = tl.where(first_rank < 1, HIGHEST, high)
+    low = tl.where(last_rank > size, NEGATIVE_INFINITY, tl.maximum(low, NEGATIVE_INFINITY))
+    if d == 0:  # an empty part must not narrow the bracket of the other devices
         high, low = high * 0 + LOWEST, low * 0 + HIGHEST
-    tl.store(record + LOW, low.to(tl.int64))
-    tl.store(record + HIGH, high.to(tl.int64))
-    enclose_keys(record, low.to(tl.int64), high.to(tl.int64))
+    tl.store(record + GUESS_LOW, low.to(tl.int64))
+    tl.store(record + GUESS_HIGH, high.to(tl.int64))
+    set_search_range(record, low.to(tl.int64), high.to(tl.int64))
 
 
 @triton.jit
-def enclose_keys(record, low, high):
-    """The range of keys to look at, from a guess: the threshold is in (low, high], likely."""
+def set_search_range(record, low, high):
+    """Start the search of a slice in its bracket (low, high]: int64 keys."""
     high = tl.maximum(high, low)
-    # Where both agree the threshold is among ties. Otherwise leave both out: each may be a crowd.
+    # Neighbouring keys enclose one key, which then has many ties. Otherwise both ends are left out,
+    # since either may be a score with many ties.
     single = high - low <= 1
     top = tl.where(single, high, high - 1)
     bottom = tl.where(single, high - 1, low)
     shift = tl.full([], 0, tl.int64)
-    for s in range(WHOLE_RANGE):
+    for s in range(FIRST_SHIFT):
         shift += (((top - bottom - 1) >> (s + DIGIT_BITS)) > 0).to(tl.int64)
-    tl.store(record + BASE, bottom + 1)
-    tl.store(record + TOP, top)
-    tl.store(record + SHIFT, shift)
-    tl.store(record + COUNTED, 0)
+    tl.store(record + RANGE_LOW, bottom + 1)
+    tl.store(record + RANGE_HIGH, top)
+    tl.store(record + DIGIT_SHIFT, shift)
+    tl.store(record + BRACKET_COUNTS, 0)
     tl.store(record + STATUS, AMONG_CANDIDATES)
 
 
 @triton.jit
-def enclose(records, bounds, slices):
-    """One program a slice: the guesses of all devices as one.
+def merge_brackets(search_records, bounds, slices):
+    """One program a slice: the bracket that spans those of all devices.
 
-    If each guess holds its own part's threshold, the range that they span holds the whole's.
+    If each device's bracket holds the threshold of its own part, their span holds the whole's.
 
     Args:
-        bounds: (2, slices): the lowest low, negated, and the highest high.
+        bounds: (2, slices) int64: the lowest low, negated, and the highest high.
     """
     i = tl.program_id(0)
     low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
-    enclose_keys(records + i * RECORD, low, high)
+    set_search_range(search_records + i * RECORD, low, high)
