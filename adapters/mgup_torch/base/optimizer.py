@@ -37,7 +37,7 @@ from ..parameter_step import (
     Task,
     all_damped,
     check_gradient,
-    here,
+    local_task,
     readable,
     totals_of,
     warn_all_damped,
@@ -127,7 +127,7 @@ class RuleOptimizer(RuleGroups):
         Args:
             let_in: called where no parameter is in the middle of its step.
         """
-        if again := self._fusion.step.repeat(self.state, self._ready):
+        if again := self._fusion.step.repeat(self.state, self._ready, self._rule):
             done += again
             return
         self._sharding.agree(self.param_groups, self.state)
@@ -188,7 +188,7 @@ class RuleOptimizer(RuleGroups):
             for i, p in enumerate(group["params"]):
                 if p.grad is not None:
                     task = self._task(parameter_name(group, i), p, group, one)
-                    tasks.append(here(task, self._sharding.part))
+                    tasks.append(local_task(task, self._sharding.part))
         check_scaled(self, (task.grad for task in tasks))
         return tasks
 
