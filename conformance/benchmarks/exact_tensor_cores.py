@@ -16,6 +16,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ SHAPES = ((256, 256, 256), (512, 4096, 512), (1024, 1024, 1024), (2048, 2048, 81
 ON_HOST = 512 * 4096 * 512
 """Multiplications that the host takes a few seconds for."""
 TURNS = 5
+ALONE = "the products of bfloat16 slices alone"
 
 
 class Slices(TorchBackend):
@@ -95,63 +98,72 @@ def seconds(step: Callable[[], Any], device: str) -> float:
     return time.perf_counter() - started
 
 
+def sliced(a: Tensor, b: Tensor, switch: str, be: Slices) -> Tensor:
+    """The exact product, its slices multiplied in one of the ways."""
+    with precision(switch):
+        return exact_product(be, a, b)
+
+
+def plain(a: Tensor, b: Tensor, switch: str) -> Tensor:
+    """The library's own product."""
+    with precision(switch):
+        return torch.matmul(a, b)
+
+
+def alone(a: Tensor, b: Tensor, count: int) -> None:
+    """As many products of bfloat16 matrices as slices have, without making slices or sums."""
+    for _ in range(count * (count + 1) // 2):
+        bfloat16(a, b)
+
+
+def steps_of(a: Tensor, b: Tensor) -> dict[str, Callable[[], Any]]:
+    """What is timed, by name."""
+    steps: dict[str, Callable[[], Any]] = {
+        name: partial(sliced, a, b, switch, Slices(multiply))
+        for name, (switch, multiply) in WAYS.items()
+    }
+    steps |= {f"plain product, {s}": partial(plain, a, b, s) for s in ("highest", "high")}
+    narrow = a.to(torch.bfloat16), b.to(torch.bfloat16)
+    steps[ALONE] = partial(alone, *narrow, digits(a.shape[1], False)[1])
+    return steps
+
+
+def measure(shape: tuple[int, int, int], device: str) -> Iterator[list[str]]:
+    """The rows of one shape."""
+    x, y = factors(*shape)
+    a, b = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+    others = [exact_product(Slices(float64), a, b)]
+    if prod(shape) <= ON_HOST:
+        others.append(torch.from_numpy(backend_for(x).matmul(x, y, "exact")).to(device))
+    place = "·".join(map(str, shape))
+    steps, made = steps_of(a, b), {}
+    for name in list(steps):
+        try:
+            made[name] = steps[name]()
+        except (TypeError, RuntimeError) as error:
+            yield [place, name, "not offered", str(error).splitlines()[0], "", "", ""]
+            del steps[name]
+    turns = [{s: seconds(step, device) for s, step in steps.items()} for _ in range(TURNS + 1)]
+    for name in steps:
+        cells = [place, name]
+        differ = [] if name == ALONE else [str(int((made[name] != x).sum())) for x in others]
+        cells += [*differ, *[""] * (2 - len(differ))]
+        cells.append(f"{1e3 * statistics.median(t[name] for t in turns[1:]):.3f}")
+        for base in ("plain product, highest", "float32, multiply-add"):
+            cells.append(f"{statistics.median(t[name] / t[base] for t in turns[1:]):.2f}")
+        yield cells
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     device = parser.parse_args().device
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU, for a trial"
     print(f"torch {torch.__version__} on {where}\n")
-    print("| product | slices by | entries that differ | of NumPy's | ms | x float32 | x exact |")
+    print("| product | slices by | entries that differ | from NumPy | ms | x float32 | x exact |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for shape in SHAPES if device == "cuda" else SHAPES[:1]:
-        x, y = factors(*shape)
-        a, b = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
-        expected = exact_product(Slices(float64), a, b)
-        n, k, m = shape
-        host = None
-        if n * k * m <= ON_HOST:
-            host = torch.from_numpy(backend_for(x).matmul(x, y, "exact")).to(device)
-        steps: dict[str, Callable[[], Tensor]] = {}
-        wrong: dict[str, Tensor] = {}
-        for name, (switch, multiply) in WAYS.items():
-
-            def step(switch: str = switch, be: Slices = Slices(multiply)) -> Tensor:
-                with precision(switch):
-                    return exact_product(be, a, b)
-
-            try:
-                wrong[name] = step()
-            except (TypeError, RuntimeError) as error:
-                print(f"| {n}·{k}·{m} | {name} | not offered: {str(error).splitlines()[0]} |")
-                continue
-            steps[name] = step
-        for switch in ("highest", "high"):
-
-            def product(switch: str = switch) -> Tensor:
-                with precision(switch):
-                    return torch.matmul(a, b)
-
-            steps[f"plain product, {switch}"] = product
-            wrong[f"plain product, {switch}"] = product()
-        if "bfloat16, tensor cores" in steps:
-            count = digits(k, False)[1]
-            narrow = a.bfloat16(), b.bfloat16()
-
-            def alone(count: int = count, pair: Any = narrow) -> None:
-                for _ in range(count * (count + 1) // 2):
-                    bfloat16(*pair)
-
-            steps["the products of bfloat16 slices alone"] = alone
-        turns = [{s: seconds(step, device) for s, step in steps.items()} for _ in range(TURNS + 1)]
-        turns = turns[1:]  # the first chooses kernels
-        for name in steps:
-            cells = [f"{n}·{k}·{m}", name]
-            for other in (expected, host):
-                known = other is not None and name in wrong
-                cells.append(f"{int((wrong[name] != other).sum())}" if known else "")
-            cells.append(f"{1e3 * statistics.median(t[name] for t in turns):.3f}")
-            for base in ("plain product, highest", "float32, multiply-add"):
-                cells.append(f"{statistics.median(t[name] / t[base] for t in turns):.2f}")
+        for cells in measure(shape, device):
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
