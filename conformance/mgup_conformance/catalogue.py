@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from .cases import Case, MeanCase, MultiplierCase, Question
+from .cases import SETS, Case, MeanCase, MultiplierCase, Question
 from .corners import SMALL, bases, corners
 from .data import SCORES, Shape
 from .hard import hard_cases
@@ -361,6 +361,8 @@ def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[C
         cases: to choose from.
         set_of: one of :data:`~.cases.SETS`; ``"exhaustive"`` is all for every backend.
     """
+    if set_of not in SETS:
+        raise ValueError(f"set_of={set_of!r} is none of {', '.join(map(repr, SETS))}.")
     offered = backend.capabilities()
     if set_of == "fast" and offered.get("compiles"):
         return [case for case in cases if case.compact or case.own]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .clauses import CLAUSES
 from .report import Plain, failures, skipped, summary, totals, untrained, verdict, versions
+from .visible import visible
 
 TITLE = "Support matrix"
 LEGEND = (
@@ -102,6 +103,7 @@ def _page(
     verbatim: Callable[[str], str],
 ) -> str:
     """The one page, whatever it is written in."""
+    plain = visible(plain)
     parts = [heading(1, title), table(_backends(plain)), *map(paragraph, _provenance(plain))]
     if levels := _levels(plain):
         parts += [heading(2, "Levels"), paragraph(LEVELS_LEGEND), table(levels)]
@@ -124,7 +126,9 @@ def markdown(plain: Plain, title: str = TITLE) -> str:
     """The page in Markdown."""
 
     def line(text: str) -> str:
-        return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+        for mark, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;")):  # no tag, no link
+            text = text.replace(mark, entity)
+        return " ".join(text.split())
 
     def table(rows: Table) -> str:
         rows = [
@@ -136,8 +140,8 @@ def markdown(plain: Plain, title: str = TITLE) -> str:
     return _page(
         plain,
         title,
-        heading=lambda level, text: f"{'#' * level} {text}\n",
-        paragraph=lambda text: f"{text}\n",
+        heading=lambda level, text: f"{'#' * level} {line(text)}\n",
+        paragraph=lambda text: f"{line(text)}\n",
         table=table,
         items=lambda texts: "".join(f"- {line(text)}\n" for text in texts),
         verbatim=_fenced,

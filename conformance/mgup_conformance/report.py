@@ -25,6 +25,7 @@ from .protocol import Backend
 from .runner import STATUSES, Result, settle
 from .shape import fault
 from .verdicts import LEVELS
+from .visible import visible
 
 FORMAT = 2
 """Raised when the JSON changes shape."""
@@ -268,6 +269,7 @@ def _table(backends: Sequence[Plain], *, statements: bool) -> Table:
 
 def show(plain: Plain, console: Console) -> None:
     """Print failures, the reasons of what was skipped, and the table of clauses."""
+    plain = visible(plain)
     for name, result in failures(plain):
         console.print(f"[bold red]{result['status'].upper()}[/] {escape(name)}")
         console.print(escape(result["message"]), highlight=False)
