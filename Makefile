@@ -48,6 +48,10 @@ slow: $(READY)  ## Run the tests that take minutes
 processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
 	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
 
+.PHONY: arm
+arm: $(READY)  ## Run the compact suite on aarch64, emulated; on Debian, 1.5 GB into runs/arm
+	$(BIN)/python conformance/arm.py
+
 .PHONY: demo
 demo: $(READY)  ## Train a small language model with six optimizers and draw the curves
 	$(BIN)/python examples/train_lm.py

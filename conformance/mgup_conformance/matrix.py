@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from .clauses import CLAUSES
-from .report import Plain, failures, skipped, summary, totals, untrained, verdict, versions
+from .report import MAKERS, Plain, failures, skipped, summary, totals, untrained, verdict, versions
 from .visible import visible
 
 TITLE = "Support matrix"
@@ -72,6 +72,20 @@ def _backends(plain: Plain) -> Table:
     return [head, *rows]
 
 
+def _processors(plain: Plain) -> Table:
+    """What was run on whose processors; a maker of whose nothing was is said, too."""
+    rows = []
+    for maker in sorted(set(MAKERS.values())):
+        found: dict[tuple[str, str], list[str]] = {}
+        for one in plain["backends"]:
+            own, _, kind = one.get("processor", "").partition(": ")
+            if own == maker:
+                found.setdefault((kind, one["date"]), []).append(f"{one['name']}: {totals(one)}")
+        rows += [[maker, *of, "; ".join(said)] for of, said in found.items()]
+        rows += [] if found else [[maker, "not run", "", ""]]
+    return [["maker", "processor", "date", "cases"], *rows]
+
+
 def _reasons(plain: Plain) -> list[str]:
     return [
         f"{reason}: {n} skipped" for one in plain["backends"] for reason, n in skipped(one).items()
@@ -107,6 +121,8 @@ def _page(
     parts = [heading(1, title), table(_backends(plain)), *map(paragraph, _provenance(plain))]
     if levels := _levels(plain):
         parts += [heading(2, "Levels"), paragraph(LEVELS_LEGEND), table(levels)]
+    if any("processor" in one for one in plain["backends"]):
+        parts += [heading(2, "Processors"), table(_processors(plain))]
     parts += [heading(2, "Clauses"), paragraph(LEGEND), table(_clauses(plain))]
     if untouched := _untouched(plain):
         parts.append(paragraph(f"Skipped everywhere: {', '.join(untouched)}."))

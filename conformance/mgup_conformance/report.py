@@ -48,6 +48,7 @@ def as_plain(
         "command": command,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "host": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "processor": processor(),
         "set": set_of,
     }
     return {
@@ -93,9 +94,35 @@ def _one(backend: Backend, results: Sequence[Result]) -> Plain:
     }
 
 
+MAKERS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "aarch64": "ARM", "arm64": "ARM"}
+"""Of processors, by what ``/proc/cpuinfo`` calls them or by their instruction set."""
+
+
+def processor() -> str:
+    """The maker of this processor and its name: ``Intel: Intel(R) Xeon(R) Processor``."""
+    if platform.machine() in MAKERS:
+        return f"{MAKERS[platform.machine()]}: {platform.machine()}"
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            found.setdefault(key.strip(), value.strip())
+    vendor = found.get("vendor_id", platform.machine())
+    return f"{MAKERS.get(vendor, vendor)}: {found.get('model name', platform.processor())}"
+
+
 def merge(reports: Sequence[Plain]) -> Plain:
-    """One report of all their backends, in order, as from environments that cannot be one."""
-    return {**reports[0], "backends": [one for plain in reports for one in plain["backends"]]}
+    """One report of all their backends, in order, as from environments that cannot be one.
+
+    A backend that is there already, from another processor, gets that one's maker into its name.
+    """
+    merged: list[Plain] = []
+    for one in (one for plain in reports for one in plain["backends"]):
+        maker = one.get("processor", "").partition(":")[0]
+        if any(other["name"] == one["name"] for other in merged) and maker:
+            one = one | {"name": f"{one['name']} on {maker}"}
+        merged.append(one)
+    return {**reports[0], "backends": merged}
 
 
 def brief(plain: Plain) -> Plain:

@@ -192,11 +192,11 @@ class Feed:
 def snapshot(run: Run, spec: RunSpec) -> Snapshot:
     """State before parameters: what differs first in a step is looked at first."""
     out: Snapshot = {}
-    given, asked = (run.params(), run.state()), len(spec["stacked_dims"])
-    for name, found in zip(("params()", "state()"), given, strict=True):
-        if len(found) != asked:
-            raise ValueError(f"{name} of a run of {asked} parameters gives {len(found)} of them.")
-    for i, (w, state) in enumerate(zip(*given, strict=True)):
+    params, states, asked = run.params(), run.state(), len(spec["stacked_dims"])
+    for name, count in (("params()", len(params)), ("state()", len(states))):
+        if count != asked:
+            raise ValueError(f"{name} of a run of {asked} parameters gives {count} of them.")
+    for i, (w, state) in enumerate(zip(params, states, strict=True)):
         check_state(spec["rule"]["name"], i, state)
         for name in STATE[spec["rule"]["name"]]:
             if name in state:
