@@ -29,6 +29,7 @@ try:  # --help is to work without them
     from .catalogue import all_cases, cases_for
     from .parallel import run_parallel
     from .ports import OWN
+    from .protocol import Backend
     from .runner import Result, run_suite, select
 except ImportError as error:
     absent = error
@@ -227,6 +228,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         arguments.html.write_text(matrix.page(plain))
         console.print(f"Report written to {arguments.html}", markup=False)
     nothing = _nothing(plain, idle, chosen=bool(arguments.case))
+    for line in _fewer(backends, cases, set_of=set_of) if arguments.case else ():
+        console.print(visible(line), style="yellow", markup=False, highlight=False)
     for line in map(visible, nothing):
         console.print(line, style="bold red", markup=False, highlight=False)
     asked = sum(len(cases_for(b, cases, set_of=set_of)) for b in backends)
@@ -241,11 +244,22 @@ def _nothing(plain: report.Plain, idle: Sequence[str], *, chosen: bool) -> list[
         if one["name"] in idle:
             lines.append(
                 f"{one['name']}: no case was run. A backend that says that it is slow or compiles "
-                "is asked few of the set: --exhaustive asks all, --case names others."
+                "is asked few of the set; --exhaustive asks all."
             )
         elif not chosen and not sum(one["totals"][s] for s in ("passed", "failed", "error")):
             lines.append(f"{one['name']}: every case was skipped, so nothing was checked.")
     return lines
+
+
+def _fewer(backends: Sequence[Backend], cases: Sequence[Case], *, set_of: str) -> list[str]:
+    """The backends that were asked fewer cases than were chosen by name, with the reason."""
+    asked = {b.name: len(cases_for(b, cases, set_of=set_of)) for b in backends}
+    return [
+        f"{name}: {n} of the {len(cases)} cases chosen were run, since it says that it is slow or "
+        "compiles; --exhaustive runs all."
+        for name, n in asked.items()
+        if 0 < n < len(cases)
+    ]
 
 
 def _command(arguments: argparse.Namespace, names: Sequence[str]) -> str:

@@ -100,6 +100,15 @@ class Shouting(toy_port.Port):
         raise RuntimeError(ESCAPES)
 
 
+class Slow(toy_port.Port):
+    """Is asked few cases."""
+
+    name = "slow"
+
+    def capabilities(self):
+        return super().capabilities() | {"slow": True}
+
+
 class Speechless(toy_port.Port):
     """Cannot even be made."""
 

@@ -110,6 +110,12 @@ def alive(pid):
         return False
 
 
+def test_cases_chosen_by_name_and_not_run_are_told_of(hostile, capsys):
+    assert main(["run", "--backend", "hostile:Slow", "--case", "rank/normal/*"]) == OK
+    said = " ".join(capsys.readouterr().out.split())
+    assert "slow: 1 of the 4 cases chosen were run, since it says that it is slow" in said
+
+
 def test_an_unknown_set(toys):
     (case,) = select(all_cases(), [RUN])
     with pytest.raises(ValueError, match="set_of='quick' is none of 'fast'"):

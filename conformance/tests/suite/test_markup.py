@@ -128,3 +128,18 @@ def test_a_report_from_before_a_clause(capsys, tmp_path):
     del plain["backends"][0]["clauses"]["N1"]
     assert shown(plain, tmp_path, "--markdown", str(tmp_path / "x.md")) == OK
     assert "not run" in capsys.readouterr().out
+
+
+def test_makers_of_processors(capsys, tmp_path):
+    """One matrix of several processors; of whose nothing was run, it says so."""
+    files = []
+    for processor in ("Intel: Xeon", "ARM: aarch64, emulated"):
+        files.append(tmp_path / f"{len(files)}.json")
+        files[-1].write_text(json.dumps(report(status="passed", processor=processor)))
+    page = tmp_path / "x.md"
+    assert main(["report", *map(str, files), "--markdown", str(page)]) == OK
+    text = page.read_text()
+    assert "| clause | what it says | numpy | numpy on ARM |" in text
+    assert "| AMD | not run |  |  |" in text
+    assert "| ARM | aarch64, emulated | 2026-01-01 | numpy on ARM: 1 passed |" in text
+    assert "| Intel | Xeon | 2026-01-01 | numpy: 1 passed |" in text
