@@ -121,6 +121,12 @@ class FusedStep:
             return self._last.names
         return []
 
+    def release(self) -> None:
+        """Hold no array beyond this step; the next one is none like it."""
+        self._last = None
+        for one in self._used:
+            one.states, one.arrays, one.first = [], {}, []
+
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""
         return sum(one.plan.memory() for one in self._tables.values())
