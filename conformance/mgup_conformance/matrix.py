@@ -100,9 +100,16 @@ def _levels(plain: Plain) -> Table:
 
 
 def _provenance(plain: Plain) -> list[str]:
-    suite = plain.get("suite", {})
-    said = [f"{key.replace('_', ' ')} {value}" for key, value in suite.items()]
-    lines = [f"Suite: {', '.join(said)}."] if said else []
+    judged: dict[str, list[str]] = {}
+    for one in plain["backends"]:
+        suite = one.get("suite", plain.get("suite", {}))
+        said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in suite.items())
+        judged.setdefault(said, []).append(one["name"])
+    lines = [
+        f"Suite{' of ' + ', '.join(names) if len(judged) > 1 else ''}: {said}."
+        for said, names in judged.items()
+        if said
+    ]
     commands = dict.fromkeys(one.get("command", "") for one in plain["backends"])
     return lines + [f"Command: {command}" for command in commands if command]
 

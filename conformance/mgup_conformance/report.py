@@ -115,9 +115,13 @@ def merge(reports: Sequence[Plain]) -> Plain:
     """One report of all their backends, in order, as from environments that cannot be one.
 
     A backend that is there already, from another processor, gets that one's maker into its name.
+    One that another suite or specification judged keeps what says so.
     """
     merged: list[Plain] = []
-    for one in (one for plain in reports for one in plain["backends"]):
+    for plain, one in ((plain, one) for plain in reports for one in plain["backends"]):
+        suite = one.get("suite", plain.get("suite", {}))
+        if suite != reports[0].get("suite", {}):
+            one = one | {"suite": suite}
         maker = one.get("processor", "").partition(":")[0]
         if any(other["name"] == one["name"] for other in merged) and maker:
             one = one | {"name": f"{one['name']} on {maker}"}
@@ -219,10 +223,11 @@ def provenance() -> Plain:
     from . import SUITE
 
     root = Path(__file__).parents[2]
-    spec = root / "docs" / "spec.md"
     found: Plain = {"version": SUITE, "mgup": mgup_core.__version__}
-    if spec.exists():
-        found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
+    for spec in (Path(__file__).with_name("spec.md"), root / "docs" / "spec.md"):  # a wheel's first
+        if spec.exists():
+            found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
+            break
     if (root / ".git").exists():
         asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
         with contextlib.suppress(OSError):

@@ -39,6 +39,7 @@ BACKEND = {
     "name": TEXT,
     "command": Maybe(TEXT),
     "processor": Maybe(TEXT),
+    "suite": Maybe({TEXT: TEXT}),
     "levels": Maybe(dict.fromkeys((*LEVELS, "units"), NUMBER)),
     "date": TEXT,
     "host": TEXT,

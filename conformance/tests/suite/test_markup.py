@@ -143,3 +143,21 @@ def test_makers_of_processors(capsys, tmp_path):
     assert "| AMD | not run |  |  |" in text
     assert "| ARM | aarch64, emulated | 2026-01-01 | numpy on ARM: 1 passed |" in text
     assert "| Intel | Xeon | 2026-01-01 | numpy: 1 passed |" in text
+
+
+def test_reports_of_several_suites(tmp_path):
+    """A matrix of several commits says which judged what."""
+    files = []
+    for name, commit in (("numpy", "abc"), ("torch", "abc"), ("jax", "def")):
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(
+            json.dumps(report(name, status="passed") | {"suite": {"commit": commit}})
+        )
+    page, merged = tmp_path / "x.md", tmp_path / "y.json"
+    assert main(["report", *map(str, files), "--json", str(merged)]) == OK
+    for sources in (files, [merged]):
+        assert main(["report", *map(str, sources), "--markdown", str(page)]) == OK
+        assert "Suite of numpy, torch: commit abc." in page.read_text()
+        assert "Suite of jax: commit def." in page.read_text()
+    assert main(["report", *map(str, files[:2]), "--markdown", str(page)]) == OK
+    assert "Suite: commit abc." in page.read_text()
