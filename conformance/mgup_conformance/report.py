@@ -118,14 +118,16 @@ def merge(reports: Sequence[Plain]) -> Plain:
     One that another suite or specification judged keeps what says so.
     """
     merged: list[Plain] = []
-    for plain, one in ((plain, one) for plain in reports for one in plain["backends"]):
-        suite = one.get("suite", plain.get("suite", {}))
-        if suite != reports[0].get("suite", {}):
-            one = one | {"suite": suite}
-        maker = one.get("processor", "").partition(":")[0]
-        if any(other["name"] == one["name"] for other in merged) and maker:
-            one = one | {"name": f"{one['name']} on {maker}"}
-        merged.append(one)
+    suite = reports[0].get("suite", {})
+    for plain in reports:
+        for one in plain["backends"]:
+            own = one.get("suite", plain.get("suite", {}))
+            maker = one.get("processor", "").partition(":")[0]
+            if own != suite:
+                one = one | {"suite": own}
+            if maker and any(other["name"] == one["name"] for other in merged):
+                one = one | {"name": f"{one['name']} on {maker}"}
+            merged.append(one)
     return {**reports[0], "backends": merged}
 
 
