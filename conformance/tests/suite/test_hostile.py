@@ -9,11 +9,13 @@ import random
 import struct
 import sys
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from mgup_conformance import CLAUSES, all_cases, run_case, run_suite
+import mgup_core
+from mgup_conformance import CLAUSES, all_cases, ports, run_case, run_suite
 from mgup_conformance.backends import load
 from mgup_conformance.catalogue import cases_for
 from mgup_conformance.cli import FAILED, OK, USAGE, main
@@ -124,6 +126,39 @@ def test_an_unknown_set(toys):
         cases_for(load("numpy"), [case], set_of="quick")
     with pytest.raises(ValueError, match="level='close' is none of 'identical'"):
         run_case(load("numpy"), case, level="close")
+
+
+def ranged(given):
+    return dataclass(frozen=True)(
+        type("Ranged", (mgup_core.Lion,), {
+            "__annotations__": {"b1": float}, "b1": field(default=0.9, metadata={"range": given}),
+        })
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picky(mgup_core.Lion):
+    """Takes its defaults and nothing else."""
+
+    def __post_init__(self):
+        if (self.b1, self.b2) != (0.9, 0.99):
+            raise ValueError("no")
+
+
+@pytest.mark.parametrize("given", [("a", "b"), (1, 0), (0.1,), 3, (0, float("inf")), "ab"], ids=str)
+def test_a_range_that_is_none(monkeypatch, given):
+    monkeypatch.setitem(ports.CLASSES, "ranged", ranged(given))
+    with pytest.raises(ValueError, match=r"ranged: the field 'b1' declares the range .*two finite"):
+        ports.samples("ranged", 3)
+
+
+def test_a_rule_whose_hyperparameters_cannot_be_drawn(monkeypatch):
+    """It would be tested with its defaults alone, and nobody would know."""
+    monkeypatch.setitem(ports.CLASSES, "picky", Picky)
+    with pytest.raises(ValueError, match=r"picky: no hyperparameters .*refused.* 'no'. Declare"):
+        ports.samples("picky", 3)
+    monkeypatch.setitem(ports.CLASSES, "ranged", ranged((0.2, 0.4)))
+    assert all(0.2 <= drawn["b1"] <= 0.4 for drawn in ports.samples("ranged", 3))
 
 
 # -- what is shown ---------------------------------------------------------------------------------
