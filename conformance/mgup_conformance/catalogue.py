@@ -346,7 +346,7 @@ MAIN = (
     "tiny_gradients/adamw/float32", "nonfinite/adamw/float32", "overflow/sgd/float32",
     "absent/adamw/float32", "stacked/adamw/float32", "limit/lion/mgup",
     "port/adan/mgup/float32", "port/namo/mgup/float32", "exact/muon/mgup/float32",
-    "exact/namod/mgup/float32",
+    "exact/namod/mgup/float32", "aligned_decay/adamw/float32",
 )  # fmt: skip
 """What a backend that is slow is asked unless all is asked for: each rule and form of the
 specification, two ports, each policy, each kind of numbers, and each shape, but not each with
