@@ -118,6 +118,13 @@ def test_cases_chosen_by_name_and_not_run_are_told_of(hostile, capsys):
     assert "slow: 1 of the 4 cases chosen were run, since it says that it is slow" in said
 
 
+def test_an_unknown_device(monkeypatch, capsys):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("MGUP_TORCH_DEVICE", "nowhere")
+    assert main(["run", "--backend", "torch", "--case", "P3"]) == USAGE
+    assert "MGUP_TORCH_DEVICE='nowhere'" in capsys.readouterr().err
+
+
 def test_an_unknown_set(toys):
     (case,) = select(all_cases(), [RUN])
     with pytest.raises(ValueError, match="set_of='quick' is none of 'fast'"):
