@@ -132,9 +132,17 @@ def merge(reports: Sequence[Plain]) -> Plain:
 
 
 def brief(plain: Plain) -> Plain:
-    """Without the results that passed, which the counts tell of: what documentation keeps."""
+    """Without the results that passed, which the counts tell of: what documentation keeps.
+
+    Of those that were skipped what the backend lacks is kept, and not again in words.
+    """
+
+    def short(result: Plain) -> Plain:
+        said = result["status"] == "skipped" and result.get("lacks")
+        return result | {"message": ""} if said else result
+
     backends = [
-        one | {"results": [r for r in one["results"] if r["status"] != "passed"]}
+        one | {"results": [short(r) for r in one["results"] if r["status"] != "passed"]}
         for one in plain["backends"]
     ]
     return {**plain, "backends": backends}
