@@ -80,6 +80,7 @@ stubs: $(READY)  ## Write the stubs from which type checkers learn the optimizer
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(DOCS_READY)  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
+	$(BIN)/python docs/check_site.py
 
 .PHONY: pictures
 pictures: docs  ## Take a picture of every page of site/, wide and narrow, light and dark

@@ -1,4 +1,4 @@
-"""The program of a task, which it shares with all tasks that differ in values only (R7)."""
+"""The program of a task, the same for all tasks that differ in values only (R7)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ReadOff(Rule):
 
 @Forms
 def program(rule: Rule, policy: Policy | None, decays: bool, maximize: bool) -> Program:
-    """One object for all rules of a form: what is made of it serves whatever their floats (R7)."""
+    """The program of all rules of a form, one object, whatever their floats are (R7)."""
     if isinstance(rule, ReadOff):
         return record_rescaling(policy, decays=decays, decay=rule.decay, maximize=maximize)
     return record(rule, policy, decays=decays, maximize=maximize)
@@ -43,5 +43,5 @@ def program_of(task: Task) -> Program:
 
 
 def static(policy: Policy | None) -> Policy | None:
-    """A policy without what the tables say of it: tau, as counts, and alpha and gamma."""
+    """A policy without the values that the slice table holds: alpha, gamma, and tau as K."""
     return None if policy is None else policy.static
