@@ -158,8 +158,25 @@ def test_schedules_that_leave_their_range(name, late):
 
 def test_a_slice_of_one_is_told():
     """P3: K = 0 damps all of it, which init says once, with the remedy."""
-    with pytest.warns(UserWarning, match=r"\['b'\].*none is selected.*mode='off'"):
+    with pytest.warns(UserWarning, match=r"none is selected.*\['b'\].*mode='off'"):
         mgup_adamw(1e-3).init({"b": jnp.ones(1)})
+
+
+@pytest.mark.parametrize("make", [mgup_adamw, mgup_muon, lambda lr: mgup(optax.sgd(lr))])
+@pytest.mark.parametrize("how", ["alone", "traced", "in a chain", "jitted"])
+def test_forty_scalars_are_one_warning_at_the_callers_line(make, how):
+    """P3; issue 15, 22."""
+    optimizer, params = make(1e-3), {f"s{i}": jnp.ones(()) for i in range(40)}
+    with pytest.warns(UserWarning, match=r"40 parameter.*'s0'.*'s39'") as caught:
+        if how == "alone":
+            optimizer.init(params)
+        elif how == "traced":
+            jax.eval_shape(optimizer.init, params)
+        elif how == "in a chain":
+            optax.chain(optax.clip(1.0), optax.masked(optimizer, True)).init(params)
+        else:
+            jax.jit(optax.inject_hyperparams(lambda lr: optimizer)(1e-3).init)(params)
+    assert [w.filename for w in caught] == [__file__]
 
 
 @pytest.mark.parametrize("absent", ["jax", "optax"])
