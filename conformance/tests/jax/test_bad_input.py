@@ -207,6 +207,19 @@ def test_a_schedule_that_leaves_float32(name):
         optimizer.update(PARAMS, state, PARAMS)
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "alpha"])
+def test_a_traced_value_that_float32_does_not_hold(name):
+    """N2: a float64 value inside a program is reported by checkify, as one out of range is."""
+    with enable_x64(True):
+        late = lambda count: jnp.where(count < 1, 1.0, jnp.float64(1e39))  # noqa: E731
+        optimizer = mgup_adamw(**{"learning_rate": 0.1, name: late})
+        update = jax.jit(checkify.checkify(optimizer.update))
+        state = optimizer.init(PARAMS)
+        error, (_, state) = update(PARAMS, state, PARAMS)
+        assert error.get() is None
+        assert f"{name}=1e+39" in update(PARAMS, state, PARAMS)[0].get()
+
+
 def test_the_wrapper_refuses_them_too():
     for rates in ({"alpha": 1e39}, {"learning_rate": 0.1, "weight_decay": 1e39}):
         with pytest.raises(ValueError, match="is beyond float32"):
