@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
+from mgup_core._notices import damped_text
 from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
@@ -139,12 +140,8 @@ def warn_all_damped(damped: Sequence[tuple[str, Tensor, Group]], *, prefix: str 
     Args:
         prefix: precedes the names of MGUP's arguments in the groups.
     """
-    each = [f"{name} ({_slice_length(p, g)} at tau={g['tau']})" for name, p, g in damped]
-    warn(
-        f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and all "
-        f"are damped by gamma: {', '.join(each)}. To leave parameters out, put them in a group of "
-        f"their own with {prefix}mode='off'."
-    )
+    each = [(name, _slice_length(p, group), group["tau"]) for name, p, group in damped]
+    warn(damped_text(each, f"put them in a group of their own with {prefix}mode='off'"))
 
 
 def _slice_length(p: Tensor, group: Group) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mgup_core import Rule, Statistics, fresh_state
 from mgup_core._checks import check_fits
+from mgup_core._notices import note
 from mgup_core.host.signals import HeldSignals
 
 from ..backend import TorchBackend, compute_dtype
@@ -32,7 +33,6 @@ from ..executors import (
 )
 from ..fitting import check_state, has_state
 from ..groups import Group, check_numbers, every, parameter_name, same_shapes
-from ..notices import note
 from ..parameter_step import (
     Task,
     all_damped,
