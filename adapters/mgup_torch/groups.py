@@ -113,6 +113,11 @@ def _number(name: str, value: Any) -> Any:
     return value.item()
 
 
+def _readable(name: str, value: Any, wait: bool) -> Any:
+    """As :func:`_number`, but what lies on a device stays there, unless one waits for it."""
+    return _number(name, value) if wait or _on_host(value) else value
+
+
 def plain(value: Any) -> Any:
     """A value of a group in the types that every checkpoint holds and every loader knows.
 
@@ -141,14 +146,23 @@ def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> 
             )
 
 
-def check_group(group: Group) -> None:
-    """Refuse, before anything changes, what is not the rule's own: policy, rates, flags."""
+def check_rates(group: Group, *, wait: bool = False) -> None:
+    """Refuse a negative or non-finite learning rate or decay; see :func:`check_group`."""
     for name in ("lr", "weight_decay"):
-        check_rate(name, _number(name, group[name]))
+        check_rate(name, _readable(name, group[name], wait))
+
+
+def check_group(group: Group, *, wait: bool = True) -> None:
+    """Refuse, before anything changes, what is not the rule's own: policy, rates, flags.
+
+    Args:
+        wait: whether to read numbers that lie on a device, for which the host waits.
+    """
+    check_rates(group, wait=wait)
+    given = {n: _readable(n, group[n], wait) for n in ("tau", "alpha", "gamma", "tau_min")}
     # Each mode's arguments, whatever the mode is now: a group's mode may change.
-    numbers = {n: _number(n, group[n]) for n in ("tau", "alpha", "gamma", "tau_min")}
     for mode in ("sign", "adaptive", group["mode"]):
-        policy_of({**group, **numbers, "mode": mode})
+        policy_of({**group, **given, "mode": mode})
     for name, instead in INSTEAD.items():
         if group.get(name):
             raise ValueError(f"{name}=True is not available{instead}.")

@@ -31,7 +31,14 @@ from ..executors import (
     explain,
 )
 from ..fitting import check_state, has_state
-from ..groups import Group, check_numbers, every, parameter_name, same_shapes
+from ..groups import (
+    Group,
+    check_numbers,
+    check_rates,
+    every,
+    parameter_name,
+    same_shapes,
+)
 from ..notices import note
 from ..parameter_step import (
     Task,
@@ -154,6 +161,7 @@ class RuleOptimizer(RuleGroups):
     def _ready(self, grads: Iterable[Tensor]) -> Tensor | None:
         """Before a step is repeated: check what can have changed; returns ``found_inf``."""
         for group in self.param_groups:
+            check_rates(group)
             check_fits({"lr": group["lr"]}, np.float32)
         self._sharding.agree_again(self.param_groups)
         return unscale(self, grads)
@@ -196,7 +204,7 @@ class RuleOptimizer(RuleGroups):
         rule = made.rule
         grad = placed_gradient(name, p)
         check_gradient(name, p, grad)
-        shapes = made.state_shapes(p)
+        shapes = made.state_shapes(name, p)
         state: dict[str, Any] = self.state.get(p) or {}
         count: Any = 0
         if has_state(rule, shapes, state):
