@@ -118,6 +118,16 @@ def _readable(name: str, value: Any, wait: bool) -> Any:
     return _number(name, value) if wait or _on_host(value) else value
 
 
+def decay_of(group: Group) -> Any:
+    """A group's weight decay, a number unless it lies on a device or is an input of a graph.
+
+    A tensor that holds 0 leaves the decay out as 0 does (R0): 0 times an infinite weight is NaN.
+    """
+    value = group["weight_decay"]
+    read = _on_host(value) and not torch.compiler.is_compiling()
+    return _number("weight_decay", value) if read else value
+
+
 def plain(value: Any) -> Any:
     """A value of a group in the types that every checkpoint holds and every loader knows.
 

@@ -122,7 +122,8 @@ class RuleOptimizer(RuleGroups):
     def _step_eager(self) -> None:
         done: list[str] = []
         try:
-            with HeldSignals(lambda: _progress(done)) as signals:
+            held = HeldSignals(lambda: _progress(done))
+            with held as signals, np.errstate(all="ignore"):  # as torch, which warns of no overflow
                 self._step_now(done, signals.let_in)
         except BaseException:
             forget(self)
