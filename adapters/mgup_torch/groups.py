@@ -148,6 +148,8 @@ def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> 
     others = {name for kind in rules.ALL for name in _names(kind)}
     for key in group.keys() - known - {"params"}:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.85)
+        if _BETA.fullmatch(str(key)) and "betas" in known:
+            near = ["betas"]
         if near or key in others:
             raise ValueError(
                 f"a parameter group holds {key!r}, which {rule_class.__name__} does not have"

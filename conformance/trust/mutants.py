@@ -25,6 +25,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -128,14 +129,17 @@ class Tree:
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
             sys.dont_write_bytecode = True
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+            for stream in () if os.environ.get("MUTANTS_LOUD") else (1, 2):
+                os.dup2(null, stream)
             import pytest
 
             where = [f"{TESTS}/{t}" for t in tests]
-            code = pytest.main(["-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", *where])
+            quiet = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no"]
+            rewritten = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # it is imported already
+            code = pytest.main([*quiet, *rewritten, *where])
             os._exit(0 if code == 0 else 1)
         except BaseException:
+            traceback.print_exc()
             os._exit(1)
 
 
