@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mgup_core import Policy, Rule, rules
-from mgup_core._checks import check_beta, check_fits, check_rate
+from mgup_core._checks import check_beta, check_fits, check_flag, check_rate
 from mgup_core.frontend import modes
 
 from .arguments import Implementation, Scope
@@ -175,6 +175,8 @@ def check_group(group: Group, *, wait: bool = True) -> None:
     # Each mode's arguments, whatever the mode is now: a group's mode may change.
     for mode in ("sign", "adaptive", group["mode"]):
         policy_of({**group, **given, "mode": mode})
+    for name in ("maximize", "capturable"):
+        check_flag(name, group.get(name, False))
     for name, instead in INSTEAD.items():
         if group.get(name):
             raise ValueError(f"{name}=True is not available{instead}.")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mgup_core import Policy, Rule
-from mgup_core.rules.base import check_decay
+from mgup_core.rules.base import check_fields
 from mgup_core.trace.tracer import check_recordable
 
 from ..fitting import state_shapes
@@ -32,7 +32,7 @@ class Made:
         )
         check_group(group, wait=False)
         self.rule = rule_of(group)
-        check_decay(self.rule.decay, self.rule)
+        check_fields(self.rule)
         self.policy: Policy | None = policy_of(group)
         check_recordable(self.rule)
         self.whole = not self.rule.elementwise or reads_slices(self.policy)

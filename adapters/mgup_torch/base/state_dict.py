@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgup_core import Rule
 from mgup_core.numerics.scalars import STEP_BITS
+from mgup_core.rules.base import check_fields
 
 from ..backend import DTYPES
 from ..distributed import check_same_placement
@@ -43,9 +44,12 @@ def check_checkpoint(
         check_group(merged)
         completed.append(merged)
         rule = rule_of_group(merged)
+        check_fields(rule)
         check_numbers(merged, group["params"], rule)
         for key, p in zip(old["params"], group["params"], strict=True):
             check_stacked_dims(f"number {key}", p, merged["stacked_dims"])
+            if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
+                raise ValueError(f"parameter {key}: {reason}")
             if key in state:
                 state[key] = {n: value for n, value in state[key].items() if value is not None}
                 pairs.append((rule, key, p))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -214,3 +215,39 @@ def test_stacked_dims_by_key():
     phi = {k: (w[k] - new[k]) / g[k] for k in w}
     assert phi["a"].tolist() == [[0.5, 0.5, 2, 2], [0.5, 0.5, 2, 2]]
     assert phi["b"].tolist() == [[0.5] * 4, [2.0] * 4]
+
+
+SHARES = ("b1", "b2", "b3", "momentum", "mu2", "beta_max")
+FLOORS = ("eps", "damping")
+NUMBERS = [
+    (kind, f.name) for kind in core.rules.ALL for f in fields(kind) if f.name in SHARES + FLOORS
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), NUMBERS, ids=lambda x: getattr(x, "__name__", x))
+def test_every_rule_refuses_its_numbers_out_of_range(kind, name):
+    """R1 to R4, N2: rates of forgetting lie in [0, 1), what keeps a quotient finite in [0, inf)."""
+    outside = [-1e-9, math.nan, math.inf]
+    if name in SHARES:  # of M3 they are weights of sums
+        outside.append(1 + 1e-9 if kind is core.M3 else 1.0)
+    for value in outside:
+        with pytest.raises(ValueError, match=name):
+            kind(**{name: value})
+    with pytest.raises(TypeError, match=name):
+        kind(**{name: "0.9"})
+
+
+FLAGS = [(kind, f.name) for kind in core.rules.ALL for f in fields(kind) if f.type == "bool"]
+
+
+@pytest.mark.parametrize(("kind", "name"), FLAGS, ids=lambda x: getattr(x, "__name__", x))
+def test_flags_are_true_or_false(kind, name):
+    """An empty dict counted as False, and broke off a step that had begun."""
+    for value in ({}, [], "no", None, 2, 0.5):
+        try:
+            rule = kind(**{name: value})
+        except (ValueError, TypeError):
+            continue  # refused by the rule itself
+        with pytest.raises(TypeError, match=rf"{name}=.* is neither True nor False"):
+            core.Optimizer(rule)
+    core.Optimizer(kind(**{name: np.bool_(getattr(kind(), name))}))
