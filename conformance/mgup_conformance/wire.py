@@ -70,7 +70,10 @@ def receive(stream: IO[bytes]) -> Any:
         start += flat.nbytes
         return flat.reshape(shape).copy()
 
-    message = json.loads(text, object_hook=revive)
+    try:
+        message = json.loads(text, object_hook=revive)
+    except RecursionError:
+        raise ValueError("a message is nested deeper than any of this suite.") from None
     if start != len(body):
         raise ValueError(f"a message has {len(body) - start} bytes that belong to no array.")
     return message

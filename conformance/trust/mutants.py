@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import hashlib
 import json
 import os
 import pathlib
@@ -36,6 +37,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 HERE = pathlib.Path(__file__).parent
 RESULTS, EQUIVALENT = HERE / "mutants.json", HERE / "equivalent.json"
 TESTS = "conformance/tests"
+BASELINE = pathlib.Path(tempfile.gettempdir(), "mgup-mutants-baseline.json")
 
 SELECTION = ["core/test_selection.py", "core/test_threshold.py", "core/test_sharded.py"]
 RULES = ["core/test_optimizer.py", "core/test_decay.py", "core/test_bad_input.py"]
@@ -143,6 +145,19 @@ class Tree:
             os._exit(1)
 
 
+def baseline(tree: Tree, test: str) -> float | None:
+    """The seconds that a file of tests takes without a mutant, asked once for each text of it."""
+    known = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    key = hashlib.sha256((ROOT / TESTS / test).read_bytes()).hexdigest()
+    if key not in known:
+        result, took = tree.passes([test], 600)
+        known[key] = took if result == "passed" else None
+        BASELINE.write_text(json.dumps(known))
+        if known[key] is None:
+            print(f"{test} fails without a mutant")
+    return known[key]
+
+
 def load() -> dict[str, dict[str, Any]]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
@@ -170,7 +185,6 @@ def run(arguments: argparse.Namespace) -> None:
         __import__(name)
     tree, results = Tree(), load()
     until = time.monotonic() + 60 * arguments.minutes
-    limits: dict[tuple[str, ...], float] = {}
     for mutant in listed(arguments.only):
         known = results.get(mutant.key)
         again = arguments.survivors and known is not None and known["result"] == "survived"
@@ -179,15 +193,10 @@ def run(arguments: argparse.Namespace) -> None:
             continue
         if time.monotonic() > until:
             break
-        if tuple(tests) not in limits:
-            result, took = tree.passes(tests, 600)
-            if result != "passed":
-                print(f"the tests of {mutant.path} fail without a mutant: {' '.join(tests)}")
-                limits[tuple(tests)] = 0
-            else:
-                limits[tuple(tests)] = 10 + 3 * took
-        if not (limit := limits[tuple(tests)]):
+        seconds = [baseline(tree, test) for test in tests]
+        if None in seconds:
             continue
+        limit = 10 + 3 * sum(seconds)
         place = tree.folder / mutant.path
         place.write_text(mutant.source)
         try:
