@@ -96,7 +96,7 @@ def test_losses():
 
 def test_what_only_a_page_has():
     """Tokens a second of the GPT, and JAX on the CPU, of which there is no JSON."""
-    page = (DATA / "2026-11-22-cuda.md").read_text(encoding="utf-8")
+    page = (DATA / "2026-11-28-cuda.md").read_text(encoding="utf-8")
     relative = float(re.search(r"^\| `MGUPAdamW` .* \*\*([\d.]+)\*\* \|$", page, re.MULTILINE)[1])
     shares = re.findall(r"is (\d+) % of the tokens per second", README)
     assert set(shares) == {f"{100 * (1 - relative):.0f}"}
