@@ -54,8 +54,7 @@ def torch_adapter() -> Adapter:
         NUMBER,
         TORCH_ARGUMENTS,
         "import torch\nfrom torch import Tensor\nfrom torch.optim.optimizer import ParamsT\n"
-        "from mgup_core import Policy\n"
-        + _OF_MUON,
+        "from mgup_core import Policy\n" + _OF_MUON,
     )
 
 
