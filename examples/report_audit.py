@@ -123,6 +123,9 @@ class Evidence:
         ours, theirs = (self.found[name].selection_means(a)[float(lr)] for a in (arm, "adamw"))
         return signed(ours - theirs, 3)
 
+    def say_decay(self, name: str, arm: str) -> str:
+        return f"{self.found[name].chosen[arm].decay:g}"
+
     def say_norm(self, name: str, arm: str, layer: str) -> str:
         """The root mean square of phi*u in a kind of layer."""
         found = self.found[name].statistic(arm, "update", layer)
@@ -146,7 +149,7 @@ class Evidence:
             )
             for decay in found.one.decays
         }  # fmt: skip
-        return ", ".join(f"{d:g}: {m:.3f}" for d, m in means.items() if m is not None)
+        return ", ".join(f"{d:g}: {m:.3f}" for d, m in sorted(means.items()) if m is not None)
 
     # -- tables ------------------------------------------------------------------------------------
 
@@ -176,6 +179,20 @@ class Evidence:
                 f"| {label(arm)} | {found.lr(arm):.3g}{other} | {found.loss(arm):.4f} ± "
                 f"{found.spread(arm):.4f} | {' | '.join(cells)} | {floors} | "
                 f"{'' if hotter is None else signed(hotter)} |"
+            )
+        return "\n".join(lines)
+
+    def say_short(self, name: str) -> str:
+        """Loss and difference of each arm, without its neighbours."""
+        found = self.found[name]
+        lines = ["| arm | best rate | decay | held-out loss | minus AdamW | ± by Student's t |",
+                 "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+        for arm in sorted(found.reported, key=found.loss):
+            d = None if arm == "adamw" else found.against(arm)
+            cells = " | " if d is None else f"{spelled(d)} | {d.student:.3f}"
+            lines.append(
+                f"| {label(arm)} | {found.lr(arm):.3g} | {self.say_decay(name, arm)} | "
+                f"{found.loss(arm):.4f} ± {found.spread(arm):.4f} | {cells} |"
             )
         return "\n".join(lines)
 

@@ -131,7 +131,7 @@ def test_masks_of_steps_parameters_and_seeds_differ():
 @pytest.mark.parametrize("k", [0, 1, 4, 7])
 def test_the_largest_of_equal_integers_are_the_first(k):
     values = np.random.default_rng(k).integers(-3, 3, (5, 7)).astype(np.int32)
-    wanted = argsort_mask(np, values.astype(np.float32), k)
+    wanted = argsort_mask(xp, values.astype(np.float32), k)
     assert np.array_equal(largest(xp, values, k), wanted)
 
 
