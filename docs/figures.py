@@ -51,7 +51,7 @@ STYLE = {
 
 
 def newest(what: str) -> Path:
-    """The measurement with the latest date in its name: `2026-11-22-cuda.json` of `cuda.json`."""
+    """The measurement with the latest date in its name: `2026-11-28-cuda.json` of `cuda.json`."""
     dated = re.compile(rf"\d{{4}}-\d\d-\d\d-{re.escape(what)}")
     found = sorted(path for path in DATA.iterdir() if dated.fullmatch(path.name))
     if not found:
