@@ -118,7 +118,7 @@ class Slices(NamedTuple):
 def callback_masks(rows: list[Any], ks: list[int]) -> list[Any]:
     """The masks, from one call to the host; of long rows NaN and -inf are left out, as P7 would."""
     order = [i for group in _of_one_length(rows, ks) for i in group]
-    layout = [Slices(*rows[i].shape, ks[i]) for i in order]
+    layout = [Slices(rows[i].shape[0], rows[i].shape[1], ks[i]) for i in order]
     # One argument, since each costs as much as ten thousand scores. But a mask for each array: XLA
     # compiles what it makes of them once for all of a shape, unless each is cut out of another.
     together = jnp.concatenate([jnp.reshape(rows[i], -1) for i in order])
