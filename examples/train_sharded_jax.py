@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_FLAGS = os.environ.get("XLA_FLAGS", "")
-if "device_count" not in _FLAGS:
-    os.environ["XLA_FLAGS"] = f"{_FLAGS} --xla_force_host_platform_device_count=8"
+# The user's flags come last, where they win.
+os.environ["XLA_FLAGS"] = " ".join(
+    ["--xla_force_host_platform_device_count=8", os.environ.get("XLA_FLAGS", "")]
+)
 
 from rich import box
 from rich.console import Console
