@@ -22,7 +22,7 @@ from .verdicts import state_of
 
 STEPS = 5
 
-RUN = '''{said}
+RUN = """{said}
 import importlib, json, sys
 import numpy as np
 case = np.load("{name}.npz")
@@ -37,9 +37,9 @@ for t in range(1, 1 + int(case["steps"])):
     for i, w in enumerate(run.params()):
         far = np.abs(w.astype("f8") - case[f"w{{i}}_{{t}}"])
         print(f"step {{t}}, parameter {{i}}: largest difference {{far.max(initial=0)}}")
-'''
+"""
 
-MULTIPLIER = '''{said}
+MULTIPLIER = """{said}
 import importlib, json, sys
 import numpy as np
 case, (module, _, made) = np.load("{name}.npz"), sys.argv[1].partition(":")
@@ -49,7 +49,7 @@ for i, (policy, stacked_dims, name) in enumerate(json.loads(str(case["questions"
     a, g = (case[f"{{x}}{{i}}"].astype(dtype) for x in "ag")
     phi = backend.multiplier(policy, a, g, stacked_dims)
     print(policy, int(np.sum(phi != case[f"phi{{i}}"])), "of", phi.size, "differ")
-'''
+"""
 
 
 def write(case: Case, folder: Path, *, steps: int | None = None) -> list[Path]:

@@ -44,7 +44,8 @@ RULES = ["core/test_optimizer.py", "core/test_decay.py", "core/test_bad_input.py
 FIT: list[tuple[str, list[str]]] = [
     ("mgup_core/selection/bisection.py", ["trust/test_passes.py", *SELECTION]),
     ("mgup_core/selection/*.py", ["trust/test_passes.py", *SELECTION]),
-    ("mgup_core/policy.py", ["trust/test_core.py", "core/test_policies.py", "core/test_bad_input.py"]),
+    ("mgup_core/policy.py", ["trust/test_core.py", "core/test_policies.py",
+                              "core/test_bad_input.py"]),
     ("mgup_core/ranking.py", [*SELECTION, "core/test_policies.py"]),
     ("mgup_core/_checks.py", ["trust/test_core.py", "core/test_bad_input.py"]),
     ("mgup_core/statistics.py", ["trust/test_core.py", "trust/test_host.py"]),
@@ -65,7 +66,8 @@ FIT: list[tuple[str, list[str]]] = [
                                   "torch/test_bad_input.py", "torch/test_state_dict.py",
                                   "torch/test_twins.py", "torch/test_wrapper.py",
                                   "torch/test_muon.py", "fuzz/test_past.py"]),
-    ("adapters/mgup_jax/*.py", ["jax/test_optax.py", "jax/test_identity.py", "jax/test_bad_input.py"]),
+    ("adapters/mgup_jax/*.py", ["trust/test_jax.py", "jax/test_optax.py", "jax/test_identity.py",
+                                "jax/test_bad_input.py"]),
     ("conformance/mgup_conformance/*.py", ["suite/test_compare.py", "suite/test_cases.py",
                                            "suite/test_protocol.py", "suite/test_verdicts.py"]),
 ]  # fmt: skip
@@ -137,7 +139,10 @@ class Tree:
 
             where = [f"{TESTS}/{t}" for t in tests]
             quiet = ["-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no"]
-            rewritten = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # it is imported already
+            rewritten = [
+                "-W",
+                "ignore::pytest.PytestAssertRewriteWarning",
+            ]  # it is imported already
             code = pytest.main([*quiet, *rewritten, *where])
             os._exit(0 if code == 0 else 1)
         except BaseException:

@@ -48,7 +48,8 @@ NAMED = [
     ("a saved momentum_buffer of None", "adapters/mgup_torch/base/state_dict.py",
      "if value is not None}", "if True}",
      "trust/test_torch.py::test_a_saved_buffer_of_none_is_no_buffer"),
-    ("a checkpoint at step 0", "adapters/mgup_torch/base/state_dict.py", "0 <= step <", "0 < step <",
+    ("a checkpoint at step 0", "adapters/mgup_torch/base/state_dict.py",
+     "0 <= step <", "0 < step <",
      "trust/test_torch.py::test_a_checkpoint_at_step_0"),
     ("adamw_eps doubled", "adapters/mgup_torch/muon.py", "adamw_eps: float = 1e-8",
      "adamw_eps: float = 2e-8", "trust/test_torch.py::test_the_defaults_of_muons_adamw"),
@@ -70,7 +71,9 @@ def main() -> int:
         if not any(word in what for word in sys.argv[1:] or [""]):
             continue
         text = (ROOT / path).read_text()
-        assert text.count(before) == 1, f"{what}: {before!r} is in {path} {text.count(before)} times"
+        assert text.count(before) == 1, (
+            f"{what}: {before!r} is in {path} {text.count(before)} times"
+        )
         (tree.folder / path).write_text(text.replace(before, after))
         result, took = tree.passes([test], 120)
         shutil.copy(ROOT / path, tree.folder / path)

@@ -48,9 +48,7 @@ def load(device: Callable[[], int]) -> Load:
     gc.collect()
     memory = int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * PAGE
     tasks = pathlib.Path("/proc/self/task")
-    return Load(
-        memory, len(os.listdir("/proc/self/fd")), len(list(tasks.iterdir())), device()
-    )
+    return Load(memory, len(os.listdir("/proc/self/fd")), len(list(tasks.iterdir())), device())
 
 
 def torch_steps(cuda: bool) -> Iterator[Callable[[], int]]:

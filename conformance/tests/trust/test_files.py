@@ -38,9 +38,14 @@ def test_what_is_replaced_keeps_its_mode(tmp_path):
 def test_a_failure_leaves_the_old_one(tmp_path, error):
     path = tmp_path / "old"
     path.write_bytes(b"old")
-    with pytest.raises(type(error)) as caught, atomic_write(path) as file:
-        file.write(b"new")
-        raise error
+
+    def write():
+        with atomic_write(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write()
     assert caught.value is error
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["old"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax", reason="mgup_jax needs JAX")
+pytest.importorskip("jax", reason="mgup_jax needs JAX")
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -73,7 +74,9 @@ def test_an_inner_optimizer_that_cannot_be_tried_is_taken():
         assert w["a"].shape == (5, 3)
         return ()
 
-    inner = optax.GradientTransformation(init, lambda g, s, p=None: (jax.tree.map(jnp.negative, g), s))
+    inner = optax.GradientTransformation(
+        init, lambda g, s, p=None: (jax.tree.map(jnp.negative, g), s)
+    )
     w = {"a": jnp.ones((5, 3))}
     optimizer = mgup(inner)
     updates, _ = optimizer.update(w, optimizer.init(w), w)

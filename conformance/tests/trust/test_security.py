@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import struct
@@ -32,10 +33,8 @@ def packed(text: bytes, body: bytes = b"", lengths=None) -> io.BytesIO:
 
 
 def read(stream: io.BytesIO) -> None:
-    try:
+    with contextlib.suppress(ValueError, EOFError):
         wire.receive(stream)
-    except (ValueError, EOFError):
-        pass
 
 
 @given(st.binary(max_size=200))
@@ -52,7 +51,9 @@ def test_any_json_is_a_message_or_refused(message, body):
 
 ANNOUNCED = st.tuples(
     st.sampled_from(["float32", "float64", "bfloat16", "int32", "object", "O", "V8", "<f4", ""]),
-    st.lists(st.sampled_from([0, 1, 2, 3, -1, 10**9, 10**19, 10**40, 2**63, True, 1.0]), max_size=4),
+    st.lists(
+        st.sampled_from([0, 1, 2, 3, -1, 10**9, 10**19, 10**40, 2**63, True, 1.0]), max_size=4
+    ),
 )
 
 
@@ -101,7 +102,7 @@ def test_a_message_calls_what_is_meant_to_be_called_only(call):
     assert {"hello", "multiplier", "run", "step", "resume"} == set(CALLS)
 
 
-HOSTILE = ["\"); import os; os._exit(7) #", "x'\nimport os\nos._exit(7)\n'", '"""\nimport os\n"""']
+HOSTILE = ['"); import os; os._exit(7) #', "x'\nimport os\nos._exit(7)\n'", '"""\nimport os\n"""']
 
 
 def hostile_rule(name: str) -> type[core.Rule]:
@@ -192,7 +193,9 @@ except pickle.UnpicklingError:
 
 def test_a_pickle_in_a_checkpoint_is_refused():
     pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
-    done = subprocess.run([sys.executable, "-c", PICKLE], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", PICKLE], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["refused"]
 
@@ -239,5 +242,3 @@ def test_no_module_evaluates_text_but_the_two_that_make_programs():
                 if any(word in text for word in ("exec(", " eval(", "pickle.load", "yaml.load")):
                     found.add(f"{package}/{path.name}")
     assert found == {"mgup_torch/source.py", "mgup_mindspore/emitter.py"}
-
-

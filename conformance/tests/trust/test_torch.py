@@ -8,7 +8,8 @@ import warnings
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
+pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
+import torch
 
 import mgup_torch
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPMuon
