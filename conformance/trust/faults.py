@@ -106,7 +106,7 @@ def forked(work: Callable[[], Any], limit: float = 120) -> int:
 
 
 def killed_while_saving(rng: random.Random) -> bool:
-    """kill -9 at a random moment of a run that saves after each step; it goes on from the file."""
+    """Kill -9 at a random moment of a run that saves after each step; it goes on from the file."""
     seed = rng.randrange(100)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "checkpoint.pt")
