@@ -64,6 +64,10 @@ from .optimizers import (
     mgup_namod,
     mgup_radam,
     mgup_scale,
+    mgup_schedule_free_adamw,
+    mgup_schedule_free_sgd,
+    mgup_schedulefreeadamw,
+    mgup_schedulefreesgd,
     mgup_sgd,
     mgup_sgd_sai,
     mgup_sgdp,
@@ -72,7 +76,7 @@ from .optimizers import (
     mgup_stable_adamw,
     mgup_stableadamw,
 )
-from .state import MGUPState
+from .state import MGUPState, eval_params
 from .transformation import Transformation, transformation
 from .wrapper import MGUPWrapperState, mgup
 
@@ -82,6 +86,7 @@ __all__ = [
     "MuonDimensionNumbers",
     "Transformation",
     "create_optimizer",
+    "eval_params",
     "list_optimizers",
     "mgup",
     "transformation",
@@ -128,4 +133,8 @@ __all__ = [
     "mgup_mars_adamw",
     "mgup_mars_lion",
     "mgup_stable_adamw",
+    "mgup_schedulefreeadamw",
+    "mgup_schedule_free_adamw",
+    "mgup_schedulefreesgd",
+    "mgup_schedule_free_sgd",
 ]

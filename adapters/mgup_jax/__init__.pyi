@@ -16,6 +16,7 @@ from .muon import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers import create_optimizer as create_optimizer
 from .optimizers import list_optimizers as list_optimizers
 from .state import MGUPState as MGUPState
+from .state import eval_params as eval_params
 from .transformation import Transformation as Transformation
 from .transformation import transformation as transformation
 from .wrapper import MGUPWrapperState as MGUPWrapperState
@@ -28,6 +29,7 @@ __all__ = [
     "MuonDimensionNumbers",
     "Transformation",
     "create_optimizer",
+    "eval_params",
     "list_optimizers",
     "mgup",
     "transformation",
@@ -74,6 +76,10 @@ __all__ = [
     "mgup_mars_adamw",
     "mgup_mars_lion",
     "mgup_stable_adamw",
+    "mgup_schedulefreeadamw",
+    "mgup_schedule_free_adamw",
+    "mgup_schedulefreesgd",
+    "mgup_schedule_free_sgd",
 ]
 
 class _mgup_adabelief(Transformation, Protocol):
@@ -2681,3 +2687,166 @@ mgup_stableadamw: _mgup_stableadamw
 mgup_mars_adamw: _mgup_marsadamw
 mgup_mars_lion: _mgup_marslion
 mgup_stable_adamw: _mgup_stableadamw
+
+class _mgup_schedulefreeadamw(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.0025,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-08,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """ScheduleFreeAdamW with MGUP, for JAX.
+
+        Schedule-Free AdamW: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+        The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+            v <- b2*v + (1 - b2)*g*g
+            u  = g / (sqrt(v / (1 - b2^t)) + eps)                       a = e (first two: u)
+            s  = lr_t * (phi*u + weight_decay*y)
+            y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)
+            e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+        in exact arithmetic the ``AdamWScheduleFree`` of the authors' package ``schedulefree``, whose z
+        is ``x - e/(1 - b1)``. ``lr_t = lr * min(t / warmup_steps, 1)``; c is 1/t without warm-up, and
+        with it the share of the last of the weights ``min(t / warmup_steps, 1)^2``. Two of its settings
+        are left out: ``r`` is 0, and ``weight_lr_power`` is 2 for the rule's own warm-up only. A
+        learning rate that the caller changes scales the steps and no weight of the average.
+
+        z is moved by the gradient alone: ``u * g`` is never negative and would rank by size. MGUP ranks
+        by ``e``, which sums the steps so far as a momentum does, ``e = (1 - b1)*(x - z)``. The
+        multiplier acts on the step of z, so that x stays an average.
+
+        Evaluate at x and train at y: ``optimizer.eval()`` and ``optimizer.train()`` (PyTorch and
+        MindSpore), ``mgup_jax.eval_params(state, params)`` (JAX), ``Optimizer.evaluation`` (core).
+
+        State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0025.
+            b1: the share of x in y, in [0, 1). Default: 0.9.
+            b2: decay rate of the second moment, in [0, 1). Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-08.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_schedulefreeadamw: _mgup_schedulefreeadamw
+mgup_schedule_free_adamw: _mgup_schedulefreeadamw
+
+class _mgup_schedulefreesgd(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 1.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        momentum: float = 0.9,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """ScheduleFreeSGD with MGUP, for JAX.
+
+        Schedule-Free SGD: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+        The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+            u  = g                                                      a = e (first two: u)
+            s  = lr_t * (phi*u + weight_decay*y)
+            y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)       b1 = momentum
+            e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+        All else is as in :class:`ScheduleFreeAdamW`. In exact arithmetic ``SGDScheduleFree`` of the
+        authors' package ``schedulefree``.
+
+        State: ``to_average`` (e), zeros of the parameter's shape.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 1.0.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+            momentum: the share of x in y, in [0, 1). Default: 0.9.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_schedulefreesgd: _mgup_schedulefreesgd
+mgup_schedule_free_sgd: _mgup_schedulefreesgd

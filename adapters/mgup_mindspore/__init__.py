@@ -59,6 +59,8 @@ from .optimizers import (  # noqa: E402
     MGUPMuon,
     MGUPNAdamW,
     MGUPRAdam,
+    MGUPScheduleFreeAdamW,
+    MGUPScheduleFreeSGD,
     MGUPSGDSaI,
     MGUPSignum,
     MGUPStableAdamW,
@@ -103,4 +105,6 @@ __all__ = [
     "MGUPNAdamW",
     "MGUPRAdam",
     "MGUPStableAdamW",
+    "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeSGD",
 ]

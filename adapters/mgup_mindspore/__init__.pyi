@@ -54,6 +54,8 @@ __all__ = [
     "MGUPNAdamW",
     "MGUPRAdam",
     "MGUPStableAdamW",
+    "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeSGD",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -2255,6 +2257,143 @@ class MGUPStableAdamW(RuleOptimizer):
         beta2: float = 0.99,
         eps: float = 1e-06,
         weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPScheduleFreeAdamW(RuleOptimizer):
+    """ScheduleFreeAdamW with MGUP, for MindSpore.
+
+    Schedule-Free AdamW: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+    The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+        v <- b2*v + (1 - b2)*g*g
+        u  = g / (sqrt(v / (1 - b2^t)) + eps)                       a = e (first two: u)
+        s  = lr_t * (phi*u + weight_decay*y)
+        y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)
+        e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+    in exact arithmetic the ``AdamWScheduleFree`` of the authors' package ``schedulefree``, whose z
+    is ``x - e/(1 - b1)``. ``lr_t = lr * min(t / warmup_steps, 1)``; c is 1/t without warm-up, and
+    with it the share of the last of the weights ``min(t / warmup_steps, 1)^2``. Two of its settings
+    are left out: ``r`` is 0, and ``weight_lr_power`` is 2 for the rule's own warm-up only. A
+    learning rate that the caller changes scales the steps and no weight of the average.
+
+    z is moved by the gradient alone: ``u * g`` is never negative and would rank by size. MGUP ranks
+    by ``e``, which sums the steps so far as a momentum does, ``e = (1 - b1)*(x - z)``. The
+    multiplier acts on the step of z, so that x stays an average.
+
+    Evaluate at x and train at y: ``optimizer.eval()`` and ``optimizer.train()`` (PyTorch and
+    MindSpore), ``mgup_jax.eval_params(state, params)`` (JAX), ``Optimizer.evaluation`` (core).
+
+    State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0025.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+        beta1: the share of x in y, in [0, 1). Default: 0.9.
+        beta2: decay rate of the second moment, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0025,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPScheduleFreeSGD(RuleOptimizer):
+    """ScheduleFreeSGD with MGUP, for MindSpore.
+
+    Schedule-Free SGD: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+    The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+        u  = g                                                      a = e (first two: u)
+        s  = lr_t * (phi*u + weight_decay*y)
+        y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)       b1 = momentum
+        e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+    All else is as in :class:`ScheduleFreeAdamW`. In exact arithmetic ``SGDScheduleFree`` of the
+    authors' package ``schedulefree``.
+
+    State: ``to_average`` (e), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 1.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+        momentum: the share of x in y, in [0, 1). Default: 0.9.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 1.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        momentum: float = 0.9,
+        weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
         tau: float = 0.5,
         alpha: float | None = None,

@@ -54,6 +54,8 @@ from .optimizers import (
     MGUPMARSLion,
     MGUPNAdamW,
     MGUPRAdam,
+    MGUPScheduleFreeAdamW,
+    MGUPScheduleFreeSGD,
     MGUPSGDSaI,
     MGUPSignum,
     MGUPStableAdamW,
@@ -101,4 +103,6 @@ __all__ = [
     "MGUPSGDSaI",
     "MGUPSignum",
     "MGUPStableAdamW",
+    "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeSGD",
 ]

@@ -57,6 +57,8 @@ __all__ = [
     "MGUPSGDSaI",
     "MGUPSignum",
     "MGUPStableAdamW",
+    "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeSGD",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -2714,6 +2716,173 @@ class MGUPStableAdamW(RuleOptimizer):
         weight_decay: float | Tensor = 0.01,
         *,
         decay: Literal["all", "aligned"] = "all",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPScheduleFreeAdamW(RuleOptimizer):
+    """ScheduleFreeAdamW with MGUP, for PyTorch.
+
+    Schedule-Free AdamW: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+    The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+        v <- b2*v + (1 - b2)*g*g
+        u  = g / (sqrt(v / (1 - b2^t)) + eps)                       a = e (first two: u)
+        s  = lr_t * (phi*u + weight_decay*y)
+        y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)
+        e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+    in exact arithmetic the ``AdamWScheduleFree`` of the authors' package ``schedulefree``, whose z
+    is ``x - e/(1 - b1)``. ``lr_t = lr * min(t / warmup_steps, 1)``; c is 1/t without warm-up, and
+    with it the share of the last of the weights ``min(t / warmup_steps, 1)^2``. Two of its settings
+    are left out: ``r`` is 0, and ``weight_lr_power`` is 2 for the rule's own warm-up only. A
+    learning rate that the caller changes scales the steps and no weight of the average.
+
+    z is moved by the gradient alone: ``u * g`` is never negative and would rank by size. MGUP ranks
+    by ``e``, which sums the steps so far as a momentum does, ``e = (1 - b1)*(x - z)``. The
+    multiplier acts on the step of z, so that x stays an average.
+
+    Evaluate at x and train at y: ``optimizer.eval()`` and ``optimizer.train()`` (PyTorch and
+    MindSpore), ``mgup_jax.eval_params(state, params)`` (JAX), ``Optimizer.evaluation`` (core).
+
+    State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.0025.
+        betas: the share of x in y, in [0, 1). Default: (0.9, 0.999).
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.0025,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: float | Tensor = 0.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPScheduleFreeSGD(RuleOptimizer):
+    """ScheduleFreeSGD with MGUP, for PyTorch.
+
+    Schedule-Free SGD: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+    The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+        u  = g                                                      a = e (first two: u)
+        s  = lr_t * (phi*u + weight_decay*y)
+        y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)       b1 = momentum
+        e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+    All else is as in :class:`ScheduleFreeAdamW`. In exact arithmetic ``SGDScheduleFree`` of the
+    authors' package ``schedulefree``.
+
+    State: ``to_average`` (e), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 1.0.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+        momentum: the share of x in y, in [0, 1). Default: 0.9.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1.0,
+        *,
+        weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        momentum: float = 0.9,
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,

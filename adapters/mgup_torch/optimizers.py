@@ -134,6 +134,14 @@ class MGUPStableAdamW(
 ): ...
 
 
+class MGUPScheduleFreeAdamW(
+    FromRule, rule=rules.ScheduleFreeAdamW, positional=("lr", "betas", "eps", "weight_decay")
+): ...
+
+
+class MGUPScheduleFreeSGD(FromRule, rule=rules.ScheduleFreeSGD): ...
+
+
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
 _BY_NAME = {one.__name__: one for one in _ALL}
 

@@ -157,8 +157,11 @@ def totals_of(tasks: Sequence[Task]) -> State:
 
     def part(task: Task) -> State:
         be = TorchBackend(compute_dtype(task.param.dtype), task.param.device)
-        p, g, decay = task.param.detach(), _uphill(task), task.group["weight_decay"]
-        found = contribution(be, task.rule, p, g, task.arrays, task.t, weight_decay=decay)
+        p, g, group = task.param.detach(), _uphill(task), task.group
+        found = contribution(
+            be, task.rule, p, g, task.arrays, task.t,
+            lr=group["lr"], weight_decay=group["weight_decay"],
+        )  # fmt: skip
         return {name: value.to(coupled[0].param.device) for name, value in found.items()}
 
     return summed([part(task) for task in coupled])

@@ -31,6 +31,8 @@ from .namo import NAMO as NAMO
 from .namo import NAMOD as NAMOD
 from .radam import RAdam as RAdam
 from .scale import SCALE as SCALE
+from .schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
+from .schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from .sgd import SGD as SGD
 from .sgd_sai import SGDSaI as SGDSaI
 from .sgdp import SGDP as SGDP
@@ -66,6 +68,8 @@ ALL: tuple[type[Rule], ...] = (
     NAMOD,
     RAdam,
     SCALE,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     SGDP,
     SGDSaI,
     Signum,

@@ -42,15 +42,15 @@ from ..parameter_step import (
     totals_of,
     warn_all_damped,
 )
+from .evaluation import Evaluating
 from .grad_scaler import check_scaled, forget, unscale
-from .rule_groups import RuleGroups
 from .settings import Made, made
 
 _LEAST_SPARE = 1 << 21
 _SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, the blocks included
 
 
-class RuleOptimizer(RuleGroups):
+class RuleOptimizer(Evaluating):
     """What the optimizers made by :func:`mgup_torch.optimizer` share."""
 
     _measure = False
@@ -91,8 +91,9 @@ class RuleOptimizer(RuleGroups):
 
         Raises:
             RuntimeError, ValueError: for a sparse gradient, or a gradient or state that does not
-                fit its parameter, before anything changes.
+                fit its parameter, or in eval mode, before anything changes.
         """
+        self._check_training()
         loss = None
         if closure is not None:
             with torch.enable_grad():

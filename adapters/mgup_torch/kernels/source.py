@@ -249,19 +249,26 @@ def _source(kind: Kind, numbers: Numbers) -> tuple[str, int]:
         value = writer.names[symbol]
         writer.lines.append(f"tl.store({places}, {value}.to({_TYPES[dtype]}), mask=inside)")
     text += writer.function("update(row, uniforms, start, offsets, inside, record, earlier)")
-    if kind.policy is not None and kind.policy.ranks:
+    if kind.policy is not None and kind.policy.ranks and not _selected(program)[1]:
         text += _both(program, kind, layout)
     return text, len(layout)
+
+
+def _selected(program: Program) -> tuple[set[Symbol], bool]:
+    """(the symbols that depend on the selection, whether a state is among them)."""
+    outputs = list(program.outputs.values())
+    depends = {s for s in needed(outputs) if s.op == "selected"}
+    for symbol in needed(outputs):
+        if not depends.isdisjoint(symbol.args):
+            depends.add(symbol)
+    return depends, any(s in depends for name, s in program.outputs.items() if name != "w")
 
 
 def _both(program: Program, kind: Kind, layout: dict[Symbol, int]) -> str:
     """Functions that compute a step for either answer of the selection, and store one."""
     outputs = list(program.outputs.values())
     selected = next(s for s in needed(outputs) if s.op == "selected")
-    depends = {selected}
-    for symbol in needed(outputs):
-        if not depends.isdisjoint(symbol.args):
-            depends.add(symbol)
+    depends, _ = _selected(program)
     states = {name: symbol for name, symbol in program.outputs.items() if name != "w"}
     writer = _Writer()
     _arrays(writer, program, kind, outputs)
