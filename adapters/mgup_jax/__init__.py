@@ -30,6 +30,7 @@ from .optimizers import (
     list_optimizers,
     mgup_adabelief,
     mgup_adamp,
+    mgup_adamuon,
     mgup_adamw,
     mgup_adan,
     mgup_ademamix,
@@ -62,6 +63,7 @@ from .optimizers import (
     mgup_namo,
     mgup_namo_d,
     mgup_namod,
+    mgup_normuon,
     mgup_radam,
     mgup_scale,
     mgup_schedule_free_adamw,
@@ -137,4 +139,6 @@ __all__ = [
     "mgup_schedule_free_adamw",
     "mgup_schedulefreesgd",
     "mgup_schedule_free_sgd",
+    "mgup_normuon",
+    "mgup_adamuon",
 ]

@@ -54,6 +54,8 @@ mgup_schedulefreeadamw = transformation(
     rules.ScheduleFreeAdamW, positional=("learning_rate", "b1", "b2", "eps")
 )
 mgup_schedulefreesgd = transformation(rules.ScheduleFreeSGD)
+mgup_normuon = transformation(rules.NorMuon, defaults={"out_axis": -1})
+mgup_adamuon = transformation(rules.AdaMuon)
 
 # The same under names that read.
 mgup_am_adamw = mgup_amadamw

@@ -41,6 +41,7 @@ from .optimizers import (  # noqa: E402
     MGUPSGDP,
     MGUPAdaBelief,
     MGUPAdamP,
+    MGUPAdaMuon,
     MGUPAdamW,
     MGUPAdan,
     MGUPAdEMAMix,
@@ -58,6 +59,7 @@ from .optimizers import (  # noqa: E402
     MGUPMARSLion,
     MGUPMuon,
     MGUPNAdamW,
+    MGUPNorMuon,
     MGUPRAdam,
     MGUPScheduleFreeAdamW,
     MGUPScheduleFreeSGD,
@@ -107,4 +109,6 @@ __all__ = [
     "MGUPStableAdamW",
     "MGUPScheduleFreeAdamW",
     "MGUPScheduleFreeSGD",
+    "MGUPNorMuon",
+    "MGUPAdaMuon",
 ]

@@ -56,6 +56,8 @@ __all__ = [
     "MGUPStableAdamW",
     "MGUPScheduleFreeAdamW",
     "MGUPScheduleFreeSGD",
+    "MGUPNorMuon",
+    "MGUPAdaMuon",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -74,6 +76,7 @@ class MGUPMuon(RuleOptimizer):
         ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
             multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
             many times the cost (N9).
+        ns_form, flat, row_blocks: see :class:`mgup_core.Muon`; a group may have its own.
         exceptions: words in names.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
@@ -91,13 +94,16 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Cell = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         eps: float = 1e-07,
         ns_steps: int = 5,
         scale: Scale = "match_rms_adamw",
         loss_scale: float = 1.0,
         *,
         ns_dtype: NSDtype = "float32",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = (
             "embed",
             "embedding",
@@ -2394,6 +2400,175 @@ class MGUPScheduleFreeSGD(RuleOptimizer):
         warmup_steps: int = 0,
         momentum: float = 0.9,
         weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPNorMuon(RuleOptimizer):
+    """NorMuon with MGUP, for MindSpore.
+
+    NorMuon: Li, Liu, Liang, Chen and Zhao, 2025, arXiv 2510.05491, as in the authors' code.
+
+    Muon with a second moment for each output of the layer, a row of torch.nn.Linear's weight::
+
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m    a = b
+        o  = newton_schulz(b)
+        v <- mu2*v + (1 - mu2)*mean(o^2)                        (over each row)
+        n  = o / (sqrt(v) + 1e-10)
+        u  = n * |o|/(|n| + 1e-10) * sqrt(max(1, rows/cols))
+
+    The paper's Algorithm 1 brings u to the length ``0.2*sqrt(rows*cols)`` instead:
+    ``scale="match_rms_adamw"``.
+
+    MGUP ranks by ``b``, as for Muon, and multiplies ``u``. Matrices only: (rows, cols), or a stack
+    of them.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``row_sq`` (v), zeros of it with
+    the axis of the inputs of length 1.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.02.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: see :class:`mgup_core.Muon`. Default: 0.95.
+        nesterov: see :class:`mgup_core.Muon`. Default: True.
+        scale: ``"original"``, the length of o and Keller Jordan's factor, as published; or
+            ``"match_rms_adamw"``, so that AdamW's learning rates carry over. Default: 'original'.
+        ns_coefficients: see :class:`mgup_core.Muon`. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: see :class:`mgup_core.Muon`. Default: 5.
+        eps: see :class:`mgup_core.Muon`. Default: 1e-07.
+        ns_dtype: see :class:`mgup_core.Muon`. Default: 'float32'.
+        ns_form: see :class:`mgup_core.Muon`. Default: 'direct'.
+        flat: the rule's. Default: False.
+        row_blocks: the rule's. Default: 1.
+        mu2: decay rate of the second moment, in [0, 1). Default: 0.95.
+        out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.02,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        scale: Literal["match_rms_adamw", "original"] = "original",
+        ns_coefficients: typing.Union[
+            tuple[float, float, float], typing.Literal["classic", "polar_express"]
+        ] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        eps: float = 1e-07,
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        ns_form: Literal["direct", "gram"] = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
+        mu2: float = 0.95,
+        out_axis: int = 0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdaMuon(RuleOptimizer):
+    """AdaMuon with MGUP, for MindSpore.
+
+    AdaMuon: Si, Zhang and Shen, Adaptive Muon Optimizer, 2025, arXiv 2507.11005.
+
+    Muon with Adam's second moment of the orthogonalised update::
+
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m    a = b
+        o  = newton_schulz(b), or with ``signed`` newton_schulz(sign(b))
+        v <- mu2*v + (1 - mu2)*o*o
+        n  = o / (sqrt(v / (1 - mu2^t)) + eps)
+        u  = n * 0.2*sqrt(rows*cols) / (|n| + eps)
+
+    the form of the authors' code. MGUP ranks by ``b``, as for Muon, and multiplies ``u``. Matrices
+    only: (rows, cols), or a stack of them.
+
+    State: ``momentum_buffer`` (m) and ``update_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.02.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: decay rates of the two moments, in [0, 1). Default: 0.95.
+        mu2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        nesterov: whether b looks ahead. Default: True.
+        eps: added to the root and to the length, >= 0. Default: 1e-08.
+        signed: orthogonalise the signs of b, as later versions of the paper do. Default: False.
+        ns_coefficients: see :class:`mgup_core.Muon`. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: see :class:`mgup_core.Muon`. Default: 5.
+        ns_dtype: see :class:`mgup_core.Muon`. Default: 'float32'.
+        ns_form: see :class:`mgup_core.Muon`. Default: 'direct'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.02,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        mu2: float = 0.999,
+        nesterov: bool = True,
+        eps: float = 1e-08,
+        signed: bool = False,
+        ns_coefficients: typing.Union[
+            tuple[float, float, float], typing.Literal["classic", "polar_express"]
+        ] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        ns_form: Literal["direct", "gram"] = "direct",
+        weight_decay: float | Cell = 0.01,
         loss_scale: float = 1.0,
         tau: float = 0.5,
         alpha: float | None = None,

@@ -37,6 +37,7 @@ from .optimizers import (
     MGUPSGDP,
     MGUPAdaBelief,
     MGUPAdamP,
+    MGUPAdaMuon,
     MGUPAdamW,
     MGUPAdan,
     MGUPAdEMAMix,
@@ -53,6 +54,7 @@ from .optimizers import (
     MGUPMARSAdamW,
     MGUPMARSLion,
     MGUPNAdamW,
+    MGUPNorMuon,
     MGUPRAdam,
     MGUPScheduleFreeAdamW,
     MGUPScheduleFreeSGD,
@@ -105,4 +107,6 @@ __all__ = [
     "MGUPStableAdamW",
     "MGUPScheduleFreeAdamW",
     "MGUPScheduleFreeSGD",
+    "MGUPNorMuon",
+    "MGUPAdaMuon",
 ]

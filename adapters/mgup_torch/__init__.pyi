@@ -59,6 +59,8 @@ __all__ = [
     "MGUPStableAdamW",
     "MGUPScheduleFreeAdamW",
     "MGUPScheduleFreeSGD",
+    "MGUPNorMuon",
+    "MGUPAdaMuon",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -78,6 +80,9 @@ class MGUPMuon(RuleOptimizer):
             ``"original"`` (``None`` is the same, as in torch).
         ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
             ``"exact"``: the same bits in every framework, at many times the cost (N9).
+        ns_form, flat, row_blocks: as :class:`mgup_core.Muon`, which has names for
+            ``ns_coefficients``, too. A group of convolutions has ``"use_muon"`` and ``"flat"`` set;
+            one of fused QKV weights, ``"row_blocks": 3``.
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
@@ -96,12 +101,15 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Tensor = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         eps: float = 1e-07,
         ns_steps: int = 5,
         adjust_lr_fn: Scale | None = "match_rms_adamw",
         *,
         ns_dtype: NSDtype = "bfloat16",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = (
             "embed",
             "embedding",
@@ -2883,6 +2891,207 @@ class MGUPScheduleFreeSGD(RuleOptimizer):
         decay: Literal["all", "aligned"] = "all",
         warmup_steps: int = 0,
         momentum: float = 0.9,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPNorMuon(RuleOptimizer):
+    """NorMuon with MGUP, for PyTorch.
+
+    NorMuon: Li, Liu, Liang, Chen and Zhao, 2025, arXiv 2510.05491, as in the authors' code.
+
+    Muon with a second moment for each output of the layer, a row of torch.nn.Linear's weight::
+
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m    a = b
+        o  = newton_schulz(b)
+        v <- mu2*v + (1 - mu2)*mean(o^2)                        (over each row)
+        n  = o / (sqrt(v) + 1e-10)
+        u  = n * |o|/(|n| + 1e-10) * sqrt(max(1, rows/cols))
+
+    The paper's Algorithm 1 brings u to the length ``0.2*sqrt(rows*cols)`` instead:
+    ``scale="match_rms_adamw"``.
+
+    MGUP ranks by ``b``, as for Muon, and multiplies ``u``. Matrices only: (rows, cols), or a stack
+    of them.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``row_sq`` (v), zeros of it with
+    the axis of the inputs of length 1.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.02.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: see :class:`mgup_core.Muon`. Default: 0.95.
+        nesterov: see :class:`mgup_core.Muon`. Default: True.
+        scale: ``"original"``, the length of o and Keller Jordan's factor, as published; or
+            ``"match_rms_adamw"``, so that AdamW's learning rates carry over. Default: 'original'.
+        ns_coefficients: see :class:`mgup_core.Muon`. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: see :class:`mgup_core.Muon`. Default: 5.
+        eps: see :class:`mgup_core.Muon`. Default: 1e-07.
+        ns_dtype: see :class:`mgup_core.Muon`. Default: 'float32'.
+        ns_form: see :class:`mgup_core.Muon`. Default: 'direct'.
+        flat: the rule's. Default: False.
+        row_blocks: the rule's. Default: 1.
+        mu2: decay rate of the second moment, in [0, 1). Default: 0.95.
+        out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.02,
+        *,
+        weight_decay: float | Tensor = 0.0,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        scale: Literal["match_rms_adamw", "original"] = "original",
+        ns_coefficients: typing.Union[
+            tuple[float, float, float], typing.Literal["classic", "polar_express"]
+        ] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        eps: float = 1e-07,
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        ns_form: Literal["direct", "gram"] = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
+        mu2: float = 0.95,
+        out_axis: int = 0,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPAdaMuon(RuleOptimizer):
+    """AdaMuon with MGUP, for PyTorch.
+
+    AdaMuon: Si, Zhang and Shen, Adaptive Muon Optimizer, 2025, arXiv 2507.11005.
+
+    Muon with Adam's second moment of the orthogonalised update::
+
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m    a = b
+        o  = newton_schulz(b), or with ``signed`` newton_schulz(sign(b))
+        v <- mu2*v + (1 - mu2)*o*o
+        n  = o / (sqrt(v / (1 - mu2^t)) + eps)
+        u  = n * 0.2*sqrt(rows*cols) / (|n| + eps)
+
+    the form of the authors' code. MGUP ranks by ``b``, as for Muon, and multiplies ``u``. Matrices
+    only: (rows, cols), or a stack of them.
+
+    State: ``momentum_buffer`` (m) and ``update_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.02.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: decay rates of the two moments, in [0, 1). Default: 0.95.
+        mu2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        nesterov: whether b looks ahead. Default: True.
+        eps: added to the root and to the length, >= 0. Default: 1e-08.
+        signed: orthogonalise the signs of b, as later versions of the paper do. Default: False.
+        ns_coefficients: see :class:`mgup_core.Muon`. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: see :class:`mgup_core.Muon`. Default: 5.
+        ns_dtype: see :class:`mgup_core.Muon`. Default: 'float32'.
+        ns_form: see :class:`mgup_core.Muon`. Default: 'direct'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.02,
+        *,
+        weight_decay: float | Tensor = 0.01,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        mu2: float = 0.999,
+        nesterov: bool = True,
+        eps: float = 1e-08,
+        signed: bool = False,
+        ns_coefficients: typing.Union[
+            tuple[float, float, float], typing.Literal["classic", "polar_express"]
+        ] = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        ns_form: Literal["direct", "gram"] = "direct",
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,

@@ -142,6 +142,12 @@ class MGUPScheduleFreeAdamW(
 class MGUPScheduleFreeSGD(FromRule, rule=rules.ScheduleFreeSGD): ...
 
 
+class MGUPNorMuon(FromRule, rule=rules.NorMuon): ...
+
+
+class MGUPAdaMuon(FromRule, rule=rules.AdaMuon): ...
+
+
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
 _BY_NAME = {one.__name__: one for one in _ALL}
 

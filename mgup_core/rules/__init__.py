@@ -3,6 +3,7 @@
 from .._typing import State as State
 from .adabelief import AdaBelief as AdaBelief
 from .adamp import AdamP as AdamP
+from .adamuon import AdaMuon as AdaMuon
 from .adamw import AdamW as AdamW
 from .adan import Adan as Adan
 from .ademamix import AdEMAMix as AdEMAMix
@@ -29,6 +30,7 @@ from .muon import Muon as Muon
 from .nadamw import NAdamW as NAdamW
 from .namo import NAMO as NAMO
 from .namo import NAMOD as NAMOD
+from .normuon import NorMuon as NorMuon
 from .radam import RAdam as RAdam
 from .scale import SCALE as SCALE
 from .schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
@@ -46,6 +48,7 @@ ALL: tuple[type[Rule], ...] = (
     Muon,
     AdaBelief,
     AdamP,
+    AdaMuon,
     Adan,
     AdEMAMix,
     ADOPT,
@@ -66,6 +69,7 @@ ALL: tuple[type[Rule], ...] = (
     NAdamW,
     NAMO,
     NAMOD,
+    NorMuon,
     RAdam,
     SCALE,
     ScheduleFreeAdamW,
