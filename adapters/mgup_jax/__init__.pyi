@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from mgup_core.frontend.modes import Mode
 from mgup_core.policy import Ties
 from mgup_core.rules.base import Decay
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale
 
 from .arguments import Scheduled, Selection, UpdateDtype
@@ -2863,9 +2863,7 @@ class _mgup_normuon(Transformation, Protocol):
         momentum: float = 0.95,
         nesterov: bool = True,
         scale: Literal["match_rms_adamw", "original"] = "original",
-        ns_coefficients: typing.Union[
-            tuple[float, float, float], typing.Literal["classic", "polar_express"]
-        ] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
         eps: float = 1e-07,
         ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
@@ -2968,9 +2966,7 @@ class _mgup_adamuon(Transformation, Protocol):
         nesterov: bool = True,
         eps: float = 1e-08,
         signed: bool = False,
-        ns_coefficients: typing.Union[
-            tuple[float, float, float], typing.Literal["classic", "polar_express"]
-        ] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
         ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         ns_form: Literal["direct", "gram"] = "direct",

@@ -8,7 +8,7 @@ from mindspore import Tensor
 from mindspore.nn import Cell
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale
 
 from .base import RuleOptimizer as RuleOptimizer
@@ -2478,9 +2478,7 @@ class MGUPNorMuon(RuleOptimizer):
         momentum: float = 0.95,
         nesterov: bool = True,
         scale: Literal["match_rms_adamw", "original"] = "original",
-        ns_coefficients: typing.Union[
-            tuple[float, float, float], typing.Literal["classic", "polar_express"]
-        ] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
         eps: float = 1e-07,
         ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
@@ -2562,9 +2560,7 @@ class MGUPAdaMuon(RuleOptimizer):
         nesterov: bool = True,
         eps: float = 1e-08,
         signed: bool = False,
-        ns_coefficients: typing.Union[
-            tuple[float, float, float], typing.Literal["classic", "polar_express"]
-        ] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         ns_steps: int = 5,
         ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
         ns_form: Literal["direct", "gram"] = "direct",
