@@ -64,6 +64,7 @@ from .optimizers import (
     mgup_namo_d,
     mgup_namod,
     mgup_normuon,
+    mgup_prodigy,
     mgup_radam,
     mgup_scale,
     mgup_schedule_free_adamw,
@@ -141,4 +142,5 @@ __all__ = [
     "mgup_schedule_free_sgd",
     "mgup_normuon",
     "mgup_adamuon",
+    "mgup_prodigy",
 ]

@@ -82,6 +82,7 @@ __all__ = [
     "mgup_schedule_free_sgd",
     "mgup_normuon",
     "mgup_adamuon",
+    "mgup_prodigy",
 ]
 
 class _mgup_adabelief(Transformation, Protocol):
@@ -3043,3 +3044,100 @@ class _mgup_adamuon(Transformation, Protocol):
         """
 
 mgup_adamuon: _mgup_adamuon
+
+class _mgup_prodigy(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 1.0,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        eps: float = 1e-08,
+        memory: float | None = None,
+        d0: float = 1e-06,
+        d_coef: float = 1.0,
+        growth_rate: float | None = None,
+        bias_correction: bool = False,
+        safeguard_warmup: bool = False,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> optax.GradientTransformationExtraArgs:
+        """Prodigy with MGUP, for JAX.
+
+        Prodigy: Mishchenko and Defazio, An Expeditiously Adaptive Parameter-Free Learner, 2023.
+
+        Adam whose learning rate estimates the distance to the solution (arXiv 2306.06101), in the form
+        of the authors' package ``prodigyopt``. With r = d/d0, so that nothing is too small::
+
+            k    = r^2 * lr * bc                (bc: 1, or Adam's correction with ``bias_correction``)
+            p    = memory*p + k*<g, w_0 - w>                        (w_0: the parameter at first)
+            s   <- memory*s + k*g                                   (r^2*g with ``safeguard_warmup``)
+            d'   = max(d, d_coef * sum(p) / sum(|s|))               (sums over all parameters)
+            m   <- b1*m + (1 - b1)*r*g
+            v   <- b2*v + (1 - b2)*r*r*g*g
+            u    = m / (sqrt(v) + eps*r')                                               a = u
+
+        at the rate ``d * lr * bc``, decay included. ``memory`` is sqrt(b2) unless given.
+
+        One d serves all parameters, so they must have one learning rate, or 0; the default, 1, is meant
+        to stay, with a schedule if there is one. ``w_0 - w`` is summed up step by step. A parameter
+        without a gradient misses by how much d grew in that step, as it misses the step (R6).
+
+        State: ``exp_avg`` (m), ``exp_avg_sq`` (v), ``grad_sum`` (s) and ``way_back`` (w_0 - w), zeros
+        of the parameter's shape; ``product_sum`` (p), 0; ``relative`` (r) and ``relative_max``, the
+        largest estimate so far over d0, 1. The last four never below float32.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 1.0.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.9.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.999.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            eps: added to the root, > 0. Default: 1e-08.
+            memory: decay rate of p and s, in [0, 1); None is sqrt(b2). Default: None.
+            d0: the first estimate, > 0. Default: 1e-06.
+            d_coef: scales the estimate, > 0. Default: 1.0.
+            growth_rate: the most by which d may grow in a step once it has grown, >= 1; None is any.
+                Default: None.
+            bias_correction: see above. Default: False.
+            safeguard_warmup: see above. Default: False.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_prodigy: _mgup_prodigy

@@ -56,6 +56,7 @@ mgup_schedulefreeadamw = transformation(
 mgup_schedulefreesgd = transformation(rules.ScheduleFreeSGD)
 mgup_normuon = transformation(rules.NorMuon, defaults={"out_axis": -1})
 mgup_adamuon = transformation(rules.AdaMuon)
+mgup_prodigy = transformation(rules.Prodigy, positional=("learning_rate", "b1", "b2"))
 
 # The same under names that read.
 mgup_am_adamw = mgup_amadamw

@@ -60,6 +60,7 @@ from .optimizers import (  # noqa: E402
     MGUPMuon,
     MGUPNAdamW,
     MGUPNorMuon,
+    MGUPProdigy,
     MGUPRAdam,
     MGUPScheduleFreeAdamW,
     MGUPScheduleFreeSGD,
@@ -111,4 +112,5 @@ __all__ = [
     "MGUPScheduleFreeSGD",
     "MGUPNorMuon",
     "MGUPAdaMuon",
+    "MGUPProdigy",
 ]

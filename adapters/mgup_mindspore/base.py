@@ -64,6 +64,13 @@ class RuleOptimizer(nn.Optimizer):
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)
+        coupled = [rule for rule in rules.values() if rule.couples_parameters and rule.reads_lr]
+        if self.is_group_lr and coupled:
+            raise ValueError(
+                f"groups have learning rates of their own, but one estimate of "
+                f"{type(coupled[0]).__name__} serves all parameters: give one learning rate, and "
+                "the others an optimizer of their own."
+            )
 
         betas = Betas()
         object.__setattr__(self, "evaluates", False)

@@ -124,6 +124,9 @@ class MGUPNorMuon(FromRule, rule=rules.NorMuon): ...
 class MGUPAdaMuon(FromRule, rule=rules.AdaMuon): ...
 
 
+class MGUPProdigy(FromRule, rule=rules.Prodigy): ...
+
+
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
 _BY_NAME = {one.__name__: one for one in _ALL}
 

@@ -55,6 +55,7 @@ from .optimizers import (
     MGUPMARSLion,
     MGUPNAdamW,
     MGUPNorMuon,
+    MGUPProdigy,
     MGUPRAdam,
     MGUPScheduleFreeAdamW,
     MGUPScheduleFreeSGD,
@@ -109,4 +110,5 @@ __all__ = [
     "MGUPScheduleFreeSGD",
     "MGUPNorMuon",
     "MGUPAdaMuon",
+    "MGUPProdigy",
 ]

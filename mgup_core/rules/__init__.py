@@ -31,6 +31,7 @@ from .nadamw import NAdamW as NAdamW
 from .namo import NAMO as NAMO
 from .namo import NAMOD as NAMOD
 from .normuon import NorMuon as NorMuon
+from .prodigy import Prodigy as Prodigy
 from .radam import RAdam as RAdam
 from .scale import SCALE as SCALE
 from .schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
@@ -70,6 +71,7 @@ ALL: tuple[type[Rule], ...] = (
     NAMO,
     NAMOD,
     NorMuon,
+    Prodigy,
     RAdam,
     SCALE,
     ScheduleFreeAdamW,

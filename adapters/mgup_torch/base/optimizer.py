@@ -37,6 +37,7 @@ from ..parameter_step import (
     Task,
     all_damped,
     check_gradient,
+    check_one_rate,
     here,
     readable,
     totals_of,
@@ -191,6 +192,7 @@ class RuleOptimizer(Evaluating):
                     task = self._task(parameter_name(group, i), p, group, one)
                     tasks.append(here(task, self._sharding.part))
         check_scaled(self, (task.grad for task in tasks))
+        check_one_rate(tasks)
         return tasks
 
     def _task(self, name: str, p: Tensor, group: Group, made: Made) -> Task:
