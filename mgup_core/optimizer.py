@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
@@ -13,7 +14,7 @@ from ._typing import Array, State
 from .frontend.reserved import check_names
 from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
-from .rules.base import Rule, check_decay, evaluation, fresh_state
+from .rules.base import Rule, check_decay, evaluation, fresh_state, size_alone
 from .statistics import Statistics
 from .step import contribution, summed, update_array
 from .trace.elementwise import check_elementwise
@@ -79,6 +80,8 @@ class Optimizer:
         check_names(type(self.rule))
         check_elementwise(self.rule)
         check_decay(self.rule.decay, self.rule)
+        if said := size_alone(self.rule, self.policy):
+            warnings.warn(said, stacklevel=3)
         for name in ("lr", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.rule, name))

@@ -29,6 +29,7 @@ from .optimizers import (
     create_optimizer,
     list_optimizers,
     mgup_adabelief,
+    mgup_adafactor,
     mgup_adamp,
     mgup_adamuon,
     mgup_adamw,
@@ -143,4 +144,5 @@ __all__ = [
     "mgup_normuon",
     "mgup_adamuon",
     "mgup_prodigy",
+    "mgup_adafactor",
 ]

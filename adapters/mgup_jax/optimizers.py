@@ -57,6 +57,7 @@ mgup_schedulefreesgd = transformation(rules.ScheduleFreeSGD)
 mgup_normuon = transformation(rules.NorMuon, defaults={"out_axis": -1})
 mgup_adamuon = transformation(rules.AdaMuon)
 mgup_prodigy = transformation(rules.Prodigy, positional=("learning_rate", "b1", "b2"))
+mgup_adafactor = transformation(rules.Adafactor)
 
 # The same under names that read.
 mgup_am_adamw = mgup_amadamw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol, cast
@@ -16,7 +17,7 @@ from mgup_core import Rule
 from mgup_core.frontend.documentation import docstring
 from mgup_core.frontend.reserved import check_names
 from mgup_core.frontend.signatures import bind
-from mgup_core.rules.base import check_decay
+from mgup_core.rules.base import check_decay, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.forms import runtime_fields
 
@@ -35,6 +36,8 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
     """The transformation of one rule with all its settings made."""
     check_elementwise(rule)
     check_decay(rule.decay, rule)
+    if said := size_alone(rule, settings.policy_of(settings.mode, 1.0, 1.0)):
+        warnings.warn(said, stacklevel=3)
     rule = with_numbers(rule)
     advance = ParameterStep(rule, settings)
 

@@ -40,6 +40,7 @@ from .optimizers import (  # noqa: E402
     MGUPSGD,
     MGUPSGDP,
     MGUPAdaBelief,
+    MGUPAdafactor,
     MGUPAdamP,
     MGUPAdaMuon,
     MGUPAdamW,
@@ -113,4 +114,5 @@ __all__ = [
     "MGUPNorMuon",
     "MGUPAdaMuon",
     "MGUPProdigy",
+    "MGUPAdafactor",
 ]

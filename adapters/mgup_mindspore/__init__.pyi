@@ -59,6 +59,7 @@ __all__ = [
     "MGUPNorMuon",
     "MGUPAdaMuon",
     "MGUPProdigy",
+    "MGUPAdafactor",
 ]
 
 class MGUPMuon(RuleOptimizer):
@@ -2650,6 +2651,82 @@ class MGUPProdigy(RuleOptimizer):
         growth_rate: float | None = None,
         bias_correction: bool = False,
         safeguard_warmup: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdafactor(RuleOptimizer):
+    """Adafactor with MGUP, for MindSpore.
+
+    Adafactor: Shazeer and Stern, Adaptive Learning Rates with Sublinear Memory Cost, 2018.
+
+    Adam's second moment of a matrix as one number for each row and one for each column (arXiv
+    1804.04235), in the form of ``torch.optim.Adafactor``::
+
+        k   = t^(-0.8)
+        r <- (1 - k)*r + k*mean(g^2 over each row)
+        c <- (1 - k)*c + k*mean(g^2 over each column)
+        v   = max(r*c / max(mean(r), eps), eps^2)
+        n   = g / sqrt(v)                         of a vector v <- (1 - k)*v + k*g^2
+        u   = n / max(1, rms(n)/clip)                                               a = u
+        m <- momentum*m + (1 - momentum)*u        with momentum, and m in the place of u
+
+    at the rate ``max(least_scale, rms(w)) * min(lr, 1/sqrt(t))``; decay at ``lr``. The last two
+    axes of an array are a matrix, as in PyTorch; optax factors the two largest.
+
+    Without momentum, the default, ``u * g`` is never negative, and MGUP ranks by size. A
+    warning says so where that is asked for.
+
+    State: ``row_var`` (r) and ``col_var`` (c), zeros of the parameter's shape with the last axis,
+    or the one before it, of length 1; of a vector ``variance`` (v), zeros of its shape. With
+    momentum ``exp_avg`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: decay rate of a momentum of the updates, in [0, 1); 0 keeps none. Default: 0.0.
+        eps: the least root of v, >= 0; ``eps[0]`` in PyTorch, there the dtype's. Default:
+            1.1920928955078125e-07.
+        least_scale: what stands for the size of smaller parameters, >= 0; ``eps[1]`` in PyTorch.
+            Default: 0.001.
+        clip: the largest rms of an update, > 0; ``d`` in PyTorch. Default: 1.0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.0,
+        eps: float = 1.1920928955078125e-07,
+        least_scale: float = 0.001,
+        clip: float = 1.0,
         weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
         tau: float = 0.5,

@@ -15,7 +15,7 @@ from mindspore.nn.optim.optimizer import _ConvertToCell
 
 from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
-from mgup_core.rules.base import TO_AVERAGE, check_decay
+from mgup_core.rules.base import TO_AVERAGE, check_decay, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
@@ -61,6 +61,8 @@ class RuleOptimizer(nn.Optimizer):
             rule = self._rule(group)
             check_elementwise(rule)
             check_decay(rule.decay, rule)
+            if said := size_alone(rule, policy_of(group)):
+                warnings.warn(said, stacklevel=_depth())
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)

@@ -36,6 +36,7 @@ from .optimizers import (
     MGUPSGD,
     MGUPSGDP,
     MGUPAdaBelief,
+    MGUPAdafactor,
     MGUPAdamP,
     MGUPAdaMuon,
     MGUPAdamW,
@@ -111,4 +112,5 @@ __all__ = [
     "MGUPNorMuon",
     "MGUPAdaMuon",
     "MGUPProdigy",
+    "MGUPAdafactor",
 ]

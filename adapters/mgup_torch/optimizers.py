@@ -151,6 +151,9 @@ class MGUPAdaMuon(FromRule, rule=rules.AdaMuon): ...
 class MGUPProdigy(FromRule, rule=rules.Prodigy, positional=("lr", "betas")): ...
 
 
+class MGUPAdafactor(FromRule, rule=rules.Adafactor): ...
+
+
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
 _BY_NAME = {one.__name__: one for one in _ALL}
 

@@ -2,6 +2,7 @@
 
 from .._typing import State as State
 from .adabelief import AdaBelief as AdaBelief
+from .adafactor import Adafactor as Adafactor
 from .adamp import AdamP as AdamP
 from .adamuon import AdaMuon as AdaMuon
 from .adamw import AdamW as AdamW
@@ -48,6 +49,7 @@ ALL: tuple[type[Rule], ...] = (
     SGD,
     Muon,
     AdaBelief,
+    Adafactor,
     AdamP,
     AdaMuon,
     Adan,

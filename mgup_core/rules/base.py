@@ -106,6 +106,11 @@ class Rule:
         """Whether a step needs the sums of :meth:`totals` over all parameters."""
         return False
 
+    @property
+    def ranks_by_size(self) -> bool:
+        """Whether it has no momentum: then ``a * g`` is never negative and ranks by size alone."""
+        return False
+
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         """``None`` for a shape that the rule trains, else the reason and the remedy."""
         if stacked_dims and not self.stacks:
@@ -182,6 +187,21 @@ def evaluation(be: Backend, w: Array, state: State) -> Array:
         w, state: in the compute dtype.
     """
     return w + state[TO_AVERAGE] if TO_AVERAGE in state else w
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a hyperparameter is the number 0; of a traced one that cannot be known."""
+    return isinstance(value, (int, float)) and value == 0
+
+
+def size_alone(rule: Rule, policy: Any) -> str | None:
+    """What to say of a policy that ranks a rule without momentum; ``None`` if there is nothing."""
+    if policy is None or not policy.ranks or not rule.ranks_by_size:
+        return None
+    return (
+        f"{type(rule).__name__} has no momentum here, so every score is positive and MGUP ranks by "
+        "size alone: the largest updates are made larger. Give it momentum, or mode='off'."
+    )
 
 
 def check_decay(decay: Any, rule: Rule | None = None) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgup_core import AdamW, AMSGrad, NAdamW, Optimizer, RAdam
+from mgup_core import Adafactor, AdamW, AMSGrad, NAdamW, Optimizer, RAdam
 
 SHAPES = ((4, 6), (5,))
 
@@ -42,6 +42,10 @@ def amsgrad(params, **options):
     return torch.optim.AdamW(params, amsgrad=True, **options)
 
 
+def adafactor(params, **options):
+    return torch.optim.Adafactor(params, eps=(2.0**-23, 1e-3), **options)
+
+
 def radam(params, **options):
     return torch.optim.RAdam(params, decoupled_weight_decay=True, **options)
 
@@ -63,8 +67,8 @@ def warming_up(params, **options):
 
 @pytest.mark.parametrize(
     ("rule", "theirs"),
-    [(AMSGrad(), amsgrad), (RAdam(), radam), (NAdamW(), warmed_up)],
-    ids=["AMSGrad", "RAdam", "NAdamW"],
+    [(AMSGrad(), amsgrad), (RAdam(), radam), (NAdamW(), warmed_up), (Adafactor(), adafactor)],
+    ids=["AMSGrad", "RAdam", "NAdamW", "Adafactor"],
 )
 def test_the_same_after_ten_steps(rule, theirs):
     ours, other = both(rule, theirs)
