@@ -2679,7 +2679,8 @@ class MGUPStableAdamW(RuleOptimizer):
         r  = sqrt(mean(g^2 / max(v / (1 - b2^t), eps^2)))
         u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
 
-    at the rate ``lr / max(1, r)``, decay included. The paper corrects the betas in place of the
+    at the rate ``lr / max(1, r)``, decay included, as the paper has it (the authors' own script
+    decays at ``lr``). The paper corrects the betas in place of the
     moments, which is the same.
 
     State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
@@ -3230,8 +3231,8 @@ class MGUPAdafactor(RuleOptimizer):
     warning says so where that is asked for.
 
     State: ``row_var`` (r) and ``col_var`` (c), zeros of the parameter's shape with the last axis,
-    or the one before it, of length 1; of a vector ``variance`` (v), zeros of its shape. With
-    momentum ``exp_avg`` (m), zeros of the parameter's shape.
+    or the one before it, of length 1; of a vector ``row_var`` (v), zeros of its shape, and an
+    unused 0. With momentum ``exp_avg`` (m), zeros of the parameter's shape.
 
     Args:
         params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.

@@ -42,8 +42,8 @@ class Adafactor(Rule):
         clip: the largest rms of an update, > 0; ``d`` in PyTorch.
 
     State: ``row_var`` (r) and ``col_var`` (c), zeros of the parameter's shape with the last axis,
-    or the one before it, of length 1; of a vector ``variance`` (v), zeros of its shape. With
-    momentum ``exp_avg`` (m), zeros of the parameter's shape.
+    or the one before it, of length 1; of a vector ``row_var`` (v), zeros of its shape, and an
+    unused 0. With momentum ``exp_avg`` (m), zeros of the parameter's shape.
     """
 
     momentum: float = 0.0
@@ -70,13 +70,11 @@ class Adafactor(Rule):
     def init(self, be: Backend, w: Array) -> State:
         zeros = be.zeros_like(w)
         momentum = {"exp_avg": zeros} if self.momentum != 0 else {}
+        # The same names for every shape: of a vector, a coordinate is a row.
         if w.ndim < 2:
-            return {**momentum, "variance": be.zeros_like(w)}
-        return {
-            **momentum,
-            "row_var": dot(be, zeros, zeros, -1),
-            "col_var": dot(be, zeros, zeros, -2),
-        }
+            return {**momentum, "row_var": zeros, "col_var": be.total(be.zeros_like(w))}
+        rows, cols = (dot(be, zeros, zeros, axis) for axis in (-1, -2))
+        return {**momentum, "row_var": rows, "col_var": cols}
 
     def accumulate(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         k = decay_of(be, t)
@@ -86,8 +84,8 @@ class Adafactor(Rule):
             return be.flush(be.mul(kept, old) + be.mul(k, new))
 
         if w.ndim < 2:
-            v = moved(state["variance"], be.mul(g, g))
-            state = {**state, "variance": v}
+            v = moved(state["row_var"], be.mul(g, g))
+            state = {**state, "row_var": v}
         else:
             rows, cols = (
                 moved(state[name], _mean(be, g, axis))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgup_core import Adafactor, AdamW, AMSGrad, NAdamW, Optimizer, RAdam
+from mgup_core import Adafactor, AdamW, AMSGrad, Grams, NAdamW, Optimizer, RAdam, StableAdamW
 
 SHAPES = ((4, 6), (5,))
 
@@ -73,6 +73,18 @@ def warming_up(params, **options):
 def test_the_same_after_ten_steps(rule, theirs):
     ours, other = both(rule, theirs)
     np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
+
+
+def test_the_same_as_in_pytorch_optimizer():
+    """Where that package is installed: it has what torch.optim has not."""
+    package = pytest.importorskip("pytorch_optimizer")
+    peers = [
+        (Grams(), lambda p, **o: package.Grams(p, eps=1e-8, weight_decouple=True, **o)),
+        (StableAdamW(eps=1e-8), lambda p, **o: package.StableAdamW(p, eps=1e-8, **o)),
+    ]
+    for rule, theirs in peers:
+        ours, other = both(rule, theirs)
+        np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
