@@ -14,7 +14,7 @@ from ._typing import Array, State
 from .frontend.reserved import check_names
 from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
-from .rules.base import Rule, check_decay, evaluation, fresh_state, size_alone
+from .rules.base import Rule, check_fields, evaluation, fresh_state, size_alone
 from .statistics import Statistics
 from .step import contribution, summed, update_array
 from .trace.elementwise import check_elementwise
@@ -79,7 +79,7 @@ class Optimizer:
     def __post_init__(self) -> None:
         check_names(type(self.rule))
         check_elementwise(self.rule)
-        check_decay(self.rule.decay, self.rule)
+        check_fields(self.rule)
         if said := size_alone(self.rule, self.policy):
             warnings.warn(said, stacklevel=3)
         for name in ("lr", "weight_decay"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol, cast
@@ -14,10 +13,11 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule
+from mgup_core._notices import warn
 from mgup_core.frontend.documentation import docstring
 from mgup_core.frontend.reserved import check_names
 from mgup_core.frontend.signatures import bind
-from mgup_core.rules.base import check_decay, size_alone
+from mgup_core.rules.base import check_fields, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.forms import runtime_fields
 
@@ -35,9 +35,9 @@ from .state import MGUPState, by_leaf, by_name, check_state, initial
 def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
     """The transformation of one rule with all its settings made."""
     check_elementwise(rule)
-    check_decay(rule.decay, rule)
+    check_fields(rule)
     if said := size_alone(rule, settings.policy_of(settings.mode, 1.0, 1.0)):
-        warnings.warn(said, stacklevel=3)
+        warn(said, __file__, jax.__file__, optax.__file__)
     rule = with_numbers(rule)
     advance = ParameterStep(rule, settings)
 

@@ -45,35 +45,24 @@ def rate_of_decay(group: Group) -> Any:
     return group.get("scheduled_lr", group["lr"])
 
 
-def operands(
+def way(
     be: TorchBackend, averaging: Averaging, w: Tensor, state: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """(the step of z, the operand of its score), in the compute dtype.
+) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+    """((z before its step, z after it), the operand of its score), in the compute dtype.
 
     Args:
         w: y before the step.
     """
     z = be.cast(local(averaging.iterate), be.dtype)
-    step = z - be.cast(local(state[ITERATE]), be.dtype)
-    return step, step if averaging.young else w - z
+    after = be.cast(local(state[ITERATE]), be.dtype)
+    return (z, after), None if averaging.young else w - z
 
 
-def moved(
-    be: TorchBackend,
-    averaging: Averaging,
-    y: Tensor,
-    step: Tensor,
-    delta: Tensor,
-    group: Group,
-) -> tuple[Tensor, Tensor]:
-    """(y, z) where z takes the step ``delta``, and not the ``step`` that it took.
-
-    Args:
-        y: after the step, in the compute dtype.
-    """
+def followed(
+    be: TorchBackend, averaging: Averaging, y: Tensor, further: Tensor, group: Group
+) -> Tensor:
+    """Y after its step, where z goes further by so much, in the compute dtype."""
     total = float(group[WEIGHTS])
     c = (total - averaging.weights) / total if total else 0.0
     b1 = group["betas"][0] if "betas" in group else group["momentum"]
-    share = be.scalar(1.0 - float(b1) * (1.0 - c))
-    z = be.cast(local(averaging.iterate), be.dtype)
-    return y + be.mul(share, step - delta), z - delta
+    return y + be.mul(be.scalar(1.0 - float(b1) * (1.0 - c)), further)
