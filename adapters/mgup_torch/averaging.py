@@ -65,4 +65,6 @@ def followed(
     total = float(group[WEIGHTS])
     c = (total - averaging.weights) / total if total else 0.0
     b1 = group["betas"][0] if "betas" in group else group["momentum"]
-    return y + be.mul(be.scalar(1.0 - float(b1) * (1.0 - c)), further)
+    share = be.scalar(1.0 - float(b1) * (1.0 - c))
+    moved: Tensor = y + be.mul(share, further)
+    return moved

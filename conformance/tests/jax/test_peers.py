@@ -107,6 +107,17 @@ def test_schedule_free_trains_and_evaluates_where_optax_does(kind):
     np.testing.assert_allclose(there[0], x, rtol=0, atol=1e-13)
 
 
+def test_the_wrapper_refuses_an_average_of_optax():
+    """R8: the multiplier belongs on z, which the wrapper cannot reach."""
+    params = [jnp.ones(3)]
+    for inner in (
+        optax.contrib.schedule_free_sgd(0.1),
+        optax.chain(optax.clip(1.0), optax.contrib.schedule_free_sgd(0.1)),
+    ):
+        with pytest.raises(ValueError, match="put MGUP inside"):
+            mgup_jax.mgup(inner, learning_rate=0.1).init(params)
+
+
 def test_eval_params_of_a_state_without_an_average():
     params = [jnp.ones(3)]
     with pytest.raises(ValueError, match="no average"):
