@@ -113,6 +113,7 @@ def measure() -> dict[str, Any]:
             ]
             row["relative"][name] = float(max(far))
         found[kind.__name__] = row
+        print(kind.__name__, row["differ"], flush=True)
     return found
 
 
