@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import struct
@@ -32,10 +33,8 @@ def packed(text: bytes, body: bytes = b"", lengths=None) -> io.BytesIO:
 
 
 def read(stream: io.BytesIO) -> None:
-    try:
+    with contextlib.suppress(ValueError, EOFError):
         wire.receive(stream)
-    except (ValueError, EOFError):
-        pass
 
 
 @given(st.binary(max_size=200))
