@@ -21,6 +21,7 @@ from mgup_core.step import apply_split, decay_term
 from .arguments import Scope
 from .backend import TorchBackend, compute_dtype
 from .base.optimizer import RuleOptimizer
+from .base.state_dict import tell_of_replaced
 from .distributed import (
     PartBackend,
     Proposal,
@@ -42,11 +43,13 @@ from .groups import (
     every,
     listed,
     named,
+    of_names,
     parameter_name,
     policy_of,
     reads_slices,
     same_shapes,
 )
+from .model_groups import NoDecay, parameter_groups
 from .parameter_step import all_damped, check_gradient, warn_all_damped
 
 _COUPLED = (
@@ -143,6 +146,23 @@ class MGUP(torch.optim.Optimizer):
         self._shapes: Shapes = {p: p.shape for g in inner.param_groups for p in g["params"]}
         self._adopt()
 
+    @classmethod
+    def from_model(
+        cls,
+        model: torch.nn.Module,
+        inner: Callable[[list[Group]], torch.optim.Optimizer],
+        *,
+        weight_decay: float | None = None,
+        no_decay: NoDecay = None,
+        **arguments: Any,
+    ) -> MGUP:
+        """As :meth:`mgup_torch.RuleOptimizer.from_model`, around ``inner`` of the model's groups.
+
+        Args:
+            inner: a class of optimizers, or a ``functools.partial`` of one with its arguments.
+        """
+        return cls(inner(parameter_groups(model, weight_decay, no_decay)), **arguments)
+
     def _adopt(self) -> None:
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics | None] = {}
@@ -210,6 +230,9 @@ class MGUP(torch.optim.Optimizer):
             saved = [{**now, **old} for now, old in zip(present, saved, strict=True)]
         for group in saved:
             self._check(self.inner, group)
+        if len(saved) == len(self.param_groups):
+            own = [{**_own_of(g), **g} for g in self.param_groups]
+            tell_of_replaced(own, saved, lambda group: policy_of(_own_of(group)), _PREFIX)
         super().load_state_dict({**state_dict, "param_groups": saved})
         self._state_shapes.clear()
 
@@ -351,6 +374,10 @@ class MGUP(torch.optim.Optimizer):
         if not self._measure:
             raise RuntimeError("statistics are off: make the wrapper with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+    def named_statistics(self) -> dict[str, Statistics]:
+        """As :meth:`mgup_torch.RuleOptimizer.named_statistics`."""
+        return of_names(self.param_groups, self.statistics())
 
 
 def _check_keys(inner: torch.optim.Optimizer, group: Group, *, near: Collection[str]) -> None:

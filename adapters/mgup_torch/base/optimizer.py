@@ -31,7 +31,7 @@ from ..executors import (
     explain,
 )
 from ..fitting import check_state, has_state
-from ..groups import Group, check_numbers, every, parameter_name, same_shapes
+from ..groups import Group, check_numbers, every, of_names, parameter_name, same_shapes
 from ..notices import note
 from ..parameter_step import (
     Task,
@@ -53,7 +53,8 @@ _SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, th
 class RuleOptimizer(RuleGroups):
     """What the optimizers made by :func:`mgup_torch.optimizer` share."""
 
-    _measure = False
+    # No instance attribute has a default on the class: the wrappers of Lightning are of a class
+    # made from this one, and ask the optimizer itself for what they lack only.
 
     def __init__(self, params: Any, defaults: Group, *, statistics: bool = False) -> None:
         self._measure = statistics
@@ -108,9 +109,12 @@ class RuleOptimizer(RuleGroups):
     def _step_supports_amp_scaling(self) -> bool:
         """Whether ``torch.amp.GradScaler`` lets :meth:`step` find out if it is to be skipped.
 
-        Where the step is fused it need not wait for the device to know. Elsewhere the scaler asks.
+        As in ``torch.optim``, for ``fused=True`` only: frameworks that clip (Lightning) refuse an
+        optimizer that says so, since the gradients it is given are not unscaled yet. Where the step
+        is fused it need not wait for the device to know; elsewhere the scaler asks.
         """
-        return self._fusion.wanted(self.param_groups)
+        asked = all(group["fused"] for group in self.param_groups)
+        return asked and self._fusion.wanted(self.param_groups)
 
     def _step_eager(self) -> None:
         done: list[str] = []
@@ -290,6 +294,13 @@ class RuleOptimizer(RuleGroups):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+    def named_statistics(self) -> dict[str, Statistics]:
+        """:meth:`statistics` by the names of the parameters that were stepped and are ranked.
+
+        A parameter that was given without a name is called ``0.2``, the third of the first group.
+        """
+        return of_names(self.param_groups, self.statistics())
 
 
 @contextmanager

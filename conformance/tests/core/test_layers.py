@@ -30,8 +30,8 @@ LAYERS = {
     """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
-        | distributed statistics | fitting | parameter_step | executors | base | factory
-        | muon wrapper contrib | optimizers
+        | distributed statistics model_groups | fitting | parameter_step | executors | base
+        | factory | muon wrapper contrib | optimizers | integrations
     """,
     "mgup_jax": """
         arguments | rounding numbers mesh_axes selection | backend | pytrees settings
