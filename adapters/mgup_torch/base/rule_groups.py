@@ -70,7 +70,9 @@ class RuleGroups(torch.optim.Optimizer):
         Raises:
             ValueError, TypeError: naming the argument.
         """
-        groups = parameter_groups(model, weight_decay=weight_decay, no_decay=no_decay)
+        groups = parameter_groups(model, no_decay=no_decay)
+        if weight_decay is not None:
+            arguments["weight_decay"] = weight_decay
         make: Any = cls
         made: Made = make(cls._groups_of(model, groups), **arguments)
         return made
@@ -133,6 +135,13 @@ class RuleGroups(torch.optim.Optimizer):
     def _known_defaults(self) -> Group:
         """What a group may lack in a pickle from before it existed."""
         return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **rule_defaults(self.rule_class)}
+
+    def state_dict(self) -> Checkpoint:
+        """As in ``torch.optim``; what groups hold besides is in types that every loader knows."""
+        packed: Checkpoint = super().state_dict()
+        for group in packed["param_groups"]:
+            group.update({n: x if type(x) is list else plain(x) for n, x in group.items()})
+        return packed
 
     def load_state_dict(self, state_dict: Checkpoint) -> None:
         """Load a checkpoint of this class, or of its twin in torch.optim.

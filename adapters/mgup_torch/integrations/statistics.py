@@ -39,10 +39,10 @@ def layer_of(name: str) -> str:
 
 
 def summary(optimizer: Any, by: Callable[[str], str] | None = None) -> dict[str, float]:
-    """What the policy did in the last step: ``selected``, ``positive``, ``multiplier``, ``ties``.
+    """What the policy did in the last step, by the names of :class:`mgup_core.Statistics`.
 
-    The first three are means over coordinates, the last a sum, of all that was ranked. Reading
-    them waits for the device.
+    ``selected``, ``positive`` and ``multiplier`` are means over coordinates, ``ties`` a sum and
+    ``threshold`` the lowest, of all that was ranked. Reading them waits for the device.
 
     Args:
         optimizer: one of MGUP's with ``statistics=True``, or what Accelerate, Lightning or a
@@ -64,6 +64,7 @@ def summary(optimizer: Any, by: Callable[[str], str] | None = None) -> dict[str,
         for field in SHARES:
             mean = sum(size * float(getattr(one, field)) for size, one in rows) / total
             found[prefix + field] = mean
+        found[prefix + "threshold"] = min(float(one.threshold) for _, one in rows)
         found[prefix + "ties"] = sum(float(one.ties) for _, one in rows)
     return found
 

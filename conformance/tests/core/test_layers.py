@@ -35,11 +35,12 @@ LAYERS = {
     """,
     "mgup_jax": """
         arguments | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | transformation wrapper | muon | optimizers
+        | shard_map state parameter_step | transformation wrapper | muon
+        | module_types optimizers
     """,
     "mgup_mindspore": """
         arguments numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit | runtime | base | factory | muon | optimizers
+        | cells fit model_groups | runtime | base | factory | muon | optimizers | integrations
     """,
 }
 """The layers, lowest first: a module imports from earlier layers and from its own folder only."""

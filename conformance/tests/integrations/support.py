@@ -12,8 +12,14 @@ def tiny_llama(**more):
     torch.manual_seed(0)
     return kind(
         transformers.LlamaConfig(
-            vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-            num_attention_heads=2, num_key_value_heads=2, pad_token_id=0, **more,
+            vocab_size=40,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            pad_token_id=0,
+            **more,
         )  # fmt: skip
     )
 
