@@ -4,6 +4,7 @@ PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+FRAMEWORKS := .venv-integrations
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.ready-docs
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -48,6 +49,16 @@ slow: $(READY)  ## Run the tests that take minutes
 processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
 	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
 
+$(FRAMEWORKS)/.ready: pyproject.toml constraints.txt constraints-integrations.txt
+	$(PYTHON) -m venv --clear $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/pip install --quiet --constraint constraints.txt \
+	  --constraint constraints-integrations.txt --editable '.[conformance,compiled,jax,integrations]'
+	@touch $@
+
+.PHONY: integrations
+integrations: $(FRAMEWORKS)/.ready  ## Train tiny models in the frameworks of others, each installed
+	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations
+
 .PHONY: demo
 demo: $(READY)  ## Train a small language model with six optimizers and draw the curves
 	$(BIN)/python examples/train_lm.py
@@ -76,5 +87,5 @@ pictures: docs  ## Take a picture of every page of site/, wide and narrow, light
 
 .PHONY: clean
 clean:  ## Remove everything that is not source, .venv included
-	rm -rf $(VENV) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FRAMEWORKS) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ from mgup_core.rules.muon import Scale
 from .base.optimizer import RuleOptimizer as RuleOptimizer
 from .contrib.mkor import MKOR as MKOR
 from .factory import optimizer as optimizer
+from .model_groups import parameter_groups as parameter_groups
 from .optimizers import create_optimizer as create_optimizer
 from .optimizers import list_optimizers as list_optimizers
 from .wrapper import MGUP as MGUP
@@ -25,6 +26,7 @@ __all__ = [
     "create_optimizer",
     "list_optimizers",
     "optimizer",
+    "parameter_groups",
     "MGUPMuon",
     "MGUPADOPT",
     "MGUPAMAdamW",
@@ -62,11 +64,13 @@ __all__ = [
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for PyTorch: matrices to Muon, everything else to AdamW.
 
-    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. Give ``model.named_parameters()``, since
-    plain tensors have no names and are told apart by shape alone. A group with ``"use_muon"`` set
-    is taken at its word. Each kind becomes a group of its own, so schedulers see both.
+    ``MGUPMuon.from_model(model)`` asks the modules first: embeddings, heads and what is tied to
+    them go to AdamW, and so do names that hold one of ``exceptions`` as a word (between dots and
+    underscores); of the rest, matrices go to Muon. From ``params``, which know no modules, the
+    words alone decide: ``lm_head.weight`` is left out by ``head``,
+    ``multihead_attn.in_proj_weight`` is not. Plain tensors have no names and are told apart by
+    shape, with a warning. A group with ``"use_muon"``, or timm's ``"use_fallback": True``, is taken
+    at its word. Each kind becomes a group of its own, so schedulers see both.
 
     Args:
         params: ``model.named_parameters()``, tensors, or groups of either.
@@ -76,8 +80,10 @@ class MGUPMuon(RuleOptimizer):
             ``"original"`` (``None`` is the same, as in torch).
         ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
             ``"exact"``: the same bits in every framework, at many times the cost (N9).
-        exceptions: words in names.
+        exceptions: words in names; with ``^`` before it, one counts outside of numbered layers.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
+        adamw_weight_decay: decay of the AdamW group, where a group has none of its own; default
+            ``weight_decay``.
         adamw_betas, adamw_eps: of AdamW.
         decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         maximize, foreach, capturable, differentiable, fused: as for every MGUP optimizer.
@@ -107,9 +113,24 @@ class MGUPMuon(RuleOptimizer):
             "emb",
             "wte",
             "wpe",
+            "^shared",
+            "relative_attention_bias",
+            "relative_position_bias_table",
+            "a_log",
             "head",
+            "^heads",
+            "unembed",
+            "classifier",
+            "^output",
+            "^outputs",
+            "^proj_out",
+            "^logits",
+            "^score",
+            "^fc",
+            "^cls",
         ),
         adamw_lr: float | Tensor | None = None,
+        adamw_weight_decay: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-08,
         decay: Decay = "all",
@@ -161,7 +182,8 @@ class MGUPADOPT(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -248,7 +270,8 @@ class MGUPAMAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -335,7 +358,8 @@ class MGUPAMSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -416,7 +440,8 @@ class MGUPAMSGrad(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -503,7 +528,8 @@ class MGUPAdEMAMix(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -593,7 +619,8 @@ class MGUPAdaBelief(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -681,7 +708,8 @@ class MGUPAdamP(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -765,7 +793,8 @@ class MGUPAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -851,7 +880,8 @@ class MGUPAdan(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -934,7 +964,8 @@ class MGUPAnchoredSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1014,7 +1045,8 @@ class MGUPAuON(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1105,7 +1137,8 @@ class MGUPDeltaMomentum(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1201,7 +1234,8 @@ class MGUPFISMO(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1282,7 +1316,8 @@ class MGUPGrams(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1367,7 +1402,8 @@ class MGUPHybridAuON(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1446,7 +1482,8 @@ class MGUPLaProp(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1517,7 +1554,8 @@ class MGUPLion(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1605,7 +1643,8 @@ class MGUPLionK(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1692,7 +1731,8 @@ class MGUPM3(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1779,7 +1819,8 @@ class MGUPMARSAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1857,7 +1898,8 @@ class MGUPMARSLion(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1944,7 +1986,8 @@ class MGUPNAMO(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2034,7 +2077,8 @@ class MGUPNAMOD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2121,7 +2165,8 @@ class MGUPNAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2201,7 +2246,8 @@ class MGUPRAdam(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2285,7 +2331,8 @@ class MGUPSCALE(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2362,7 +2409,8 @@ class MGUPSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2447,7 +2495,8 @@ class MGUPSGDP(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2535,7 +2584,8 @@ class MGUPSGDSaI(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2609,7 +2659,8 @@ class MGUPSignum(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2685,7 +2736,8 @@ class MGUPStableAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.

@@ -28,8 +28,9 @@ class OptimizerLoadPlanner(DefaultLoadPlanner):
         assert self.metadata is not None
         missing = self.state_dict.keys() - self.metadata.state_dict_metadata.keys()
         if lost := sorted(key for key in missing if ".param_groups." not in f".{key}"):
+            some = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
             raise RuntimeError(
-                f"the checkpoint lacks {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''}: it is "
-                "of another model, or of an optimizer that keeps another state."
+                f"the checkpoint lacks {some}: it is of another model, or of an optimizer that "
+                "keeps another state."
             )
         return plan

@@ -20,7 +20,7 @@ def tiny_llama(**more):
             num_key_value_heads=2,
             pad_token_id=0,
             **more,
-        )  # fmt: skip
+        )
     )
 
 

@@ -199,6 +199,6 @@ def test_command_line_with_yaml(tmp_path, monkeypatch):
     group = optimizer.param_groups[0]
     assert type(optimizer) is MGUPAdamW
     assert (group["lr"], group["betas"], group["tau"]) == (0.02, (0.9, 0.95), 0.3)
+    args = ["fit", "--config", str(config), "--optimizer.init_args.tua=0.3"]
     with pytest.raises(SystemExit):
-        args = ["fit", "--config", str(config), "--optimizer.init_args.tua=0.3"]
         LightningCLI(Module, args=args, save_config_callback=None)

@@ -135,12 +135,11 @@ def test_statistics(tmp_path, by_layer):
 def test_trl(tmp_path):
     trl = pytest.importorskip("trl")
     datasets = pytest.importorskip("datasets")
-    args = trl.SFTConfig(**{
-        "output_dir": str(tmp_path), "max_steps": 2, "per_device_train_batch_size": 2,
-        "report_to": [], "use_cpu": True, "bf16": False, "disable_tqdm": True,
-        "save_strategy": "no", "learning_rate": 1e-2,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-    })  # fmt: skip
+    args = trl.SFTConfig(
+        output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=2, report_to=[],
+        use_cpu=True, bf16=False, disable_tqdm=True, save_strategy="no", learning_rate=1e-2,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )  # fmt: skip
     rows = [{"input_ids": row["input_ids"].tolist()} for row in token_rows()]
     model = tiny_llama()
     before = weights(model)

@@ -42,7 +42,7 @@ def test_embeddings_and_the_head_go_to_adamw():
 
 
 def test_what_is_no_module():
-    with pytest.raises(TypeError, match="not a flax.nnx.Module"):
+    with pytest.raises(TypeError, match=r"not a flax.nnx.Module"):
         mgup_jax.nnx_dimension_numbers({})
 
 
