@@ -18,6 +18,7 @@ from mgup_core import Backend, Rule, rules
 PAGE = Path(__file__).parent / "optimizers" / "index.md"
 START, END = "<!-- docs/rules_table.py writes from here -->\n\n", "\n\n<!-- to here -->"
 PAGES = {
+    "AdamW": "adamw", "Lion": "lion", "SGD": "sgd", "Muon": "muon",
     "ADOPT": "adopt", "AMSGrad": "amsgrad", "Grams": "grams", "LaProp": "laprop",
     "MARSAdamW": "mars", "MARSLion": "mars", "NAdamW": "nadamw", "RAdam": "radam",
     "StableAdamW": "stable_adamw",
@@ -27,8 +28,6 @@ PAGES = {
     "HybridAuON": "hybrid_auon", "LionK": "lion_k", "M3": "m3", "NAMO": "namo", "NAMOD": "namo",
     "SCALE": "scale", "SGDP": "adamp", "SGDSaI": "sgd_sai", "Signum": "signum",
 }  # fmt: skip
-CLAUSES = {"AdamW": "R1", "Lion": "R2", "SGD": "R3", "Muon": "R4"}
-"""Those of the specification itself have no page of their own."""
 
 
 def page(text: str) -> str:
@@ -58,11 +57,8 @@ def table() -> str:
 
 def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
     name = kind.__name__
-    title = (
-        f"[{name}]({PAGES[name]}.md)" if name in PAGES else f"[{name}](../spec.md#{CLAUSES[name]})"
-    )
     cells = (
-        title,
+        f"[{name}]({PAGES[name]}.md)",
         _kind(kind),
         _state(kind()),
         "identical" if kind().identical else "bounded",

@@ -26,9 +26,10 @@ class MGUPMuon(RuleOptimizer):
 
     ``MGUPMuon.from_model(network)`` asks the cells first: embeddings and the last dense layer go to
     AdamW. Of the rest, and from ``params``, which know no cells, a parameter goes to Muon if it has
-    exactly two dimensions and its name holds none of ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
-    its word. ``parameters`` keeps the order of ``params``.
+    exactly two dimensions and its name holds none of ``exceptions`` as a word (between dots and
+    underscores): ``lm_head.weight`` is left out by ``head``, ``multihead_attn.in_proj_weight`` is
+    not. A group with ``"use_muon"`` set is taken at its word. ``parameters`` keeps the order of
+    ``params``.
 
     Args:
         params: parameters, or groups.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
+from mgup_core._notices import damped_text
 from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
@@ -23,69 +24,69 @@ _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, a
 
 
 class Task(NamedTuple):
-    """One parameter's step, everything looked up and checked."""
+    """What one parameter's step needs, checked."""
 
     name: str
     param: Tensor
     grad: Tensor
     state: dict[str, Any]
     names: tuple[str, ...]
-    """Of what the rule keeps there."""
+    """Of the rule's arrays in ``state``."""
     count: Any
-    """How many steps it has taken: an int, or a 0-d tensor where the host must not ask. Of a rule
-    that does not count its steps, 0 before the first and then 1."""
+    """How many steps the parameter has taken: an int, or a 0-d tensor where the host must not wait
+    for it. For a rule that does not count its steps, 0 before the first step and then 1."""
     rule: Rule
     policy: Policy | None
     group: Group
     measure: bool = False
     """Whether statistics are wanted."""
     whole: Task | None = None
-    """The step of the DTensors of whose parts on this rank this is the step."""
+    """The task of the DTensors, if the arrays of this one are their parts on this rank."""
     part: Part | None = None
-    """Which part that is, where its slices are ranked as wholes."""
+    """Which part that is, unless its slices are ranked by themselves (``scope="local"``)."""
 
     @property
     def t(self) -> Any:
-        """The step, from 1: an int or a 0-d int64 tensor."""
+        """The step that is taken now, from 1: an int or a 0-d int64 tensor."""
         count = self.count
         return (count.to(torch.int64) if isinstance(count, Tensor) else count) + 1
 
     @property
     def owner(self) -> Task:
-        """The step of what the optimizer was given."""
+        """The task of the tensors that the optimizer was given."""
         return self.whole or self
 
     @property
-    def team(self) -> MeshGroup | None:
-        """The ranks that hold the rest of its slices, where these are parts."""
+    def slice_group(self) -> MeshGroup | None:
+        """The ranks that hold the rest of its slices, if these are sharded."""
         return None if self.part is None else self.part.slice_group
 
     @property
-    def length(self) -> int:
-        """Of what lies here of each slice."""
+    def local_length(self) -> int:
+        """How many coordinates of each slice lie on this rank."""
         return math.prod(self.param.shape[self.group["stacked_dims"] :])
 
     @property
-    def total(self) -> int:
-        """The length of its slices as wholes."""
-        return self.length if self.part is None else self.part.length
+    def slice_length(self) -> int:
+        """How many coordinates each slice has on all ranks."""
+        return self.local_length if self.part is None else self.part.length
 
     @property
     def slices(self) -> int:
-        """How many there are."""
+        """How many slices there are."""
         return math.prod(self.param.shape[: self.group["stacked_dims"]])
 
     @property
     def arrays(self) -> dict[str, Tensor]:
-        """The rule's state, in its order: without the count of steps and what others keep there."""
+        """The rule's arrays in its order, without the count of steps and what others keep there."""
         return {name: self.state[name] for name in self.names}
 
 
-def here(task: Task, part_of: Callable[[Tensor, int], Part]) -> Task:
-    """What this rank does of a step.
+def local_task(task: Task, part_of: Callable[[Tensor, int], Part]) -> Task:
+    """The task of this rank's parts, if the parameter is a DTensor; else the task itself.
 
     Args:
-        part_of: what lies here of a DTensor, given it and ``stacked_dims``.
+        part_of: this rank's part of a DTensor, given that and ``stacked_dims``.
     """
     if not is_dtensor(task.param):
         return task
@@ -121,12 +122,12 @@ def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
 
 
 def readable(p: Tensor, g: Tensor) -> Tensor:
-    """A gradient as it is in memory: autograd leaves zeros without any, and minus signs undone."""
+    """A gradient with its values in memory: autograd may leave zeros or minus signs implicit."""
     return torch.zeros_like(p) if g._is_zerotensor() else g.resolve_neg()
 
 
 def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
-    """Whether K = 0, so that the whole of a slice gets gamma, as published (P3)."""
+    """Whether K = 0, so that every coordinate is multiplied by gamma, as published (P3)."""
     if not isinstance(policy, MGUP):
         return False
     size = _slice_length(p, group)
@@ -134,17 +135,13 @@ def all_damped(policy: Policy | None, p: Tensor, group: Group) -> bool:
 
 
 def warn_all_damped(damped: Sequence[tuple[str, Tensor, Group]], *, prefix: str = "") -> None:
-    """Say so of parameters, once for all of them, with the remedy.
+    """Warn of all parameters that are damped as wholes, in one warning with the remedy.
 
     Args:
-        prefix: before the names of MGUP's arguments in the groups.
+        prefix: precedes the names of MGUP's arguments in the groups.
     """
-    each = [f"{name} ({_slice_length(p, g)} at tau={g['tau']})" for name, p, g in damped]
-    warn(
-        f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and all "
-        f"are damped by gamma: {', '.join(each)}. To leave parameters out, put them in a group of "
-        f"their own with {prefix}mode='off'."
-    )
+    each = [(name, _slice_length(p, group), group["tau"]) for name, p, group in damped]
+    warn(damped_text(each, f"put them in a group of their own with {prefix}mode='off'"))
 
 
 def _slice_length(p: Tensor, group: Group) -> int:
@@ -152,7 +149,7 @@ def _slice_length(p: Tensor, group: Group) -> int:
 
 
 def totals_of(tasks: Sequence[Task]) -> State:
-    """The sums over all parameters that rules of theirs need."""
+    """The sums over all parameters that some of their rules need."""
     coupled = [task for task in tasks if task.rule.couples_parameters]
 
     def part(task: Task) -> State:
@@ -165,13 +162,13 @@ def totals_of(tasks: Sequence[Task]) -> State:
 
 
 def _uphill(task: Task) -> Tensor:
-    """The gradient of what is minimised."""
+    """The gradient of the loss that is minimised."""
     g = task.grad.detach()
     return -g if task.group["maximize"] else g
 
 
 def propose(task: Task, be: TorchBackend, totals: State) -> Update:
-    """What a step of whole tensors would do; nothing changes."""
+    """The update of a step of whole tensors; changes nothing."""
     group = task.group
     return update_array(
         be,
@@ -190,7 +187,7 @@ def propose(task: Task, be: TorchBackend, totals: State) -> Update:
 
 
 def move_whole(task: Task, be: TorchBackend, totals: State) -> Statistics | None:
-    """Take a step of whole tensors: all but the count of steps."""
+    """Take a step of whole tensors, but for the count of steps; the statistics if wanted."""
     p = task.param.detach()
     update = propose(task, be, totals)
     p.copy_(be.cast(p, be.dtype) - update.delta)

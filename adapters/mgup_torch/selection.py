@@ -26,7 +26,7 @@ def _select(scores: Tensor, k: int) -> Tensor:
     if scores.shape[-1] > _LONGEST:
         return counted_mask(scores, k)
     if _have_kernels(scores) and 0 < k <= scores.shape[-1] and scores.numel():
-        from .kernels.mask import rank_mask
+        from .kernels.rank_mask import rank_mask
 
         return rank_mask(scores, k)
     return sorted_mask(scores, k)
@@ -34,7 +34,7 @@ def _select(scores: Tensor, k: int) -> Tensor:
 
 def _have_kernels(scores: Tensor) -> bool:
     """Whether the kernels of the fused step can rank these."""
-    # Within a graph of the caller's the tables would have to outlive it.
+    # Inside a CUDA graph of the caller, the slice table would have to live as long as that graph.
     return (
         scores.dtype == torch.float32
         and unavailable(scores.device) is None

@@ -30,8 +30,8 @@ class Server:
 
     def hello(self) -> Any:
         """Who is here."""
-        backend = self.backend
-        return [backend.name, backend.versions(), plain_capabilities(backend.capabilities())]
+        offers = plain_capabilities(self.backend.capabilities())
+        return {"name": self.backend.name, "versions": self.backend.versions(), "offers": offers}
 
     def multiplier(self, policy: Any, a: Any, g: Any, stacked_dims: int) -> Any:
         """The multiplier, and what became of the operands."""

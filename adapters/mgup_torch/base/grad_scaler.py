@@ -1,8 +1,8 @@
-"""What ``torch.amp.GradScaler`` leaves to an optimizer that can skip a step without being asked.
+"""What ``torch.amp.GradScaler`` leaves to an optimizer that skips steps by itself.
 
-The scaler of a step sets two attributes of the optimizer: ``grad_scale``, by which the gradients
-are too large (``None`` if they were unscaled already), and ``found_inf``, above zero if one of them
-is not finite. Both are tensors on a device, so that nobody need wait for it.
+Before a step the scaler sets two attributes of the optimizer: ``grad_scale``, the factor of the
+gradients (``None`` if they were unscaled already), and ``found_inf``, above zero if one of them is
+not finite. Both are tensors on a device, so that the host need not wait for it.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def unscale(optimizer: Any, grads: Iterable[Tensor]) -> Tensor | None:
             alike.setdefault((g.device, g.dtype), []).append(g)
         inverse = scale.double().reciprocal().float()
         for (device, _), mine in alike.items():
-            unused = torch.zeros((), device=device)  # the scaler has looked already
+            unused = torch.zeros((), device=device)  # the scaler has found what is not finite
             torch._amp_foreach_non_finite_check_and_unscale_(mine, unused, inverse.to(device))
     return None if found is None else torch.as_tensor(found)
 
 
 def forget(optimizer: Any) -> None:
-    """Take away what a scaler set: it does so itself only after a step that returned."""
+    """Delete what a scaler has set: it does so itself only after a step that returned."""
     for name in ("grad_scale", "found_inf"):
         optimizer.__dict__.pop(name, None)

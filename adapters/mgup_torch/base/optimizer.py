@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mgup_core import Rule, Statistics, fresh_state
 from mgup_core._checks import check_fits
+from mgup_core._notices import note
 from mgup_core.host.signals import HeldSignals
 
 from ..backend import TorchBackend, compute_dtype
@@ -32,40 +33,39 @@ from ..executors import (
 )
 from ..fitting import check_state, has_state
 from ..groups import Group, check_numbers, every, of_names, parameter_name, same_shapes
-from ..notices import note
 from ..parameter_step import (
     Task,
     all_damped,
     check_gradient,
-    here,
+    local_task,
     readable,
     totals_of,
     warn_all_damped,
 )
 from .grad_scaler import check_scaled, forget, unscale
 from .rule_groups import RuleGroups
-from .settings import Made, made
+from .settings import GroupSettings, settings_of
 
 _LEAST_SPARE = 1 << 21
-_SPARE = 0.065  # of the parameters' bytes: what a step may use besides them, the blocks included
+_SPARE = 0.065  # the share of the parameters' bytes that a step may use besides them
 
 
 class RuleOptimizer(RuleGroups):
-    """What the optimizers made by :func:`mgup_torch.optimizer` share."""
+    """The base class of the optimizers made by :func:`mgup_torch.optimizer`."""
 
     # No instance attribute has a default on the class: the wrappers of Lightning are of a class
     # made from this one, and ask the optimizer itself for what they lack only.
 
     def __init__(self, params: Any, defaults: Group, *, statistics: bool = False) -> None:
         self._measure = statistics
-        self._begin()
+        self._init_transient()
         super().__init__(params, defaults)
 
-    def _begin(self) -> None:
-        """What no pickle keeps."""
+    def _init_transient(self) -> None:
+        """Set the attributes that no pickle keeps."""
         self._measured: dict[Tensor, Statistics] = {}
         self._warned: set[Tensor] = set()
-        self._made: list[Made] = []
+        self._settings: list[GroupSettings] = []
         self._sharding = Sharding()
         self._fusion = CUDA()
         self._executors = (
@@ -77,7 +77,7 @@ class RuleOptimizer(RuleGroups):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_fusion" not in self.__dict__:  # load_state_dict calls this too
-            self._begin()
+            self._init_transient()
         super().__setstate__(state)
 
     @torch.no_grad()
@@ -107,11 +107,12 @@ class RuleOptimizer(RuleGroups):
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """Whether ``torch.amp.GradScaler`` lets :meth:`step` find out if it is to be skipped.
+        """Whether ``torch.amp.GradScaler`` leaves it to :meth:`step` to skip a step.
 
-        As in ``torch.optim``, for ``fused=True`` only: frameworks that clip (Lightning) refuse an
-        optimizer that says so, since the gradients it is given are not unscaled yet. Where the step
-        is fused it need not wait for the device to know; elsewhere the scaler asks.
+        As in ``torch.optim``, for ``fused=True`` only: Lightning refuses to clip for an optimizer
+        that says so, since its gradients are not unscaled yet. A fused step then reads on the
+        device whether it is to be skipped, and nothing waits. For other steps the scaler waits for
+        the device and decides.
         """
         asked = all(group["fused"] for group in self.param_groups)
         return asked and self._fusion.wanted(self.param_groups)
@@ -126,13 +127,14 @@ class RuleOptimizer(RuleGroups):
             raise
 
     def _step_now(self, done: list[str], let_in: Callable[[], None]) -> None:
-        """Step, and add to ``done`` who has.
+        """Step: gather the tasks, assign each to an executor, run the executors.
 
         Args:
-            let_in: called where no parameter is in the middle of its step.
+            done: gets the name of each parameter once it has stepped.
+            let_in: lets a signal in; called where no parameter is in the middle of its step.
         """
-        if again := self._fusion.step.repeat(self.state, self._ready):
-            done += again
+        if repeated := self._fusion.step.repeat(self.state, self._check_repeat, self._rule):
+            done += repeated
             return
         self._sharding.agree(self.param_groups, self.state)
         tasks = self._gather()
@@ -155,25 +157,25 @@ class RuleOptimizer(RuleGroups):
         if tasks and len(assigned[self._fusion]) == len(tasks):
             self._fusion.step.remember(self.param_groups, tasks, self._rule)
 
-    def _ready(self, grads: Iterable[Tensor]) -> Tensor | None:
-        """Before a step is repeated: check what can have changed; returns ``found_inf``."""
+    def _check_repeat(self, grads: Iterable[Tensor]) -> Tensor | None:
+        """Check what can have changed before a step is repeated; returns ``found_inf``."""
         for group in self.param_groups:
             check_fits({"lr": group["lr"]}, np.float32)
         self._sharding.agree_again(self.param_groups)
         return unscale(self, grads)
 
     def _can_skip(self, fused: list[Task], tasks: list[Task]) -> bool:
-        """Whether the device may find out, after the host went on, that nothing is to change.
+        """Whether the step can be launched before the host knows if it is to be skipped.
 
-        Only kernels can skip what they were told to do. And whether there is a state must be known
-        here: a rule may ask whether a step is the first.
+        Only kernels can skip their step on the device. And the host must know whether there is a
+        state, since a rule may ask whether a step is the first.
         """
         return len(fused) == len(tasks) and all(
             self.state.get(task.owner.param) is task.owner.state for task in fused
         )
 
     def _run(self, executor: Executor, batch: list[Task], step: Step, done: list[str]) -> None:
-        with _told(batch, done):
+        with _parameters_named(batch, done):
             measured = executor.run(batch, step)
         for task in batch:
             self.state[task.owner.param] = task.owner.state
@@ -182,25 +184,29 @@ class RuleOptimizer(RuleGroups):
             self._measured[batch[0].owner.param] = measured
 
     def _gather(self) -> list[Task]:
-        """All that is to be stepped. Whatever can be refused is refused here; nothing changes."""
-        self._made = made(self.param_groups, self._made, self._rule)
-        whole = [one.whole for one in self._made]
+        """The tasks of all parameters with a gradient; nothing changes.
+
+        Raises:
+            RuntimeError, ValueError, TypeError: for what no executor could step.
+        """
+        self._settings = settings_of(self.param_groups, self._settings, self._rule)
+        whole = [one.needs_whole for one in self._settings]
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         tasks = []
-        for group, one in zip(self.param_groups, self._made, strict=True):
+        for group, one in zip(self.param_groups, self._settings, strict=True):
             check_numbers(group, group["params"], one.rule)
             for i, p in enumerate(group["params"]):
                 if p.grad is not None:
                     task = self._task(parameter_name(group, i), p, group, one)
-                    tasks.append(here(task, self._sharding.part))
+                    tasks.append(local_task(task, self._sharding.part))
         check_scaled(self, (task.grad for task in tasks))
         return tasks
 
-    def _task(self, name: str, p: Tensor, group: Group, made: Made) -> Task:
-        rule = made.rule
+    def _task(self, name: str, p: Tensor, group: Group, settings: GroupSettings) -> Task:
+        rule = settings.rule
         grad = placed_gradient(name, p)
         check_gradient(name, p, grad)
-        shapes = made.state_shapes(p)
+        shapes = settings.state_shapes(p)
         state: dict[str, Any] = self.state.get(p) or {}
         count: Any = 0
         if has_state(rule, shapes, state):
@@ -212,7 +218,7 @@ class RuleOptimizer(RuleGroups):
             step = state["step"]
             count = int(step) if step.device.type == "cpu" else step
         return Task(
-            name, p, readable(p, grad), state, tuple(shapes), count, rule, made.policy, group,
+            name, p, readable(p, grad), state, tuple(shapes), count, rule, settings.policy, group,
             self._measure,
         )  # fmt: skip
 
@@ -229,7 +235,7 @@ class RuleOptimizer(RuleGroups):
         ``reason``, why no faster executor takes it. Inside ``torch.compile`` parameters in host
         memory take their steps in the graph instead.
 
-        With DTensors all ranks must call it, for a partial gradient is summed to be looked at.
+        With DTensors all ranks must call it, since it sums a partial gradient.
 
         Raises:
             RuntimeError, ValueError: as :meth:`step`.
@@ -244,7 +250,7 @@ class RuleOptimizer(RuleGroups):
         return explain(self._executors, every(self.param_groups), self._gather())
 
     def communication(self) -> Traffic:
-        """What this rank sent to others in the last step, for the sake of DTensor parameters."""
+        """What this rank sent to others for its DTensor parameters in the last step."""
         return self._sharding.traffic
 
     def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
@@ -267,8 +273,8 @@ class RuleOptimizer(RuleGroups):
     def _gather_for_graph(self) -> list[Task]:
         """The tasks with every value that changes as a tensor, so that no step recompiles (R7).
 
-        Runs outside the graph, where the count of steps advances, and where parameters that may
-        be fused take their step: a graph has nothing to add to that.
+        Runs outside the graph, and advances the counts of steps there. If any parameter may be
+        fused or is a DTensor, all take their step here, and the graph has no task.
         """
         if self._fusion.wanted(self.param_groups) or self._sharding.wanted(self.param_groups):
             self._step_eager()
@@ -304,10 +310,10 @@ class RuleOptimizer(RuleGroups):
 
 
 @contextmanager
-def _told(batch: list[Task], done: list[str]) -> Iterator[None]:
-    """Say of an error which step it broke off, and how far the others are.
+def _parameters_named(batch: list[Task], done: list[str]) -> Iterator[None]:
+    """Name the parameters whose step an error broke off, and those that have stepped.
 
-    Want of memory stays what it is, for those who catch it.
+    An error for want of memory keeps its type, for those who catch it.
     """
 
     def what() -> str:

@@ -1,4 +1,4 @@
-"""What ``torch.optim`` promises of an optimizer besides its step: groups, pickles, checkpoints."""
+"""The part of ``torch.optim.Optimizer`` besides the step: groups, pickles, checkpoints."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class RuleGroups(torch.optim.Optimizer):
         """Add a group; it may have its own lr, weight_decay, tau, alpha, gamma, mode and the rest.
 
         Raises:
-            ValueError, TypeError: naming the argument; the optimizer is as it was then.
+            ValueError, TypeError: naming the argument, before the optimizer changes.
         """
         group = {n: plain(x) if n in self.defaults else x for n, x in param_group.items()}
         group["params"] = listed(group["params"])
@@ -110,7 +110,7 @@ class RuleGroups(torch.optim.Optimizer):
         for name, p in named(group["params"]):
             if p.dtype not in DTYPES:
                 if isinstance(p, torch.nn.Parameter) and not p.requires_grad:
-                    continue  # frozen: packed weights of a quantised model are never stepped
+                    continue  # frozen, as the packed weights of a quantised model
                 raise TypeError(
                     f"parameter {name} has dtype {p.dtype}; only "
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
@@ -126,14 +126,14 @@ class RuleGroups(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if "_shapes" not in self.__dict__:  # a pickle from before they were remembered
+        if "_shapes" not in self.__dict__:  # a pickle of a version that did not have them
             self._shapes = {p: p.shape for group in self.param_groups for p in group["params"]}
         for group in self.param_groups:
             for name, value in {**self._known_defaults(), **self.defaults}.items():
                 group.setdefault(name, value)
 
     def _known_defaults(self) -> Group:
-        """What a group may lack in a pickle from before it existed."""
+        """The defaults of entries that a group of an older pickle may lack."""
         return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **rule_defaults(self.rule_class)}
 
     def state_dict(self) -> Checkpoint:
@@ -153,7 +153,7 @@ class RuleGroups(torch.optim.Optimizer):
         Raises:
             ValueError: when groups, hyperparameters or shapes do not fit. Nothing changes then.
         """
-        # The hooks may make a checkpoint fit, so they run before the checks, and only once.
+        # The hooks run before the checks, since they may make a checkpoint fit, and only once.
         hooks, self._optimizer_load_state_dict_pre_hooks = (
             self._optimizer_load_state_dict_pre_hooks,
             OrderedDict(),
@@ -166,7 +166,7 @@ class RuleGroups(torch.optim.Optimizer):
             super().load_state_dict(fitting)
         finally:
             self._optimizer_load_state_dict_pre_hooks = hooks
-        # torch casts what it loads to the parameter's dtype; R5 lets the state have another.
+        # torch casts the state to the parameter's dtype, but the state may have another (R5).
         for old, group in zip(fitting["param_groups"], self.param_groups, strict=True):
             rule = self._rule(group)
             for key, p in zip(old["params"], group["params"], strict=True):

@@ -1,4 +1,4 @@
-"""The rule and the policy of each group, made and checked once for the values it has."""
+"""The rule and the policy of each group, made and checked once for each change of its values."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mgup_core.trace.tracer import check_recordable
 from ..fitting import state_shapes
 from ..groups import Group, policy_of, reads_slices
 
-_LASTING = (bool, int, float, str, type(None), torch.dtype)
+_IMMUTABLE = (bool, int, float, str, type(None), torch.dtype)
 
 
-class Made:
-    """What the values of a group make.
+class GroupSettings:
+    """The rule and the policy that the values of a group make.
 
     Raises:
         ValueError, TypeError: if they make no rule or no policy.
@@ -26,47 +26,47 @@ class Made:
 
     def __init__(self, group: Group, rule_of: Callable[[Group], Rule]) -> None:
         self._names, self._values = tuple(group), tuple(group.values())
-        self._lasting = all(
-            _lasting(x) for n, x in group.items() if n not in ("params", "param_names")
+        self._immutable = all(
+            _immutable(x) for n, x in group.items() if n not in ("params", "param_names")
         )
         self.rule = rule_of(group)
         self.policy: Policy | None = policy_of(group)
         check_recordable(self.rule)
-        self.whole = not self.rule.elementwise or reads_slices(self.policy)
-        """Whether a step needs each parameter as a whole."""
+        self.needs_whole = not self.rule.elementwise or reads_slices(self.policy)
+        """Whether a step needs all coordinates of a parameter, not each by itself."""
         self._shapes: dict[Any, dict[str, torch.Size]] = {}
 
-    def holds(self, group: Group) -> bool:
-        """Whether the group is known to have these values still.
+    def unchanged(self, group: Group) -> bool:
+        """Whether the group certainly still has these values.
 
-        They are the same objects, of types that nobody can write into: of a tensor, or a list of
-        betas, that cannot be known.
+        They must be the same objects, of immutable types: someone may have written into a tensor or
+        a list of betas.
         """
         return (
-            self._lasting
+            self._immutable
             and len(group) == len(self._values)
             and all(map(operator.is_, group.values(), self._values))
             and tuple(group) == self._names
         )
 
     def state_shapes(self, p: torch.Tensor) -> dict[str, torch.Size]:
-        """The shapes of what the rule keeps for a parameter, by name, in the rule's order."""
+        """The shapes of the rule's arrays for a parameter, by name, in the rule's order."""
         key = p.shape, p.dtype
         if key not in self._shapes:
             self._shapes[key] = state_shapes(self.rule, p)
         return self._shapes[key]
 
 
-def made(
-    groups: Sequence[Group], before: Sequence[Made], rule_of: Callable[[Group], Rule]
-) -> list[Made]:
-    """What each group makes now; what was made ``before`` serves where its values are the same."""
-    kept = [*before, *[None] * len(groups)]
+def settings_of(
+    groups: Sequence[Group], last: Sequence[GroupSettings], rule_of: Callable[[Group], Rule]
+) -> list[GroupSettings]:
+    """The settings of each group; those of the ``last`` call where its values are the same."""
+    known = [*last, *[None] * len(groups)]
     return [
-        known if known is not None and known.holds(group) else Made(group, rule_of)
-        for known, group in zip(kept, groups, strict=False)
+        one if one is not None and one.unchanged(group) else GroupSettings(group, rule_of)
+        for one, group in zip(known, groups, strict=False)
     ]
 
 
-def _lasting(value: Any) -> bool:
-    return type(value) in _LASTING or (type(value) is tuple and all(map(_lasting, value)))
+def _immutable(value: Any) -> bool:
+    return type(value) in _IMMUTABLE or (type(value) is tuple and all(map(_immutable, value)))

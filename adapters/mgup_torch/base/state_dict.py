@@ -53,10 +53,10 @@ def check_checkpoint(
     groups: list[Group],
     rule_of_group: Callable[[Group], Rule],
 ) -> Checkpoint:
-    """The checkpoint, its state copied and in our form, its groups completed by the present ones.
+    """The checkpoint with its state copied and its groups completed from the present ones.
 
-    What the rule does not read is kept as it is. ``None`` values (torch.optim.SGD before its first
-    step) are left out, and Python-int steps (old checkpoints) become tensors.
+    Entries that the rule does not read stay as they are. ``None`` values, as of torch.optim.SGD
+    before its first step, are left out, and int steps, as of old checkpoints, become tensors.
 
     Raises:
         ValueError: when groups, hyperparameters, state names or shapes do not fit.
@@ -81,8 +81,8 @@ def check_checkpoint(
             if key in state:
                 state[key] = {n: value for n, value in state[key].items() if value is not None}
                 pairs.append((rule, key, p))
-    # Of a parameter that has not stepped yet, a checkpoint may hold what others keep there, as they
-    # do of those that have. Anything else is another rule's.
+    # The state of a parameter that has not stepped yet may have entries that are not the rule's, if
+    # parameters that have stepped have them too. Any other entry belongs to another rule.
     own = [has_state(rule, state_shapes(rule, p), state[key]) for rule, key, p in pairs]
     usual = {
         name for (_, key, _), has in zip(pairs, own, strict=True) if has for name in state[key]

@@ -2,16 +2,17 @@
 
 ========  ==============================================================================
 cuda      fused kernels, all parameters of a kind in a few launches
-ranks     whole tensors of which other ranks hold parts, and are asked
-llvm      elementwise rules in host memory: loops of machine code
+ranks     DTensors whose step needs sums or counts of the other ranks
+llvm      elementwise rules in host memory: compiled loops
 numpy     elementwise rules in host memory: NumPy on blocks, small tensors in stacks
-stacked   matrices on an accelerator, those of a shape together
+stacked   matrices on an accelerator, those of one shape together
 whole     whole tensors, one by one
 graph     whole tensors inside ``torch.compile``
 ========  ==============================================================================
 
-Each parameter goes to the first that serves tensors where it lies and does not refuse it, in this
-order; a step inside a compiled graph is always ``graph``. ``optimizer.explain()`` shows the choice.
+Each parameter goes to the first executor, in this order, that serves tensors where the parameter
+lies and does not refuse it; a step inside a compiled graph is always ``graph``.
+``optimizer.explain()`` shows the choice.
 """
 
 from .assignment import NO_GRADIENT as NO_GRADIENT

@@ -12,7 +12,7 @@ from .base import Executor
 
 
 class Choice(NamedTuple):
-    """The executor of a task, and what the others before it said."""
+    """The executor of a task, and the reasons of the faster ones that refused it."""
 
     executor: Executor
     refusals: tuple[str, ...]
@@ -22,7 +22,7 @@ def choose(executors: Iterable[Executor], task: Task) -> Choice:
     """The first executor, fastest first, that takes a task.
 
     Raises:
-        ValueError: for a parameter with ``implementation="fused"`` that cannot be.
+        ValueError: if ``implementation="fused"`` and the kernels cannot step the parameter.
     """
     refusals: list[str] = []
     for executor in executors:
@@ -55,11 +55,11 @@ class Explained(NamedTuple):
     """How one parameter will take the next step."""
 
     parameter: str
-    """Its name, or its place in its group."""
+    """Its name, or its index in its group."""
     executor: str | None
-    """``None`` if it will not be stepped."""
+    """``None`` if the parameter takes no step."""
     reason: str | None
-    """Why no faster executor takes it; ``None`` if there is none for tensors where it lies."""
+    """Why no faster executor takes it; ``None`` if none is faster for tensors where it lies."""
 
 
 class Explanation(tuple[Explained, ...]):
@@ -76,7 +76,12 @@ def explain(
     parameters: Iterable[tuple[str, Tensor]],
     tasks: Iterable[Task],
 ) -> Explanation:
-    """The choice for each of the parameters, of which those with a gradient have a task."""
+    """The executor of each parameter.
+
+    Args:
+        parameters: (name, parameter).
+        tasks: of those with a gradient.
+    """
     known = {id(task.owner.param): task for task in tasks}
 
     def row(name: str, p: Tensor) -> Explained:

@@ -1,4 +1,4 @@
-"""What an executor is: it takes the steps of parameters, and decides their speed alone."""
+"""What an executor is: a way to take the steps of parameters, which decides their speed alone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Step:
     """What the executors share in one step of an optimizer.
 
     Args:
-        totals: the sums over all parameters that rules of theirs need.
-        spare: bytes that may be used besides the parameters, their gradients and state.
-        found_inf: 0-d, on a device; above zero if nothing is to change. Only what runs on that
-            device can obey, and it is ``None`` where anything else steps.
+        totals: the sums over all parameters that some of their rules need.
+        spare: bytes that a step may use besides the parameters, their gradients and state.
+        found_inf: 0-d, on a device; above zero if nothing is to change. It is ``None`` unless
+            kernels on that device take all the steps, for only they read it in time.
     """
 
     def __init__(self, totals: State, spare: int, found_inf: Tensor | None = None) -> None:
@@ -38,31 +38,31 @@ class Step:
 
 
 class Executor:
-    """A way to take steps. All ways lead to the same bits."""
+    """A way to take steps. All executors give the same bits."""
 
     name: ClassVar[str]
 
     def serves(self, task: Task) -> bool:
-        """Whether this is a way for tensors where these lie."""
+        """Whether the executor is made for tensors where these lie."""
         return True
 
     def refuses(self, task: Task) -> str | None:
-        """Why it cannot take the step of a parameter that it :meth:`serves`; ``None`` if it can."""
+        """Why it cannot take a step that it :meth:`serves`; ``None`` if it can."""
         return None
 
     def batches(self, tasks: Sequence[Task]) -> Iterable[list[Task]]:
-        """The tasks, those together that are stepped together; by default one by one."""
+        """The tasks in lists of those that step together; by default each by itself."""
         return ([task] for task in tasks)
 
     def prepare(self, tasks: Sequence[Task], step: Step) -> None:
-        """Do what must succeed before any parameter changes, by whatever executor."""
+        """Do what must succeed before any executor changes a parameter."""
 
     def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
-        """Step one batch, its counts of steps included; the statistics, if they are wanted."""
+        """Step one batch, the counts of steps included; the statistics, if they are wanted."""
         raise NotImplementedError
 
 
 def advance(batch: Sequence[Task]) -> None:
-    """Count a step of parameters whose rule counts them."""
+    """Add 1 to the counts of steps of those parameters whose rule counts them."""
     if counts := [task.state["step"] for task in batch if task.rule.counts_steps]:
         torch._foreach_add_(counts, 1)

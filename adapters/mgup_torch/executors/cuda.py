@@ -31,14 +31,14 @@ class CUDA(Executor):
         self.step = FusedStep()
 
     def __deepcopy__(self, memo: object) -> CUDA:
-        return CUDA()  # plans hold addresses
+        return CUDA()  # a plan holds the addresses of the original's tensors
 
     def __reduce__(self) -> tuple[type[CUDA], tuple[()]]:
         return CUDA, ()
 
     @staticmethod
     def wanted(groups: Sequence[Group]) -> bool:
-        """Whether any parameter may be fused: a compiled graph leaves its step out then."""
+        """Whether any parameter may be fused, so that a compiled graph leaves its step out."""
         return any(
             p.device.type == "cuda"
             for group in groups
@@ -62,7 +62,7 @@ class CUDA(Executor):
         return [list(tasks)] if tasks else []
 
     def run(self, batch: Sequence[Task], step: Step) -> None:
-        """The kernels count the steps: the counts move to the device, and have no parts."""
+        """Step all tasks. The kernels count the steps, so the counts move to the device."""
         self.step.run(batch, step.found_inf)
         for task in batch:
             if task.rule.counts_steps:

@@ -20,7 +20,7 @@ from .base import Executor, Step, advance
 
 
 class Graph(Executor):
-    """Whole tensors inside a graph, where only what :meth:`count` returned may be stepped."""
+    """Whole tensors inside a graph; it steps only tasks that :meth:`count` returned."""
 
     name = "graph"
 
@@ -28,8 +28,8 @@ class Graph(Executor):
     def count(tasks: Sequence[Task]) -> list[Task]:
         """Count the step, outside the graph; the tasks with all their values as tensors (R7).
 
-        float64, so that what a rule makes of its floats is rounded once (N2). Tasks of a group
-        share them, and a graph has them as inputs once.
+        The tensors are float64, so that what a rule computes of its floats is rounded once (N2).
+        Tasks of a group share them, so that each is one input of the graph.
         """
         shared: dict[int, tuple[Rule, Policy | None, Group]] = {}
         counted = []
@@ -37,7 +37,7 @@ class Graph(Executor):
             if id(task.group) not in shared:
                 shared[id(task.group)] = _with_tensors(task)
             rule, policy, group = shared[id(task.group)]
-            if task.rule.counts_steps:  # a count that no later step advances
+            if task.rule.counts_steps:  # a copy, which no later step advances
                 task = task._replace(count=torch.as_tensor(task.t - 1))
             counted.append(task._replace(rule=rule, policy=policy, group=group))
         advance(tasks)
@@ -59,7 +59,7 @@ def _with_tensors(task: Task) -> tuple[Rule, Policy | None, Group]:
     if isinstance(policy, (MGUP, SignMGUP)):
         policy = replace(policy, alpha=_tensor(policy.alpha), gamma=_tensor(policy.gamma))
     group["lr"] = _tensor(group["lr"])
-    if group["weight_decay"] != 0:  # none is another program (R0)
+    if group["weight_decay"] != 0:  # a step without decay is another program (R0)
         group["weight_decay"] = _tensor(group["weight_decay"])
     return rule, policy, group
 

@@ -18,11 +18,12 @@ from ..statistics import combine
 from .base import Executor, Step, advance
 from .stacked import kind, stack_of, stacks, unstack
 
-_MOST_THREADS = 4  # beyond that they wait for the interpreter lock more than they work
+_MOST_THREADS = 4  # more threads would mostly wait for the interpreter lock
 SMALL = 1 << 12
-"""Parameters of no more coordinates are stepped in stacks: to begin a step takes longer."""
+"""Parameters of at most so many coordinates step in stacks: the start of a step takes longer than
+their coordinates do."""
 _STACK = 1 << 18
-"""Bytes of a stack of parameters. It is copied, so this counts as what a step may use besides."""
+"""Bytes of a stack of parameters, which are copied: a part of the memory that a step may use."""
 
 
 class _Host(Executor):
@@ -53,10 +54,7 @@ class NumPyBlocks(_Host):
             task.rule,
             exact_state=all(x.dtype == dtype for x in task.arrays.values()),
         )
-        if _together(task):
-            measured = _move(task, 1, functools.partial(make, length=task.length), step)
-        else:
-            measured = _move(task, _rows(task), make, step)
+        measured = _moved(task, make, step)
         if task is not batch[0]:
             unstack(task, batch)
         count(*_kind(task), coordinates=task.param.numel())
@@ -76,8 +74,8 @@ class LLVM(_Host):
             return reason
         if task.group["implementation"] == "reference":
             return "implementation='reference'"
-        if _together(task):
-            return "its slices are short, and ranked together"
+        if _together(task) and not task.policy.ranks:
+            return "its slices are short, and counted together"
         return refusal(*_kind(task), coordinates=task.param.numel())
 
     def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
@@ -85,39 +83,50 @@ class LLVM(_Host):
         code = code_for(*_kind(task))
         be = host_backend(compute_dtype(task.param.dtype))
         make = functools.partial(CompiledStep, be, code, task.rule)
-        measured = _move(task, _rows(task), make, step)
+        measured = _moved(task, make, step)
         advance(batch)
         return measured
 
 
 def _is_small(task: Task) -> bool:
-    """Whether it is stepped in a stack of its kind."""
+    """Whether the parameter steps in a stack of its kind."""
     return 0 < task.param.numel() <= SMALL and not task.measure
 
 
 def _rows(task: Task) -> int:
-    """How many slices there are, if they matter: if ranks or shares of a slice do."""
+    """How many slices the step tells apart: one if the policy neither ranks nor counts."""
     policy = task.policy
-    matter = policy is not None and (policy.ranks or policy.counts or task.measure)
-    return task.slices if matter else 1
+    by_slices = policy is not None and (policy.ranks or policy.counts or task.measure)
+    return task.slices if by_slices else 1
 
 
 def _together(task: Task) -> bool:
-    """Whether slices are so short that many are ranked at a time."""
-    return _rows(task) > 1 and 0 < task.length < LEAST_BLOCK and not task.measure
+    """Whether the slices are so short that many are ranked at once."""
+    return _rows(task) > 1 and 0 < task.local_length < LEAST_BLOCK and not task.measure
 
 
 def _kind(task: Task) -> tuple[Any, ...]:
-    """What decides the loops of a step."""
+    """What the loops of a step depend on: rule, policy, whether it decays, and the dtype."""
     dtype = host_backend(compute_dtype(task.param.dtype)).host_dtype.__name__
     return task.rule, task.policy, float(task.group["weight_decay"]) != 0, dtype
 
 
+def _moved(task: Task, make: Callable[..., Any], step: Step) -> Statistics | None:
+    """Take a step of one slice or of all at once, whichever is faster; as :func:`_move`."""
+    if _together(task):
+        return _move(task, 1, functools.partial(make, length=task.local_length), step)
+    return _move(task, _rows(task), make, step)
+
+
 def _move(task: Task, rows: int, make: Callable[..., Any], step: Step) -> Statistics | None:
-    """All but the count of steps."""
+    """Take a step of ``rows`` slices, but for the count of steps; the statistics if wanted.
+
+    Args:
+        make: a step of one slice: ``BlockStep`` or ``CompiledStep``.
+    """
     p, group = task.param.detach(), task.group
     dtype = compute_dtype(p.dtype)
-    # Other layouts are worked on in C order, in which ties are told apart, and copied back.
+    # Other layouts are copied to C order, whose indices decide between ties, and copied back.
     w, g = p.contiguous().resolve_neg(), task.grad.detach().contiguous()
     state = {name: value.contiguous() for name, value in task.arrays.items()}
     tallies = []

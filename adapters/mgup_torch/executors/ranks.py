@@ -15,10 +15,10 @@ from .base import Executor, Step, advance
 
 
 class Ranks(Executor):
-    """Whole tensors, as far as they lie here, with what the other ranks know of the rest.
+    """This rank's parts of DTensors, by what the ranks found out together.
 
     Args:
-        sharding: of the optimizer.
+        sharding: the optimizer's.
     """
 
     name = "ranks"
@@ -33,7 +33,7 @@ class Ranks(Executor):
         )
 
     def prepare(self, tasks: Sequence[Task], step: Step) -> None:
-        """Ask the other ranks, for all parameters together: every rank has the same tasks."""
+        """Exchange what the steps need, for all parameters at once: ranks have the same tasks."""
         self._settled = self._sharding.settle(
             [_proposal(task, step) for task in tasks],
             statistics=any(task.measure for task in tasks),

@@ -1,4 +1,4 @@
-"""A step like the last one, told at a glance."""
+"""Steps that differ from the last one in gradients and values only, and so can repeat it."""
 
 from __future__ import annotations
 
@@ -12,103 +12,114 @@ from mgup_core import Policy, Rule
 from mgup_core.trace.forms import runtime_fields
 
 from ..groups import policy_of
-from ..kernels import table
+from ..kernels import layout
 from .programs import program_of
 
 if TYPE_CHECKING:
     from ..groups import Group
     from ..parameter_step import Task
 
+RuleOf = Callable[["Group"], Rule]
 Ready = Callable[[Iterable[Tensor]], Tensor | None]
+"""Checks the gradients of a step before anything is launched; returns ``found_inf``."""
 
 
-class Last:
-    """What the last step found, so that the next can tell at a glance whether it still holds."""
+class LastStep:
+    """What the last step found, so that the next one can compare it quickly.
+
+    Args:
+        groups: the optimizer's.
+        tasks: of the parameters that stepped.
+        plans: the ``TaskPlan`` objects that stepped them.
+        rule_of: makes the rule of a group. It is not kept: it holds the optimizer, which is to go,
+            and the memory of its plans with it, as soon as nobody else holds it.
+    """
 
     def __init__(
         self,
         groups: Sequence[Group],
-        jobs: Sequence[Task],
-        tables: Sequence[Any],
-        rule_of: Callable[[Group], Rule],
+        tasks: Sequence[Task],
+        plans: Sequence[Any],
+        rule_of: RuleOf,
     ) -> None:
-        self.rule_of = rule_of
-        self.names = [job.name for job in jobs]
-        self.groups = [_Said(group, rule_of(group)) for group in groups]
-        self.jobs = {id(job.group): (job, program_of(job)) for job in jobs}
-        stepped = {job.owner.param for job in jobs}
+        self.names = [task.name for task in tasks]
+        self.groups = [_GroupValues(group, rule_of(group)) for group in groups]
+        self.tasks = {id(task.group): (task, program_of(task)) for task in tasks}
+        stepped = {task.owner.param for task in tasks}
         self.idle = [p for group in groups for p in group["params"] if p not in stepped]
-        self.tables = tables
-        for one in tables:  # where nothing counts, a rule knows the first step from the others
-            one.plan.rows[:, table.T] = 2
+        self.plans = plans
+        for one in plans:  # a rule that counts no steps only distinguishes the first one
+            one.plan.rows[:, layout.STEP] = 2
 
-    def repeat(self, state: Any, ready: Ready) -> bool:
-        if not all(said.holds() for said in self.groups):
+    def repeat(self, state: Any, ready: Ready, rule_of: RuleOf) -> bool:
+        """Step with new gradients and values (R7); ``False`` if anything else has changed."""
+        if not all(group.others_unchanged() for group in self.groups):
             return False
         for p in self.idle:
             if p.grad is not None:
                 return False
-        moved = self._moved()
-        found = [one.addresses(state) for one in self.tables]
-        if moved is None or any(addresses is None for addresses in found):
+        changed = self._changed_groups(rule_of)
+        addresses = [one.addresses(state) for one in self.plans]
+        if changed is None or any(found is None for found in addresses):
             return False
-        found_inf = ready(g for one in self.tables for g in one.grads())
-        for one, addresses in zip(self.tables, found, strict=True):
-            if moved:
-                one.revalue(moved)
-            one.refill(addresses, found_inf)
+        found_inf = ready(g for one in self.plans for g in one.grads())
+        for one, found in zip(self.plans, addresses, strict=True):
+            if changed:
+                one.set_group_values(changed)
+            one.upload(found, found_inf)
             one.launcher.launch()
         return True
 
-    def _moved(self) -> dict[int, tuple[Rule, Policy | None]] | None:
+    def _changed_groups(self, rule_of: RuleOf) -> dict[int, tuple[Rule, Policy | None]] | None:
         """The groups with other values, by their id; ``None`` if one has another program now."""
-        moved: dict[int, tuple[Rule, Policy | None]] = {}
-        for said in self.groups:
-            if not said.moved():
+        changed: dict[int, tuple[Rule, Policy | None]] = {}
+        for values in self.groups:
+            if values.unchanged():
                 continue
-            group = said.group
-            rule, policy = self.rule_of(group), policy_of(group)
-            if id(group) in self.jobs:
-                job, program = self.jobs[id(group)]
-                if program_of(job._replace(rule=rule, policy=policy)) is not program:
+            group = values.group
+            rule, policy = rule_of(group), policy_of(group)
+            if id(group) in self.tasks:
+                task, program = self.tasks[id(group)]
+                if program_of(task._replace(rule=rule, policy=policy)) is not program:
                     return None
-                moved[id(group)] = rule, policy
-        for said in self.groups:
-            said.note()
-        return moved
+                changed[id(group)] = rule, policy
+        for values in self.groups:
+            values.remember()
+        return changed
 
 
-class _Said:
-    """What a group said in the last step: all but its learning rate, which is read every time."""
+class _GroupValues:
+    """The entries of a group in the last step, but for its learning rate, which is always read."""
 
     def __init__(self, group: Group, rule: Rule) -> None:
         self.group = group
-        self.values = {"betas", "weight_decay", "alpha", "gamma", *runtime_fields(rule)}
-        self.fixed = list(self._fixed())
-        self.note()
+        self.names = {"betas", "weight_decay", "alpha", "gamma", *runtime_fields(rule)}
+        """Of the entries that may differ from step to step (R7)."""
+        self.others = list(self._others())
+        self.remember()
 
-    def _fixed(self) -> Iterator[Any]:
+    def _others(self) -> Iterator[Any]:
         for name, value in self.group.items():
             if name == "params":
                 yield from value
-            elif name != "lr" and name not in self.values:
+            elif name != "lr" and name not in self.names:
                 yield value
 
-    def holds(self) -> bool:
-        """Whether nothing but values has changed (R7)."""
-        now = list(self._fixed())
-        return len(now) == len(self.fixed) and all(map(operator.is_, now, self.fixed))
+    def others_unchanged(self) -> bool:
+        """Whether only entries have changed that may."""
+        now = list(self._others())
+        return len(now) == len(self.others) and all(map(operator.is_, now, self.others))
 
-    def _now(self) -> list[Any]:
-        return [_plain(self.group.get(name)) for name in sorted(self.values)]
+    def _values(self) -> list[Any]:
+        return [_plain(self.group.get(name)) for name in sorted(self.names)]
 
-    def note(self) -> None:
-        """These are the values of the last step."""
-        self.last = self._now()
+    def remember(self) -> None:
+        """Take the present values for those of the last step."""
+        self.values = self._values()
 
-    def moved(self) -> bool:
-        """Whether a value is another now."""
-        return not all(map(_equal, self._now(), self.last))
+    def unchanged(self) -> bool:
+        """Whether every value is that of the last step."""
+        return all(map(_equal, self._values(), self.values))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -117,7 +128,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value that does not change when what holds it is written into."""
+    """A value that stays as it is when someone writes into the tensor or list that it was in."""
     if isinstance(value, Tensor) and value.device.type == "cpu" and value.numel() == 1:
         return value.item()
     return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value

@@ -1,6 +1,6 @@
-"""Tensors of one shape stepped as one stack of them (P5).
+"""Tensors of one shape that step as one stack (P5).
 
-A model has each shape of matrix in every layer. One by one they are too small to fill a GPU, and
+A model has matrices of the same shape in every layer. One of them alone does not fill a GPU, and
 each costs the host some hundred launches.
 """
 
@@ -18,7 +18,7 @@ from ..parameter_step import Task, move_whole
 from .base import Executor, Step, advance
 
 BYTES = 64 << 20
-"""Of a stack of parameters, in the compute dtype. A step holds some fifteen arrays of this size."""
+"""Of the parameters of a stack in the compute dtype; a step holds some fifteen such arrays."""
 
 
 class Stacked(Executor):
@@ -56,7 +56,12 @@ class Stacked(Executor):
 
 
 def stacks(tasks: Sequence[Task], kind: Callable[[Task], Hashable], most: int) -> list[list[Task]]:
-    """Tasks of one kind together, in stacks of at most so many bytes in the compute dtype."""
+    """The tasks in stacks of one kind.
+
+    Args:
+        kind: of a task.
+        most: bytes of the parameters of a stack in the compute dtype.
+    """
     found: list[list[Task]] = []
     growing: dict[Hashable, tuple[list[Task], int]] = {}
     for task in tasks:
@@ -70,14 +75,14 @@ def stacks(tasks: Sequence[Task], kind: Callable[[Task], Hashable], most: int) -
 
 
 def kind(task: Task) -> Hashable:
-    """What the tasks of a stack have in common."""
+    """What the tasks of one stack must have in common."""
     p = task.param
     dtypes = tuple([(task.state[n].dtype, task.state[n].shape) for n in task.names])
     return p.device, p.dtype, p.shape, id(task.group), task.count, dtypes
 
 
 def stack_of(batch: Sequence[Task]) -> Task:
-    """The tasks of a kind as the task of a stack; it holds copies."""
+    """The task of a stack of copies of the tasks' tensors."""
     first = batch[0]
     return first._replace(
         param=torch.stack([task.param.detach() for task in batch]),
@@ -88,7 +93,7 @@ def stack_of(batch: Sequence[Task]) -> Task:
 
 
 def unstack(stack: Task, batch: Sequence[Task]) -> None:
-    """Copy a stack that has taken its step to what it was made of."""
+    """Copy a stack that has taken its step back to the tensors that it was made from."""
     torch._foreach_copy_([task.param.detach() for task in batch], list(stack.param.unbind()))
     for name, value in stack.arrays.items():
         torch._foreach_copy_([task.state[name] for task in batch], list(value.unbind()))

@@ -1,4 +1,4 @@
-"""Steps of whole tensors: what every parameter can take, wherever it lies."""
+"""Steps of whole tensors, which every parameter can take on any device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Executor, Step, advance
 
 
 class Whole(Executor):
-    """Each operation of the rule and the policy on all of a parameter at a time."""
+    """Each operation of the rule and the policy on all coordinates of a parameter at once."""
 
     name = "whole"
 

@@ -1,77 +1,31 @@
-"""Slices that take their step together: the tables that describe them, and the launches."""
+"""Slices that take their step together: the arrays that describe them, and the launches."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import bracket, one_pass, rank, step, table, ties, verify
-from .lanes import Batch, Lane, batches_of
-from .source import Functions
-
-BLOCK, WARPS = 1024, 4  # eight coordinates a thread: what is done once a block weighs less
-GROUP = 128  # blocks, and
-WIDTH = 64  # slices a program, where one program has several
-SAMPLE, CHUNK, SAMPLE_SHARE = 16384, 4, 512  # scores, neighbours, and scores a warp
-ONE_PASS_SAMPLE, ONE_PASS_DEVIATIONS = 4096, 3.0  # for a first guess only
-DEVIATIONS = 4.0  # one guess in 16,000 misses, at up to a third of a step
-ROOM = 1.25  # for copies, beyond the expected share of the bracket
-DIVISOR = 8  # of the sizes of aligned slices, so that a thread loads four neighbours at once
-LEAST, PARTS = 9 << 22, 10  # a batch has a tenth of all coordinates, or this many; and a quarter
-SHARED_PARTS = 4  # where each batch costs collectives
-COPIES = 2048  # that a program reads
-READERS = 1024  # programs that read everything after a bad guess, or
-FEW_READERS = 512  # where that is rare, since others run beside them
-# Coordinates of the shortest slice that may take its step in one pass, and of the shortest where a
-# step moves no more than NARROW bytes a coordinate. Of all such slices of a plan, the least, below
-# which scores are read again from the cache, and the least share.
-ONE_PASS, ONE_PASS_NARROW, NARROW = 1 << 18, 1 << 22, 16
-ONE_PASS_TOTAL, ONE_PASS_SHARE = 1 << 23, 0.75
-DRAWN, DRAWERS, EDGES = 8, 64, 64  # neighbours in a chunk, chunks a program, edges to choose from
-RUNS, RUN, WAITERS = 16, 32, 8  # blocks a program, whose lists it reads, or that have waited
-LIST_ROOM, FILL = 1.25, 0.95  # for entries, beyond the expected share of a verified bracket
-LANES = 2  # batches at work at once: the small launches of one hide behind the reads of another
-# The same in one pass, where what is in the bracket takes more memory, and a batch less time.
-ONE_PASS_LEAST, ONE_PASS_PARTS, ONE_PASS_LANES = 7 << 20, 20, 3
-
-
-class Slice(NamedTuple):
-    """A contiguous run of coordinates that are ranked together: a tensor, or a part of one."""
-
-    size: int
-    """How many lie on this device."""
-    total: int
-    """How many there are, with those on other devices."""
-    top: int
-    """How many of all are selected, in rank mode."""
-
-
-class MeshGroup(Protocol):
-    """The devices that hold the other parts of slices, each a run after the last one's."""
-
-    rank: int
-    world_size: int
-    traffic: Any
-
-    def all_reduce_sum_(self, x: Tensor) -> None: ...
-    def all_reduce_max(self, x: Tensor) -> Tensor: ...
+from . import apply, layout, one_pass, radix_select, sample_bracket, ties, tuning, verify
+from .batches import Batch, MeshGroup, Slice, Workspace, most_coordinates, split_into_batches
+from .codegen import Functions
 
 
 class Plan:
     """The step of some slices of one kind on one device, with all memory that it needs.
 
     Args:
-        slices: at least one, and as many on each device of a team.
-        addresses: how many arrays each has.
-        ranks: whether there is a threshold to find.
-        aligned: whether all addresses are multiples of 16 and all sizes of 8.
-        rules: how many the slices may have, at most; all of one form.
-        team: who holds the rest of the slices, if these are parts.
+        slices: at least one, and as many on each device of a mesh group.
+        functions: of the slices' kind.
+        addresses: how many arrays each slice has: w, g and those of its state.
+        ranks: whether each slice has a threshold to find.
+        aligned: whether all addresses are multiples of 16 and all lengths of 8.
+        rules: how many rules the slices have, at most; all of one form.
+        mesh_group: the devices that hold the rest of the slices, if these are parts.
     """
 
     def __init__(
@@ -84,54 +38,32 @@ class Plan:
         ranks: bool,
         aligned: bool,
         rules: int,
-        team: MeshGroup | None = None,
+        mesh_group: MeshGroup | None = None,
     ) -> None:
-        self.functions, self.ranks, self.team = functions, ranks, team
-        n = len(slices)
-        sizes, totals, top = np.array(slices, np.int64).T
-        share = top / np.maximum(totals, 1)
-        drawn = np.zeros(n, np.int64)
-        if ranks and team is None and functions.both is not None:
-            shortest = ONE_PASS if functions.moved > NARROW else ONE_PASS_NARROW
-            drawn = verify.draws(sizes, DRAWN, shortest) * (top > 0)
-            least = max(ONE_PASS_TOTAL, ONE_PASS_SHARE * sizes.sum())
-            drawn *= sizes[drawn > 0].sum() >= least
-        one_pass = bool(drawn.any())
-        self.sample, self.deviations = SAMPLE, DEVIATIONS
-        if one_pass:
-            self.sample, self.deviations = ONE_PASS_SAMPLE, min(DEVIATIONS, ONE_PASS_DEVIATIONS)
-        elif team is not None:  # what all guesses span misses only if all of them do
-            self.deviations = max(DEVIATIONS / team.world_size**0.5, 1.5)
-        wide = DEVIATIONS if team is not None else self.deviations
-        spread = 2 * wide * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
-        # Parts of a small slice guess apart from each other: room for all of them.
-        capacity = np.maximum(np.ceil(ROOM * spread * sizes), 0 if team is None else SAMPLE)
-        if one_pass:
-            width = 2 * verify.half_width(drawn, share, DRAWN)
-            width += 2 * (spread + 1.3 * width) / (EDGES - 1)  # for that edges are some way apart
-            capacity = np.where(drawn > 0, np.ceil(LIST_ROOM * width * sizes), capacity)
-        capacity = np.minimum(capacity, sizes).astype(np.int64) * ranks
-        blocks, chunks, draws = -(-sizes // BLOCK), -(-capacity // COPIES), -(-drawn // DRAWERS)
-        self.rows = np.zeros((n, table.POINTERS + addresses), np.int64)
-        self.rows[:, table.D] = sizes
-        self.rows[:, table.TOTAL] = totals
-        self.rows[:, table.K] = top
-        self.rows[:, table.CAPACITY] = capacity
-        self.rows[:, table.FIRST_BLOCK] = np.cumsum(blocks) - blocks
-        self.rows[:, table.FIRST_CHUNK] = np.cumsum(chunks) - chunks
-        self.rows[:, table.DRAWS] = drawn
-        self.rows[:, table.FIRST_DRAW] = np.cumsum(draws) - draws
-        # By the whole slices, so that all devices of a team have the same batches.
-        weights = totals if team is None else -(-totals // team.world_size)
-        parts = (PARTS if team is None else SHARED_PARTS) if ranks else 1
-        least = ONE_PASS_LEAST if one_pass else LEAST
-        parts = ONE_PASS_PARTS if one_pass else parts
-        self.batches = batches_of(weights, blocks, chunks, draws, parts, least)
-        needed = 0
+        self.functions, self.ranks, self.mesh_group = functions, ranks, mesh_group
+        n, on_gpu = len(slices), device.type == "cuda"
+        local_lengths, lengths, k = np.array(slices, np.int64).T
+        sample_chunks = self._sample_chunks(local_lengths, k)
+        self.one_pass = one_pass = bool(sample_chunks.any())
+        self.sample, self.deviations = self._first_sample()
+        capacity = self._capacity(local_lengths, lengths, k, sample_chunks)
+        blocks, chunks = -(-local_lengths // tuning.BLOCK), -(-capacity // tuning.CANDIDATES)
+        samplers = -(-sample_chunks // tuning.VERIFY_CHUNKS)
+        self.rows = np.zeros((n, layout.ADDRESSES + addresses), np.int64)
+        self.rows[:, layout.LOCAL_LENGTH] = local_lengths
+        self.rows[:, layout.LENGTH] = lengths
+        self.rows[:, layout.K] = k
+        self.rows[:, layout.CAPACITY] = capacity
+        self.rows[:, layout.FIRST_BLOCK] = np.cumsum(blocks) - blocks
+        self.rows[:, layout.FIRST_CHUNK] = np.cumsum(chunks) - chunks
+        self.rows[:, layout.SAMPLE_CHUNKS] = sample_chunks
+        self.rows[:, layout.FIRST_SAMPLER] = np.cumsum(samplers) - samplers
+        self.batches = self._split(lengths, blocks, chunks, samplers)
+        candidates = 0
         for batch in self.batches:
             mine = slice(batch.first_slice, batch.first_slice + batch.slices)
-            self.rows[mine, table.CANDIDATES] = np.cumsum(capacity[mine]) - capacity[mine]
-            needed = max(needed, int(capacity[mine].sum()))
+            self.rows[mine, layout.FIRST_CANDIDATE] = np.cumsum(capacity[mine]) - capacity[mine]
+            candidates = max(candidates, int(capacity[mine].sum()))
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
@@ -139,258 +71,333 @@ class Plan:
         def owners(counts: Any) -> Tensor:
             return torch.from_numpy(np.repeat(np.arange(n, dtype=np.int32), counts)).to(device)
 
-        self.tables = zeros(*self.rows.shape)
+        self.slice_table = zeros(*self.rows.shape)
         self.host_numbers = np.zeros((0, functions.numbers.length), np.float32)
         self.numbers = zeros(rules, functions.numbers.length, dtype=torch.float32)
-        self.records = zeros(n, table.RECORD)
-        self.positives = zeros(n)
-        self.uniforms = zeros(n, max(functions.uniforms, 1), dtype=torch.float32)
+        self.search_records = zeros(n, layout.RECORD)
+        self.positive_counts = zeros(n)
+        self.slice_scalars = zeros(n, max(functions.scalar_count, 1), dtype=torch.float32)
         self.block_slice, self.chunk_slice = owners(blocks), owners(chunks)
-        self.draw_slice = owners(draws)
-        self.sums = zeros(n if one_pass else 0, 2, EDGES, dtype=torch.int32)
-        self.drawn, self.missed = zeros(1), zeros(1, dtype=torch.int32)
-        on_gpu = device.type == "cuda"
-        self.told = torch.zeros(int(one_pass), dtype=torch.int32, pin_memory=one_pass and on_gpu)
+        self.sampler_slice = owners(samplers)
+        self.sample_sums = zeros(n if one_pass else 0, 2, tuning.EDGES, dtype=torch.int32)
+        self.samples_drawn, self.misses = zeros(1), zeros(1, dtype=torch.int32)
+        self.host_misses = torch.zeros(
+            int(one_pass), dtype=torch.int32, pin_memory=one_pass and on_gpu
+        )
         most = max(batch.blocks for batch in self.batches) if ranks else 1
-        count = min(ONE_PASS_LANES if one_pass else LANES, len(self.batches))
-        aside = one_pass and count > 1
-        self.guesses = torch.cuda.Stream(device, priority=-1) if aside else None
-        others = functions.dtype if one_pass else None
-        self.lanes = [
-            Lane(most, needed, device, aside=count > 1, others=others) for _ in range(count)
+        count = tuning.ONE_PASS_WORKSPACES if one_pass else tuning.WORKSPACES
+        count = min(count, len(self.batches))
+        self.bracket_stream = (
+            torch.cuda.Stream(device, priority=-1) if one_pass and count > 1 else None
+        )
+        listed = functions.dtype if one_pass else None
+        self.workspaces = [
+            Workspace(most, candidates, device, streams=count > 1, parameter_dtype=listed)
+            for _ in range(count)
         ]
-        self.flags = zeros(len(self.batches), 3, dtype=torch.int32)
-        if one_pass:  # the longest slices first: the end of the last batch nothing hides
+        self.batch_flags = zeros(len(self.batches), 3, dtype=torch.int32)
+        if one_pass:  # the longest slices come first, since nothing hides the end of the last batch
             self.batches.sort(
-                key=lambda b: -int(totals[b.first_slice : b.first_slice + b.slices].max())
+                key=lambda b: -int(lengths[b.first_slice : b.first_slice + b.slices].max())
             )
-        self.digits = zeros(n if ranks else 0, 1 << table.DIGIT_BITS, dtype=torch.int32)
-        self.shape = self.tables.stride(0), self.uniforms.stride(0)
-        self.blocked = {
-            "BLOCK": BLOCK,
-            "DIVISOR": DIVISOR if aligned else 1,
-            "num_warps": WARPS,
+        self.histograms = zeros(n if ranks else 0, 1 << layout.DIGIT_BITS, dtype=torch.int32)
+        self.strides = self.slice_table.stride(0), self.slice_scalars.stride(0)
+        self.block_options = {
+            "BLOCK": tuning.BLOCK,
+            "DIVISOR": tuning.DIVISOR if aligned else 1,
+            "num_warps": tuning.WARPS,
             "enable_fp_fusion": False,
         }
 
+    def _sample_chunks(self, lengths: Any, k: Any) -> Any:
+        """How many chunks are drawn from each slice to verify its bracket: (slices,) int64."""
+        if not self.ranks or self.mesh_group is not None or self.functions.both_updates is None:
+            return np.zeros(len(lengths), np.int64)
+        wide = self.functions.bytes_moved > tuning.NARROW
+        shortest = tuning.ONE_PASS if wide else tuning.ONE_PASS_NARROW
+        chunks = verify.sample_sizes(lengths, tuning.VERIFY_CHUNK, shortest) * (k > 0)
+        least = max(tuning.ONE_PASS_TOTAL, tuning.ONE_PASS_SHARE * lengths.sum())
+        return chunks * (lengths[chunks > 0].sum() >= least)
+
+    def _first_sample(self) -> tuple[int, float]:
+        """The size of the sample of each slice, and the DEVIATIONS of its bracket."""
+        if self.one_pass:
+            return tuning.ONE_PASS_SAMPLE, min(tuning.DEVIATIONS, tuning.ONE_PASS_DEVIATIONS)
+        if self.mesh_group is None:
+            return tuning.SAMPLE, tuning.DEVIATIONS
+        # The span of all devices' brackets misses only if each of them does.
+        return tuning.SAMPLE, max(tuning.DEVIATIONS / self.mesh_group.world_size**0.5, 1.5)
+
+    def _capacity(self, local_lengths: Any, lengths: Any, k: Any, sample_chunks: Any) -> Any:
+        """Room for the candidates of each slice: (slices,) int64."""
+        share = k / np.maximum(lengths, 1)
+        alone = self.mesh_group is None
+        deviations = self.deviations if alone else tuning.DEVIATIONS
+        spread = 2 * deviations * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
+        # The brackets of a small slice's parts may lie apart: then there is room for all scores.
+        least = 0 if alone else tuning.SAMPLE
+        capacity = np.maximum(np.ceil(tuning.ROOM * spread * local_lengths), least)
+        if self.one_pass:
+            width = 2 * verify.half_width(sample_chunks, share, tuning.VERIFY_CHUNK)
+            # The ends of the bracket are edges, so it may be wider by two of their distances.
+            width += 2 * (spread + 1.3 * width) / (tuning.EDGES - 1)
+            listed = np.ceil(tuning.LIST_ROOM * width * local_lengths)
+            capacity = np.where(sample_chunks > 0, listed, capacity)
+        return np.minimum(capacity, local_lengths).astype(np.int64) * self.ranks
+
+    def _split(self, lengths: Any, blocks: Any, chunks: Any, samplers: Any) -> list[Batch]:
+        """The batches, the same on all devices of a mesh group."""
+        if self.mesh_group is not None:
+            lengths = -(-lengths // self.mesh_group.world_size)
+        parts = tuning.PARTS if self.mesh_group is None else tuning.SHARED_PARTS
+        least, parts = tuning.LEAST, parts if self.ranks else 1
+        if self.one_pass:
+            least, parts = tuning.ONE_PASS_LEAST, tuning.ONE_PASS_PARTS
+        most = most_coordinates(lengths, least, parts)
+        return split_into_batches(lengths, blocks, chunks, samplers, most)
+
     def set_numbers(self, numbers: Any, owner: Any) -> None:
-        """What the functions read of the floats of some rules.
+        """Set what the functions read of the rules' fields.
 
         Args:
-            numbers: float32, (rules, numbers). owner: which of the rules each slice has.
+            numbers: float32, (rules, numbers).
+            owner: the rule of each slice, (slices,) int64.
         """
         self.host_numbers = numbers
         row = self.functions.numbers.length * self.numbers.element_size()
-        self.rows[:, table.NUMBERS] = self.numbers.data_ptr() + row * owner
+        self.rows[:, layout.NUMBERS_ADDRESS] = self.numbers.data_ptr() + row * owner
 
     def launch(self) -> None:
-        """Rank and step, from what the tables on the device say; returns before it is done."""
-        f = self.functions
-        self._settle(f.before)
-        if self.ranks and self.team is not None:
-            self._guess(0, len(self.rows))
-            self._share_brackets(self.team)
-        elif not self.ranks and f.seen is not None:
+        """Rank and step, by the arrays on the device; returns before the device is done."""
+        self._compute_scalars(self.functions.early_scalars)
+        if self.ranks and self.mesh_group is not None:
+            self._sample_brackets(0, len(self.rows))
+            self._merge_brackets(self.mesh_group)
+        elif not self.ranks and self.functions.statistic is not None:
             self._count_positive()
         if self.ranks:
-            self.flags.zero_()
-        if len(self.told):
-            self.told.copy_(self.missed, non_blocking=True)
-        for lane in self.lanes:
-            lane.fork()
-        guessed = self._guess_ahead()
-        for lane, batch, flags, guess in zip(
-            itertools.cycle(self.lanes), self.batches, self.flags, guessed, strict=False
-        ):
-            with lane.launches():
+            self.batch_flags.zero_()
+        if len(self.host_misses):
+            self.host_misses.copy_(self.misses, non_blocking=True)
+        for workspace in self.workspaces:
+            workspace.fork()
+        bracketed = self._bracket_ahead()
+        for workspace, batch, flags, event in zip(
+            itertools.cycle(self.workspaces), self.batches, self.batch_flags, bracketed,
+            strict=False,
+        ):  # fmt: skip
+            with workspace.small_launches():
                 if self.ranks:
-                    self._rank(batch, lane, flags, guess)
-                if batch.draws:
-                    self._apply_list(batch, lane, flags)
-                    continue
-                if not batch.blocks:
-                    continue
-                with lane.reads():
-                    step.step[(batch.blocks,)](
-                        self.tables, self.records, self.uniforms, *self.shape, self.block_slice,
-                        batch.first_block, lane.tallies, UPDATE=f.update, **self.blocked,
-                    )  # fmt: skip
-        for lane in self.lanes:
-            lane.join()
+                    self._rank(batch, workspace, flags, event)
+                if batch.samplers:
+                    self._finish_one_pass(batch, workspace, flags)
+                elif batch.blocks:
+                    self._apply_step(batch, workspace)
+        for workspace in self.workspaces:
+            workspace.join()
         n = len(self.rows)
-        step.advance[(-(-n // WIDTH),)](
-            self.tables, self.shape[0], n, self.drawn, WIDTH=WIDTH, num_warps=2
-        )
+        apply.advance_steps[(-(-n // tuning.SLICES),)](
+            self.slice_table, self.strides[0], n, self.samples_drawn, WIDTH=tuning.SLICES,
+            num_warps=2,
+        )  # fmt: skip
 
     def check(self) -> None:
-        """Raise if an earlier step was not exact, by what the device has said of it so far.
+        """Raise if an earlier step was not exact, as far as the device has reported.
 
         Raises:
             RuntimeError: the proof in :mod:`verify <.verify>` gives it a probability below 2e-17.
         """
-        if self.told.any():
+        if self.host_misses.any():
             raise RuntimeError(
-                f"in an earlier step {int(self.told)} slices had their threshold outside of a "
-                "verified bracket, and some of their coordinates took the other multiplier. Load "
+                f"in an earlier step {int(self.host_misses)} slices had their threshold outside of "
+                "a verified bracket, and some of their coordinates took the other multiplier. Load "
                 "a checkpoint from before, and report it: chance alone does not explain it."
             )
 
     def memory(self) -> int:
         """Bytes on the device."""
-        members = (self, *self.lanes)
+        members = (self, *self.workspaces)
         tensors = (x for one in members for x in vars(one).values() if isinstance(x, Tensor))
         return sum(x.numel() * x.element_size() for x in tensors if x.device.type != "cpu")
 
-    def _settle(self, function: Callable[..., Any]) -> None:
+    @property
+    def _arrays(self) -> tuple[Any, ...]:
+        """The first arguments of most kernels."""
+        return self.slice_table, self.search_records, self.slice_scalars, *self.strides
+
+    def _compute_scalars(self, function: Callable[..., Any]) -> None:
         n = len(self.rows)
-        step.settle[(-(-n // WIDTH),)](
-            self.tables, self.positives, self.uniforms, *self.shape, n,
-            SETTLE=function, WIDTH=WIDTH, num_warps=2, enable_fp_fusion=False,
+        apply.compute_scalars[(-(-n // tuning.SLICES),)](
+            self.slice_table, self.positive_counts, self.slice_scalars, *self.strides, n,
+            SCALARS=function, WIDTH=tuning.SLICES, num_warps=2, enable_fp_fusion=False,
         )  # fmt: skip
 
     def _count_positive(self) -> None:
-        self.positives.zero_()
+        self.positive_counts.zero_()
         for batch in self.batches:
             if batch.blocks:
-                step.count_positive[(batch.blocks,)](
-                    self.tables, self.positives, self.uniforms, *self.shape, self.block_slice,
-                    batch.first_block, SEEN=self.functions.seen, **self.blocked,
+                apply.count_positive[(batch.blocks,)](
+                    self.slice_table, self.positive_counts, self.slice_scalars, *self.strides,
+                    self.block_slice, batch.first_block, STATISTIC=self.functions.statistic,
+                    **self.block_options,
                 )  # fmt: skip
-        if self.team is not None:
-            self.team.all_reduce_sum_(self.positives)
-        self._settle(self.functions.after)
+        if self.mesh_group is not None:
+            self.mesh_group.all_reduce_sum_(self.positive_counts)
+        self._compute_scalars(self.functions.late_scalars)
 
-    def _guess(self, first_slice: int, slices: int) -> None:
-        bracket.bracket[(slices,)](
-            self.tables, self.records, self.uniforms, *self.shape, first_slice,
-            SEEN=self.functions.seen, SAMPLE=self.sample, CHUNK=CHUNK,
-            DIVISOR=self.blocked["DIVISOR"], DEVIATIONS=self.deviations,
-            num_warps=self.sample // SAMPLE_SHARE, enable_fp_fusion=False,
+    def _sample_brackets(self, first_slice: int, slices: int) -> None:
+        sample_bracket.sample_bracket[(slices,)](
+            *self._arrays, first_slice, STATISTIC=self.functions.statistic, SAMPLE=self.sample,
+            CHUNK=tuning.CHUNK, DIVISOR=self.block_options["DIVISOR"], DEVIATIONS=self.deviations,
+            num_warps=self.sample // tuning.SAMPLE_WARP, enable_fp_fusion=False,
         )  # fmt: skip
 
-    def _guess_ahead(self) -> list[torch.cuda.Event | None]:
-        """The guesses of all batches, ahead of their passes, and what says that each is made."""
-        if self.guesses is None:
+    def _bracket_ahead(self) -> list[torch.cuda.Event | None]:
+        """The brackets of all batches on their own stream, and the event after each batch's."""
+        if self.bracket_stream is None:
             return [None] * len(self.batches)
         events = []
-        self.guesses.wait_stream(torch.cuda.current_stream(self.guesses.device))
-        with torch.cuda.stream(self.guesses):
-            for batch, flags in zip(self.batches, self.flags, strict=True):
-                self._guess(batch.first_slice, batch.slices)
-                if batch.draws:
+        self.bracket_stream.wait_stream(torch.cuda.current_stream(self.bracket_stream.device))
+        with torch.cuda.stream(self.bracket_stream):
+            for batch, flags in zip(self.batches, self.batch_flags, strict=True):
+                self._sample_brackets(batch.first_slice, batch.slices)
+                if batch.samplers:
                     self._verify(batch, flags)
-                events.append(self.guesses.record_event())
+                events.append(self.bracket_stream.record_event())
         return events
 
     def _rank(
-        self, batch: Batch, lane: Lane, flags: Tensor, guess: torch.cuda.Event | None
+        self, batch: Batch, workspace: Workspace, flags: Tensor, bracketed: torch.cuda.Event | None
     ) -> None:
-        columns, seen = self.shape[0], self.functions.seen
-        whole = self.tables, self.records, self.uniforms, *self.shape
-        mine = slice(batch.first_slice, batch.first_slice + batch.slices)
-        if guess is not None:
-            torch.cuda.current_stream(self.tables.device).wait_event(guess)
-        elif self.team is None:
-            self._guess(batch.first_slice, batch.slices)
-            if batch.draws:
+        """Find the threshold of each slice of a batch, and its ties in earlier blocks."""
+        if bracketed is not None:
+            torch.cuda.current_stream(self.slice_table.device).wait_event(bracketed)
+        elif self.mesh_group is None:
+            self._sample_brackets(batch.first_slice, batch.slices)
+            if batch.samplers:
                 self._verify(batch, flags)
-        if batch.draws:
-            with lane.reads():
-                one_pass.apply_one_pass[(batch.blocks,)](
-                    *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
-                    lane.lengths, lane.candidates, lane.others, lane.places, flags,
-                    SEEN=seen, BOTH=self.functions.both, STORE=self.functions.store,
-                    **self.blocked,
-                )  # fmt: skip
-        elif batch.blocks:
-            with lane.reads():
-                rank.count[(batch.blocks,)](
-                    *whole, self.block_slice, batch.first_block, lane.tallies, lane.starts,
-                    lane.candidates, SEEN=seen, **self.blocked,
-                )  # fmt: skip
-        counts = None if self.team is None else self._share_counts(self.team, batch)
-        rank.begin[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, flags, counts, self.missed,
-            SHARED=self.team is not None, num_warps=1,
-        )  # fmt: skip
-        readers = FEW_READERS if batch.draws else READERS
-        for _ in range(4):  # digits of eight bits
-            if batch.blocks:
-                rank.refine[(max(batch.chunks, min(batch.blocks, readers)),)](
-                    *whole, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
-                    batch.first_block, batch.blocks, lane.lengths, lane.candidates, self.digits,
-                    flags,
-                    SEEN=seen, COPIES=COPIES, **self.blocked,
-                )  # fmt: skip
-            if self.team is not None:
-                self.team.all_reduce_sum_(self.digits[mine])
-            rank.pick[(batch.slices,)](
-                self.records, batch.first_slice, self.digits, flags, num_warps=2
-            )
         if batch.blocks:
-            ties.count_ties[(-(-batch.blocks // GROUP),)](
-                *whole, self.block_slice, batch.first_block, batch.blocks, lane.tallies,
-                lane.starts, lane.lengths, lane.candidates, flags,
-                SEEN=seen, GROUP=GROUP, **self.blocked,
-            )  # fmt: skip
-        ties.sum_ties[(batch.slices,)](
-            self.tables, self.records, columns, batch.first_slice, batch.first_block, lane.tallies,
-            flags, BLOCK=BLOCK, WIDTH=4096, num_warps=8,
+            with workspace.large_launches():
+                self._read_scores(batch, workspace, flags)
+        counts = None if self.mesh_group is None else self._share_counts(self.mesh_group, batch)
+        radix_select.check_bracket[(batch.slices,)](
+            self.slice_table, self.search_records, self.strides[0], batch.first_slice, flags,
+            counts, self.misses, SHARED=self.mesh_group is not None, num_warps=1,
         )  # fmt: skip
-        if self.team is not None:
-            self._share_ties(self.team, batch)
+        for _ in range(32 // layout.DIGIT_BITS):
+            self._select_digit(batch, workspace, flags)
+        if batch.blocks:
+            ties.count_ties[(-(-batch.blocks // tuning.TIE_BLOCKS),)](
+                *self._arrays, self.block_slice, batch.first_block, batch.blocks,
+                workspace.block_counts, workspace.list_starts, workspace.list_lengths,
+                workspace.candidates, flags, STATISTIC=self.functions.statistic,
+                GROUP=tuning.TIE_BLOCKS, **self.block_options,
+            )  # fmt: skip
+        ties.prefix_sum_ties[(batch.slices,)](
+            self.slice_table, self.search_records, self.strides[0], batch.first_slice,
+            batch.first_block, workspace.block_counts, flags, BLOCK=tuning.BLOCK,
+            WIDTH=tuning.TIE_COUNTS, num_warps=8,
+        )  # fmt: skip
+        if self.mesh_group is not None:
+            self._share_ties(self.mesh_group, batch)
+
+    def _read_scores(self, batch: Batch, workspace: Workspace, flags: Tensor) -> None:
+        """The first read: count scores and list candidates; in one pass, also take the step."""
+        if batch.samplers:
+            one_pass.apply_one_pass[(batch.blocks,)](
+                *self._arrays, self.block_slice, batch.first_block, workspace.block_counts,
+                workspace.list_starts, workspace.list_lengths, workspace.candidates,
+                workspace.other_parameters, workspace.block_offsets, flags,
+                STATISTIC=self.functions.statistic, BOTH_UPDATES=self.functions.both_updates,
+                STORE=self.functions.store, **self.block_options,
+            )  # fmt: skip
+        else:
+            radix_select.count_against_bracket[(batch.blocks,)](
+                *self._arrays, self.block_slice, batch.first_block, workspace.block_counts,
+                workspace.list_starts, workspace.candidates, STATISTIC=self.functions.statistic,
+                **self.block_options,
+            )  # fmt: skip
+
+    def _select_digit(self, batch: Batch, workspace: Workspace, flags: Tensor) -> None:
+        """Narrow the range of each slice of a batch by one digit."""
+        if batch.blocks:
+            rescanners = tuning.ONE_PASS_RESCANNERS if batch.samplers else tuning.RESCANNERS
+            radix_select.count_digits[(max(batch.chunks, min(batch.blocks, rescanners)),)](
+                *self._arrays, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
+                batch.first_block, batch.blocks, workspace.list_lengths, workspace.candidates,
+                self.histograms, flags, STATISTIC=self.functions.statistic,
+                CANDIDATES=tuning.CANDIDATES, **self.block_options,
+            )  # fmt: skip
+        if self.mesh_group is not None:
+            mine = slice(batch.first_slice, batch.first_slice + batch.slices)
+            self.mesh_group.all_reduce_sum_(self.histograms[mine])
+        radix_select.select_digit[(batch.slices,)](
+            self.search_records, batch.first_slice, self.histograms, flags, num_warps=2
+        )
 
     def _verify(self, batch: Batch, flags: Tensor) -> None:
-        """Say of each slice of a batch whether it may take its step in one pass."""
+        """Decide which slices of a batch take their step in one pass."""
         options = {
-            "CHUNK": DRAWN,
-            "EDGES": EDGES,
+            "CHUNK": tuning.VERIFY_CHUNK,
+            "EDGES": tuning.EDGES,
             "GUESSED": self.deviations / self.sample**0.5,
         }
-        verify.count_sample[(batch.draws,)](
-            self.tables, self.records, self.uniforms, *self.shape, self.draw_slice,
-            batch.first_draw, self.sums, self.drawn, SEEN=self.functions.seen, WIDTH=DRAWERS,
-            DIVISOR=self.blocked["DIVISOR"], **options, num_warps=4, enable_fp_fusion=False,
+        verify.count_sample[(batch.samplers,)](
+            *self._arrays, self.sampler_slice, batch.first_sampler, self.sample_sums,
+            self.samples_drawn, STATISTIC=self.functions.statistic, WIDTH=tuning.VERIFY_CHUNKS,
+            DIVISOR=self.block_options["DIVISOR"], **options, num_warps=4, enable_fp_fusion=False,
         )  # fmt: skip
         verify.verify_bracket[(batch.slices,)](
-            self.tables, self.records, self.shape[0], batch.first_slice, self.sums, flags,
-            FILL=FILL, **options, num_warps=1, enable_fp_fusion=False,
+            self.slice_table, self.search_records, self.strides[0], batch.first_slice,
+            self.sample_sums, flags, FILL=tuning.FILL, **options, num_warps=1,
+            enable_fp_fusion=False,
         )  # fmt: skip
 
-    def _apply_list(self, batch: Batch, lane: Lane, flags: Tensor) -> None:
-        """What is left to be done once the threshold is known."""
-        mine = self.block_slice, batch.first_block, batch.blocks
-        one_pass.correct[(-(-batch.blocks // RUNS),)](
-            self.tables, self.records, self.shape[0], *mine, lane.tallies, lane.starts,
-            lane.lengths, lane.candidates, lane.others, lane.places,
-            BLOCK=BLOCK, GROUP=RUNS, WIDTH=RUN, num_warps=4,
+    def _apply_step(self, batch: Batch, workspace: Workspace) -> None:
+        """The second read: the step of a batch whose selection is known."""
+        with workspace.large_launches():
+            apply.apply_step[(batch.blocks,)](
+                *self._arrays, self.block_slice, batch.first_block, workspace.block_counts,
+                UPDATE=self.functions.update, **self.block_options,
+            )  # fmt: skip
+
+    def _finish_one_pass(self, batch: Batch, workspace: Workspace, flags: Tensor) -> None:
+        """Correct what was written in one pass, and take the deferred steps."""
+        blocks = self.block_slice, batch.first_block, batch.blocks
+        one_pass.correct_likely[(-(-batch.blocks // tuning.LISTS),)](
+            self.slice_table, self.search_records, self.strides[0], *blocks,
+            workspace.block_counts, workspace.list_starts, workspace.list_lengths,
+            workspace.candidates, workspace.other_parameters, workspace.block_offsets,
+            BLOCK=tuning.BLOCK, GROUP=tuning.LISTS, WIDTH=tuning.ENTRIES, num_warps=4,
         )  # fmt: skip
-        one_pass.apply_waiting[(-(-batch.blocks // WAITERS),)](
-            self.tables, self.records, self.uniforms, *self.shape, *mine, lane.tallies,
-            lane.lengths, flags, UPDATE=self.functions.update, GROUP=WAITERS, **self.blocked,
+        one_pass.apply_deferred[(-(-batch.blocks // tuning.DEFERRED_BLOCKS),)](
+            *self._arrays, *blocks, workspace.block_counts, workspace.list_lengths, flags,
+            UPDATE=self.functions.update, GROUP=tuning.DEFERRED_BLOCKS, **self.block_options,
         )  # fmt: skip
 
-    # -- with the other devices of a team, all of which do the same -----------------------------
+    # -- with the other devices of a mesh group, each of which makes the same calls --------------
 
-    def _share_brackets(self, team: MeshGroup) -> None:
-        """The guesses of all devices as one."""
-        bounds = torch.stack([-self.records[:, table.LOW], self.records[:, table.HIGH]])
+    def _merge_brackets(self, mesh_group: MeshGroup) -> None:
+        """Replace each device's brackets by those that span all devices'."""
+        low, high = (self.search_records[:, i] for i in (layout.GUESS_LOW, layout.GUESS_HIGH))
+        bounds = mesh_group.all_reduce_max(torch.stack([-low, high]))
         n = len(self.rows)
-        bracket.enclose[(n,)](self.records, team.all_reduce_max(bounds), n, num_warps=1)
+        sample_bracket.merge_brackets[(n,)](self.search_records, bounds, n, num_warps=1)
 
-    def _share_counts(self, team: MeshGroup, batch: Batch) -> Tensor:
-        """What :func:`rank.begin` wants to know of all devices."""
-        counts = self.records.new_empty(3, batch.slices)
-        rank.tell_counts[(batch.slices,)](
-            self.tables, self.records, self.shape[0], batch.first_slice, counts, num_warps=1
-        )
-        team.all_reduce_sum_(counts)
+    def _share_counts(self, mesh_group: MeshGroup, batch: Batch) -> Tensor:
+        """The counts of :func:`radix_select.check_bracket` over all devices."""
+        counts = self.search_records.new_empty(3, batch.slices)
+        radix_select.write_counts[(batch.slices,)](
+            self.slice_table, self.search_records, self.strides[0], batch.first_slice, counts,
+            num_warps=1,
+        )  # fmt: skip
+        mesh_group.all_reduce_sum_(counts)
         return counts
 
-    def _share_ties(self, team: MeshGroup, batch: Batch) -> None:
-        """Leave to this device the ties that no earlier one takes."""
-        board = self.records.new_empty(team.world_size, batch.slices)
-        mine = self.records, batch.first_slice, board, team.rank
-        ties.tell_ties[(batch.slices,)](*mine, team.world_size, num_warps=1)
-        team.all_reduce_sum_(board)
-        ties.leave_ties[(batch.slices,)](*mine, num_warps=1)
+    def _share_ties(self, mesh_group: MeshGroup, batch: Batch) -> None:
+        """Leave to this device's quotas what the ties on earlier devices do not use up."""
+        ties_by_rank = self.search_records.new_empty(mesh_group.world_size, batch.slices)
+        shared = self.search_records, batch.first_slice, ties_by_rank, mesh_group.rank
+        ties.write_local_ties[(batch.slices,)](*shared, mesh_group.world_size, num_warps=1)
+        mesh_group.all_reduce_sum_(ties_by_rank)
+        ties.subtract_earlier_ties[(batch.slices,)](*shared, num_warps=1)

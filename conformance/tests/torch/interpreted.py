@@ -23,8 +23,8 @@ from mgup_core.numerics.scalars import complements, host_correction
 from mgup_core.trace.ops import OPERATIONS
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
-from mgup_torch.kernels import mask, plan, source, table
-from mgup_torch.kernels.step import bias_correction
+from mgup_torch.kernels import codegen, layout, rank_mask, tuning
+from mgup_torch.kernels.apply import bias_correction
 from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -39,7 +39,7 @@ class _Here:
 
     def upload(self) -> None:
         plan = self.plan
-        plan.tables.copy_(torch.from_numpy(plan.rows))
+        plan.slice_table.copy_(torch.from_numpy(plan.rows))
         numbers = torch.from_numpy(plan.host_numbers)
         plan.numbers[: len(numbers)].copy_(numbers)
 
@@ -107,19 +107,19 @@ def steps() -> None:
                 for optimizer in (fast, slow):
                     _cycled(optimizer.param_groups[0], t)
                 _advance(fast, slow, t)
-                tables = len(fast._fusion.step._tables)
-                misses = source.functions.cache_info().misses
-                made.append((program.made, misses, tables))
+                plans = len(fast._fusion.step._plans)
+                misses = codegen.functions.cache_info().misses
+                made.append((program.made, misses, plans))
             assert made[1] == made[-1], made
 
 
 def masks() -> None:
     """P4: the mask of any scores, by a plan without a rule."""
-    mask.Launcher = _Here
+    rank_mask.Launcher = _Here
     for d in (7, 48, 1500):
         scores = np.random.default_rng(d).integers(-9, 9, (2, d)).astype(np.float32)
         for k in sorted({1, d // 3, d}):
-            ranking = mask._Ranking(2, d, k, torch.device(DEVICE), aligned=d % 16 == 0)
+            ranking = rank_mask._Ranking(2, d, k, torch.device(DEVICE), aligned=d % 16 == 0)
             found = ranking.mask(torch.from_numpy(scores).to(DEVICE)).cpu().numpy()
             wanted = core.rank_mask(scores, k, stacked_dims=1, method="argsort")
             assert np.array_equal(found, wanted), (d, k)
@@ -135,28 +135,29 @@ def groups() -> None:
                 group["betas"] = (0.9 - 0.1 * i, 0.99 - 0.01 * t)
                 group["eps"] = 0.0 if i == 2 else 1e-8
         _advance(fast, slow, t)
-        assert len(fast._fusion.step._used) == 1
+        assert len(fast._fusion.step._launched) == 1
 
 
 def one_pass() -> None:
     """P4, N1 in one pass, and where the list is too short for most blocks."""
     _on_cpu()
     for name in ("ONE_PASS", "ONE_PASS_NARROW"):
-        setattr(plan, name, 1024)
-    plan.ONE_PASS_TOTAL, plan.ONE_PASS_LEAST = 1, 1 << 30
+        setattr(tuning, name, 1024)
+    tuning.ONE_PASS_TOTAL, tuning.ONE_PASS_LEAST = 1, 1 << 30
     rules = core.AdamW(), core.Lion(), core.AdaBelief()
-    for plan.LIST_ROOM, plan.FILL in ((1.25, 0.95), (0.3, 1e9)):
+    for tuning.LIST_ROOM, tuning.FILL in ((1.25, 0.95), (0.3, 1e9)):
         for rule in rules:
             fast, slow, _ = _pair(rule, shapes=((200, 100), (20_001,), (7, 5)))
             for t in range(2):
                 _advance(fast, slow, t)
-            plans = [one.plan for one in fast._fusion.step._used]
-            records = torch.cat([one.records for one in plans])
-            verified = records[records[:, table.VERIFIED] > 0]
+            plans = [one.plan for one in fast._fusion.step._launched]
+            records = torch.cat([one.search_records for one in plans])
+            verified = records[records[:, layout.VERIFIED] > 0]
             assert len(verified) == 2
-            assert not any(one.missed.any() for one in plans)
-            waits = verified[:, table.WRITTEN] < verified[:, table.COUNTED] & 0xFFFFFFFF
-            assert waits.all() == waits.any() == (plan.LIST_ROOM < 1)
+            assert not any(one.misses.any() for one in plans)
+            among = verified[:, layout.BRACKET_COUNTS] & 0xFFFFFFFF
+            deferred = verified[:, layout.LIST_LENGTH] < among
+            assert deferred.all() == deferred.any() == (tuning.LIST_ROOM < 1)
 
 
 def repeats() -> None:
@@ -171,9 +172,9 @@ def repeats() -> None:
     ]):  # fmt: skip
         for optimizer in (fast, slow):
             optimizer.param_groups[0].update(change)
-        last = fast._fusion.step._last
+        last = fast._fusion.step._last_step
         _advance(fast, slow, t)
-        repeated.append(last is not None and fast._fusion.step._last is last)
+        repeated.append(last is not None and fast._fusion.step._last_step is last)
     expected = [False, True, True, True, True, False, True, False, False, True]
     assert repeated == expected, repeated
     fast, slow, _ = _pair(core.AdamW())
@@ -212,16 +213,16 @@ def corrections() -> None:
 
 def _value(symbol: Any) -> Any:
     """What the kernels make of a symbol."""
-    writer = source._Writer()
+    writer = codegen._Writer()
     for one, name in zip(inputs("float32"), ("w", "g", "z"), strict=True):
-        writer.name(one, f"tl.load({name} + at)")
+        writer.assign(one, f"tl.load({name} + at)")
     # The same objects as in the symbol, by name.
-    found = {s.args[0]: s for s in source.needed([symbol]) if s.op == "input"}
+    found = {s.args[0]: s for s in codegen.needed([symbol]) if s.op == "input"}
     writer.names |= {s: f"x{'wgz'.index(name)}" for name, s in found.items()}
     writer.lines.insert(0, "at = tl.program_id(0) * 1024 + tl.arange(0, 1024)")
     writer.write([symbol])
     writer.lines.append(f"tl.store(out + at, {writer.names[symbol]})")
-    kernel = source.define(writer.function("apply(w, g, z, out)"))["apply"]
+    kernel = codegen.define(writer.function("apply(w, g, z, out)"))["apply"]
     arrays = [torch.tensor(x, device=DEVICE) for x in operands("float32")]
     out = torch.empty_like(arrays[0])
     kernel[(out.numel() // 1024,)](*arrays, out, enable_fp_fusion=False)
@@ -230,7 +231,7 @@ def _value(symbol: Any) -> Any:
 
 def operations() -> None:
     """Every operation, and everything that a rule may write, with NumPy's bits."""
-    assert set(source.SPELLED) == set(OPERATIONS)
+    assert set(codegen.SPELLED) == set(OPERATIONS)
     for name in OPERATIONS:
         found, wanted = _value(recorded(name, "float32")), expected(name, "float32")
         known = ~np.isnan(operands("float32")[0]) if name == "signbit" else slice(None)

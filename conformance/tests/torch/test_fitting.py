@@ -19,7 +19,7 @@ import mgup_core as core
 import mgup_torch
 from mgup_torch import MGUP, MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
 from mgup_torch.executors import fused
-from mgup_torch.kernels import table
+from mgup_torch.kernels import layout
 
 from .support import advance, array, frozen, give, gradients, parameters, same
 
@@ -159,24 +159,24 @@ def table_of(params, optimizer):
     group, *_ = optimizer.param_groups
     rule = optimizer._rule(group)
     names = tuple(rule.init(core.backend_for(array(params[0])), array(params[0])))
-    jobs = [
+    tasks = [
         mgup_torch.parameter_step.Task(
             "p", p, p.grad, optimizer.state[p], names, 1, rule, None, group
         )
         for p in params
     ]
-    known = fused._Table.__new__(fused._Table)
+    known = fused.TaskPlan.__new__(fused.TaskPlan)
     known.device, known.dtype, known.aligned = torch.device("cpu"), torch.float32, False
-    known.owner, known.offsets = np.arange(len(jobs)), np.zeros((len(jobs), 1), np.int64)
-    known.state_dtypes = tuple(x.dtype for x in jobs[0].arrays.values())
-    columns = table.POINTERS + 2 + len(jobs[0].names)
+    known.task_of, known.offsets = np.arange(len(tasks)), np.zeros((len(tasks), 1), np.int64)
+    known.state_dtypes = tuple(x.dtype for x in tasks[0].arrays.values())
+    columns = layout.ADDRESSES + 2 + len(tasks[0].names)
     known.plan = SimpleNamespace(
-        rows=np.zeros((len(jobs), columns), np.int64),
+        rows=np.zeros((len(tasks), columns), np.int64),
         functions=SimpleNamespace(numbers=SimpleNamespace(of=lambda rule: [], length=0)),
         set_numbers=lambda values, owners: None,
     )
     known.launcher = SimpleNamespace(upload=lambda: None)
-    known.fill(jobs, None)
+    known.set_tasks(tasks, None)
     return known
 
 

@@ -92,13 +92,13 @@ def test_selection_of_adversarial_scores(kind, d):
 @pytest.mark.parametrize("wrong", ["bracket", "room"])
 def test_a_wrong_guess_costs_time_only(monkeypatch, wrong, kind):
     """A bracket that misses, and copies that do not fit, lead to the same mask."""
-    from mgup_torch.kernels import plan
+    from mgup_torch.kernels import tuning
 
     if wrong == "bracket":
-        monkeypatch.setattr(plan, "DEVIATIONS", -3.0)
-        monkeypatch.setattr(plan, "ROOM", -1.0)
+        monkeypatch.setattr(tuning, "DEVIATIONS", -3.0)
+        monkeypatch.setattr(tuning, "ROOM", -1.0)
     else:
-        monkeypatch.setattr(plan, "ROOM", 1e-6)
+        monkeypatch.setattr(tuning, "ROOM", 1e-6)
     check_scored(200_003, kind)
 
 
@@ -245,7 +245,7 @@ def test_a_rule_that_clips_keeps_the_fused_step():
 def test_every_value_changes_at_every_step():
     """R7: no kernel is generated, no plan made and no step gathered anew; N1 throughout."""
     from mgup_torch.executors.programs import program
-    from mgup_torch.kernels import source
+    from mgup_torch.kernels import codegen
 
     params, twins = parameters(device="cuda"), parameters(device="cuda")
     optimizer, twin = MGUPAdamW(params), MGUPAdamW(twins, implementation="reference")
@@ -264,8 +264,8 @@ def test_every_value_changes_at_every_step():
         twin.step()
         assert same(params, twins), f"step {step}"
         held = optimizer._fusion.step
-        plans = len(held._tables), id(held._last)
-        made.append((program.made, source.functions.cache_info().misses, *plans))
+        plans = len(held._plans), id(held._last_step)
+        made.append((program.made, codegen.functions.cache_info().misses, *plans))
     assert made[1] == made[-1]
 
 
@@ -284,8 +284,8 @@ def test_one_cycle_by_its_default():
             scheduler.step()
         assert same(params, twins), f"step {step}"
         if step == 1:
-            last = optimizer._fusion.step._last
-    assert optimizer._fusion.step._last is last
+            last = optimizer._fusion.step._last_step
+    assert optimizer._fusion.step._last_step is last
 
 
 def test_another_stream():

@@ -22,26 +22,26 @@ LONG = ((96, 512), (40_007,), (64,), (128, 256), (31,))
 
 @pytest.fixture
 def short(monkeypatch):
-    """Slices of a thousand coordinates take one pass, in batches of a few and all lanes."""
-    from mgup_torch.kernels import plan
+    """Slices of a thousand coordinates take one pass, in batches of a few and in all workspaces."""
+    from mgup_torch.kernels import tuning
 
     for name in ("ONE_PASS", "ONE_PASS_NARROW"):
-        monkeypatch.setattr(plan, name, 1024)
+        monkeypatch.setattr(tuning, name, 1024)
     for name in ("ONE_PASS_TOTAL", "ONE_PASS_LEAST"):
-        monkeypatch.setattr(plan, name, 1)
-    return lambda **sizes: [monkeypatch.setattr(plan, name, x) for name, x in sizes.items()]
+        monkeypatch.setattr(tuning, name, 1)
+    return lambda **sizes: [monkeypatch.setattr(tuning, name, x) for name, x in sizes.items()]
 
 
 def plans(optimizer) -> list:
-    return [one.plan for one in optimizer._fusion.step._used]
+    return [one.plan for one in optimizer._fusion.step._launched]
 
 
 def verified(optimizer) -> int:
     """How many slices took the last step in one pass; none was ever ranked by a wrong bracket."""
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout
 
-    assert all(int(plan.missed) == 0 for plan in plans(optimizer))
-    return sum(int(plan.records[:, table.VERIFIED].sum()) for plan in plans(optimizer))
+    assert all(int(plan.misses) == 0 for plan in plans(optimizer))
+    return sum(int(plan.search_records[:, layout.VERIFIED].sum()) for plan in plans(optimizer))
 
 
 @pytest.mark.parametrize("d", [100_000, 100_003])
@@ -65,7 +65,7 @@ def test_what_goes_wrong_costs_time_only(short, wrong, kind):
 def test_a_list_that_is_too_short(short):
     """Some blocks write at once and some wait; with ties of which only some are selected."""
     short(LIST_ROOM=0.3, FILL=1e9)
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout
 
     for make in (lambda g: g, lambda g: (g * 20).round()):
         params = parameters(((300_000,),), device="cuda")
@@ -78,9 +78,9 @@ def test_a_list_that_is_too_short(short):
             optimizer.step()
             reference.step(grads)
             reference.check(params, optimizer, step=step)
-        record = plans(optimizer)[0].records[0]
+        record = plans(optimizer)[0].search_records[0]
         assert verified(optimizer) == 1
-        assert 0 < int(record[table.WRITTEN]) < int(record[table.COUNTED]) & 0xFFFFFFFF
+        assert 0 < int(record[layout.LIST_LENGTH]) < int(record[layout.BRACKET_COUNTS]) & 0xFFFFFFFF
 
 
 @pytest.mark.parametrize("dtypes", ["float32", "bfloat16", "float16", "bfloat16 and float32"])
@@ -121,10 +121,10 @@ def test_the_limits_of_sizes(monkeypatch, batches):
 
     Lengths of one kind: multiples of eight are in another plan than others.
     """
-    from mgup_torch.kernels import plan, table
+    from mgup_torch.kernels import layout, tuning
 
-    monkeypatch.setattr(plan, "ONE_PASS", 4096)
-    monkeypatch.setattr(plan, "ONE_PASS_LEAST", 1 if batches > 1 else 1 << 30)
+    monkeypatch.setattr(tuning, "ONE_PASS", 4096)
+    monkeypatch.setattr(tuning, "ONE_PASS_LEAST", 1 if batches > 1 else 1 << 30)
     for total, shapes, drawn in (
         (1, ((4088,), (4096,), (4104,), (4112,)), 3),
         (1, ((4095,), (4097,), (4099,), (4101,)), 3),
@@ -133,12 +133,12 @@ def test_the_limits_of_sizes(monkeypatch, batches):
         (1, ((4096,), (1360,)), 1),
         (1, ((4096,), (1368,)), 0),
     ):
-        monkeypatch.setattr(plan, "ONE_PASS_TOTAL", total)
+        monkeypatch.setattr(tuning, "ONE_PASS_TOTAL", total)
         params = parameters(shapes, device="cuda")
         reference = Reference(params, core.AdamW(), core.MGUP(), lr=0.02)
         optimizer = MGUPAdamW(params, lr=0.02)
         compare(optimizer, params, reference, steps=4)
-        rows = np.concatenate([p.rows[:, table.DRAWS] for p in plans(optimizer)])
+        rows = np.concatenate([p.rows[:, layout.SAMPLE_CHUNKS] for p in plans(optimizer)])
         assert (rows > 0).sum() == drawn
 
 
@@ -165,7 +165,7 @@ def test_a_verified_bracket_that_is_wrong_is_told(short):
         optimizer.step()
     assert verified(optimizer) == 1
     plan = plans(optimizer)[0]
-    plan.missed += 1  # as :func:`rank.begin` says it, where the counts do not hold
+    plan.misses += 1  # as :func:`check_bracket` does, where the counts do not hold
     optimizer.step()
     torch.cuda.synchronize()
     before = [p.detach().clone() for p in params]
@@ -176,7 +176,7 @@ def test_a_verified_bracket_that_is_wrong_is_told(short):
 
 def test_a_miss_is_counted(short, monkeypatch):
     """The counts of a whole slice tell whether its bracket held."""
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout
 
     params = parameters(((50_000,),), device="cuda")
     optimizer = MGUPAdamW(params, lr=0.02)
@@ -186,17 +186,18 @@ def test_a_miss_is_counted(short, monkeypatch):
     monkeypatch.setattr(type(plan), "_verify", _accept_the_highest)
     give(params, [torch.randn(50_000, device="cuda")])
     optimizer.step()
-    assert int(plan.missed) == 1
-    assert int(plan.records[0, table.THRESHOLD]) <= int(plan.records[0, table.TOP])
+    assert int(plan.misses) == 1
+    record = plan.search_records[0]
+    assert int(record[layout.THRESHOLD]) <= int(record[layout.RANGE_HIGH])
 
 
 def _accept_the_highest(plan, batch, flags) -> None:
     """A bracket far above all scores, called verified."""
-    from mgup_torch.kernels import table
+    from mgup_torch.kernels import layout
 
     mine = slice(batch.first_slice, batch.first_slice + batch.slices)
-    plan.records[mine, table.VERIFIED] = 1
-    plan.records[mine, table.WRITTEN] = plan.tables[mine, table.CAPACITY]
-    for column, key in ((table.BASE, 0x7F000000), (table.MIDDLE, 0x7F000001)):
-        plan.records[mine, column] = key
-    plan.records[mine, table.TOP] = 0x7F000002
+    plan.search_records[mine, layout.VERIFIED] = 1
+    plan.search_records[mine, layout.LIST_LENGTH] = plan.slice_table[mine, layout.CAPACITY]
+    for column, key in ((layout.RANGE_LOW, 0x7F000000), (layout.LIKELY_THRESHOLD, 0x7F000001)):
+        plan.search_records[mine, column] = key
+    plan.search_records[mine, layout.RANGE_HIGH] = 0x7F000002

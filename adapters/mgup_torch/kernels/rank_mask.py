@@ -13,20 +13,21 @@ from torch import Tensor
 
 from mgup_core.trace.tracer import Numbers
 
-from . import table
-from .keys import chosen
-from .launch import Launcher
-from .plan import Plan, Slice
-from .source import Functions
+from . import layout
+from .batches import Slice
+from .codegen import Functions
+from .cuda_graph import Launcher
+from .ordered_keys import selected_in_block
+from .plan import Plan
 
-_SCORES = tl.constexpr(table.POINTERS)
-_MASK = tl.constexpr(table.POINTERS + 1)
-_KEPT = 64  # plans: one for each shape and stream
+_SCORES = tl.constexpr(layout.ADDRESSES)
+_MASK = tl.constexpr(layout.ADDRESSES + 1)
+_MOST_PLANS = 64  # one for each shape and stream
 _ALIGNMENT = 16
 
 
 @triton.jit
-def _before(row, positive, uniforms, inside):
+def _no_scalars(row, positive_count, scalars, inside):
     pass
 
 
@@ -38,40 +39,43 @@ def _scores(row, start, offsets, inside, ALIGNMENT: tl.constexpr):
 
 
 @triton.jit
-def _store(row, start, offsets, inside, record, earlier, ALIGNMENT: tl.constexpr):
-    mask = chosen(_scores(row, start, offsets, inside, ALIGNMENT), inside, record, earlier)
+def _store_mask(row, start, offsets, inside, record, earlier_ties, ALIGNMENT: tl.constexpr):
+    scores = _scores(row, start, offsets, inside, ALIGNMENT)
+    mask = selected_in_block(scores, inside, record, earlier_ties)
     address = tl.multiple_of(tl.load(row + _MASK).to(tl.pointer_type(tl.int8)), ALIGNMENT)
     tl.store(address + start + offsets, mask.to(tl.int8), mask=inside)
 
 
 @triton.jit
-def _seen(row, uniforms, start, offsets, inside):
+def _statistic(row, scalars, start, offsets, inside):
     return _scores(row, start, offsets, inside, 1)
 
 
 @triton.jit
-def _seen_aligned(row, uniforms, start, offsets, inside):
+def _aligned_statistic(row, scalars, start, offsets, inside):
     return _scores(row, start, offsets, inside, 16)
 
 
 @triton.jit
-def _update(row, uniforms, start, offsets, inside, record, earlier):
-    _store(row, start, offsets, inside, record, earlier, 1)
+def _update(row, scalars, start, offsets, inside, record, earlier_ties):
+    _store_mask(row, start, offsets, inside, record, earlier_ties, 1)
 
 
 @triton.jit
-def _update_aligned(row, uniforms, start, offsets, inside, record, earlier):
-    _store(row, start, offsets, inside, record, earlier, 16)
+def _aligned_update(row, scalars, start, offsets, inside, record, earlier_ties):
+    _store_mask(row, start, offsets, inside, record, earlier_ties, 16)
 
 
 class _Ranking:
-    """Rows of one length, of which as many are selected each."""
+    """The plan for n rows of d scores, of each of which k are selected."""
 
     def __init__(self, n: int, d: int, k: int, device: torch.device, *, aligned: bool) -> None:
-        seen, update = (_seen_aligned, _update_aligned) if aligned else (_seen, _update)
+        statistic, update = _statistic, _update
+        if aligned:
+            statistic, update = _aligned_statistic, _aligned_update
         self.plan = Plan(
             [Slice(d, d, k)] * n,
-            Functions(_before, None, seen, update, 0, Numbers(())),
+            Functions(_no_scalars, None, statistic, update, 0, Numbers(())),
             2,
             device,
             rules=1,
@@ -84,7 +88,7 @@ class _Ranking:
     def mask(self, scores: Tensor) -> Tensor:
         mask = torch.empty(scores.shape, dtype=torch.bool, device=scores.device)
         addresses = np.array([scores.data_ptr(), mask.data_ptr()])
-        self.plan.rows[:, table.POINTERS :] = addresses + self.offsets
+        self.plan.rows[:, layout.ADDRESSES :] = addresses + self.offsets
         self.launcher.upload()
         self.launcher.launch()
         return mask
@@ -95,24 +99,28 @@ _lock = threading.Lock()
 
 
 def rank_mask(scores: Tensor, k: int) -> Tensor:
-    """The mask of the k largest of each row; returns before it is found.
+    """The mask of the k largest scores of each row; returns before the device has found it.
 
-    Of NaN and -inf, which no policy amplifies (P7), it leaves out any: fewer than k may be left.
+    NaN and -inf, which no policy amplifies (P7), may be missing from the mask, which then has fewer
+    than k coordinates of that row.
 
     Args:
-        scores: canonical, float32 (n, d) on a GPU, n and d from 1 on, d below 2^31.
+        scores: canonical, float32 (n, d) on a GPU; 1 <= n and 1 <= d < 2^31.
         k: from 1 to d.
+
+    Returns:
+        bool, (n, d).
     """
     n, d = scores.shape
     scores = scores.contiguous()
     aligned = d % _ALIGNMENT == 0 and scores.data_ptr() % _ALIGNMENT == 0
-    # A plan's memory is used again by the next that takes it, so that each stream has its own.
+    # Each stream has its own plans, since a plan's next step overwrites the memory of the last.
     stream = torch.cuda.current_stream(scores.device).cuda_stream
     key = n, d, k, scores.device, aligned, stream
     with _lock:
         if key not in _rankings:
             _rankings[key] = _Ranking(n, d, k, scores.device, aligned=aligned)
-            if len(_rankings) > _KEPT:
+            if len(_rankings) > _MOST_PLANS:
                 _rankings.popitem(last=False)
         _rankings.move_to_end(key)
         return _rankings[key].mask(scores)
