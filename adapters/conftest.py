@@ -5,5 +5,7 @@ from importlib.util import find_spec
 _NEEDS = {
     "mgup_torch/integrations/transformers.py": "transformers",
     "mgup_torch/integrations/lightning.py": "lightning",
+    "mgup_keras/__init__.py": "keras",
+    "mgup_keras/optimizers.py": "keras",
 }
 collect_ignore = [path for path, name in _NEEDS.items() if find_spec(name) is None]

@@ -52,7 +52,8 @@ def parameter_groups(
 
 
 def _excluded(model: nn.Module, no_decay: NoDecay) -> Callable[[str, Tensor], bool]:
-    listed = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    own: Any = getattr(model, "no_weight_decay", set)
+    listed = set(own())
     if callable(no_decay):
         asked = no_decay
         return lambda name, p: name in listed or bool(asked(name, p))

@@ -128,8 +128,8 @@ class MGUPMuon(RuleOptimizer):
             decay=group["decay"],
         )
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _init_transient(self) -> None:
+        super()._init_transient()
         self._told_of_unnamed = False
 
     @classmethod
