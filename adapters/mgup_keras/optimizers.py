@@ -63,11 +63,11 @@ class RuleOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
         rule = self.rule_class(**{own[key]: value for key, value in given.items()})
         if rule.couples_parameters:
             raise ValueError(f"{self.rule_class.__name__} sums over all parameters.")
-        settings = {
+        settings: dict[str, Any] = {
             "tau": tau, "alpha": alpha, "gamma": gamma, "mode": mode, "ties": ties,
             "tau_min": tau_min,
         }  # fmt: skip
-        policy = modes.policy_of(**settings)  # type: ignore[arg-type]
+        policy = modes.policy_of(**settings)
         decay = self.rule_class.weight_decay if weight_decay is None else weight_decay
         super().__init__(
             learning_rate=self.rule_class.lr if learning_rate is None else learning_rate,
@@ -77,7 +77,8 @@ class RuleOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
         )
         self.rule, self.policy = rule, policy
         # Keras wraps what is assigned, dictionaries among them; its own are for variables.
-        vars(self).update(_settings=settings, _states={})
+        object.__setattr__(self, "_settings", settings)
+        object.__setattr__(self, "_states", {})
 
     def build(self, variables: Any) -> None:
         """Make the state of each variable, in its dtype (R5)."""

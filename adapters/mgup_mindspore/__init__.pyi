@@ -60,10 +60,11 @@ class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for MindSpore: matrices to Muon, everything else to AdamW.
 
     ``MGUPMuon.from_model(network)`` asks the cells first: embeddings and the last dense layer go to
-    AdamW. Otherwise the names decide. A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
-    its word. ``parameters`` keeps the order of ``params``.
+    AdamW. Of the rest, and from ``params``, which know no cells, a parameter goes to Muon if it has
+    exactly two dimensions and its name holds none of ``exceptions`` as a word (between dots and
+    underscores): ``lm_head.weight`` is left out by ``head``, ``multihead_attn.in_proj_weight`` is
+    not. A group with ``"use_muon"`` set is taken at its word. ``parameters`` keeps the order of
+    ``params``.
 
     Args:
         params: parameters, or groups.
