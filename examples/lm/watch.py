@@ -40,6 +40,8 @@ class Boards:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.writers: list[Any] = []
+        if not names:
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

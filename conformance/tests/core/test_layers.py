@@ -21,7 +21,14 @@ PACKAGES = {
     name: next(
         path for part in ("", "adapters", "conformance") if (path := ROOT / part / name).is_dir()
     )
-    for name in ("mgup_core", "mgup_torch", "mgup_jax", "mgup_mindspore", "mgup_conformance")
+    for name in (
+        "mgup_core",
+        "mgup_torch",
+        "mgup_jax",
+        "mgup_mindspore",
+        "mgup_keras",
+        "mgup_conformance",
+    )  # fmt: skip
 }
 LAYERS = {
     "mgup_core": """
@@ -42,6 +49,7 @@ LAYERS = {
         arguments numpy2 operations | emitter selection | backend | arrays groups training | host
         | cells fit model_groups | runtime | base | factory | muon | optimizers | integrations
     """,
+    "mgup_keras": "optimizers",
 }
 """The layers, lowest first: a module imports from earlier layers and from its own folder only."""
 
