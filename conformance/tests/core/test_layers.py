@@ -28,7 +28,7 @@ PACKAGES = {
         "mgup_mindspore",
         "mgup_keras",
         "mgup_conformance",
-    )  # fmt: skip
+    )
 }
 LAYERS = {
     "mgup_core": """
