@@ -98,6 +98,9 @@ def _compared(heading: str, rows: dict[str, list[str]]) -> Iterator[str]:
     except ModuleNotFoundError as missing:
         print(f"{heading}: not compared, {missing.name} is not installed", file=sys.stderr)
         return
+    named = {name.lstrip("*") for name in rows}
+    if "tau" in named and (missing := set(parameters) - named - {"self"}):  # every optimizer
+        yield f"{heading}: {', '.join(sorted(missing))} without a row"
     for name, (_, kind, text, default, _) in rows.items():
         if name.lstrip("*") not in parameters:
             yield f"{heading}: {name} is no argument"

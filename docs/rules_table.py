@@ -18,7 +18,6 @@ from mgup_core import Backend, Rule, rules
 PAGE = Path(__file__).parent / "optimizers" / "index.md"
 START, END = "<!-- docs/rules_table.py writes from here -->\n\n", "\n\n<!-- to here -->"
 PAGES = {
-    "AdamW": "adamw", "Lion": "lion", "SGD": "sgd", "Muon": "muon",
     "ADOPT": "adopt", "AMSGrad": "amsgrad", "Grams": "grams", "LaProp": "laprop",
     "MARSAdamW": "mars", "MARSLion": "mars", "NAdamW": "nadamw", "RAdam": "radam",
     "StableAdamW": "stable_adamw",
@@ -27,6 +26,7 @@ PAGES = {
     "AuON": "auon", "DeltaMomentum": "delta_momentum", "FISMO": "fismo",
     "HybridAuON": "hybrid_auon", "LionK": "lion_k", "M3": "m3", "NAMO": "namo", "NAMOD": "namo",
     "SCALE": "scale", "SGDP": "adamp", "SGDSaI": "sgd_sai", "Signum": "signum",
+    "AdamW": "adamw", "Lion": "lion", "SGD": "sgd", "Muon": "muon",
 }  # fmt: skip
 
 

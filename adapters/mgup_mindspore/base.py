@@ -14,7 +14,7 @@ from mindspore.nn.optim.optimizer import _ConvertToCell
 from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
 from mgup_core._notices import damped_text, warn
-from mgup_core.rules.base import check_decay
+from mgup_core.rules.base import check_fields
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
@@ -61,7 +61,7 @@ class RuleOptimizer(nn.Optimizer):
         for group in {id(group): group for group in groups.values()}.values():
             rule = self._rule(group)
             check_elementwise(rule)
-            check_decay(rule.decay, rule)
+            check_fields(rule)
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)

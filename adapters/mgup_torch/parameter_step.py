@@ -17,7 +17,7 @@ from mgup_core.step import Update
 
 from .backend import DTYPES, TorchBackend, compute_dtype
 from .distributed import MeshGroup, Part, is_dtensor, local
-from .groups import Group
+from .groups import Group, decay_of
 from .notices import warn
 
 _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
@@ -154,7 +154,7 @@ def totals_of(tasks: Sequence[Task]) -> State:
 
     def part(task: Task) -> State:
         be = TorchBackend(compute_dtype(task.param.dtype), task.param.device)
-        p, g, decay = task.param.detach(), _uphill(task), task.group["weight_decay"]
+        p, g, decay = task.param.detach(), _uphill(task), decay_of(task.group)
         found = contribution(be, task.rule, p, g, task.arrays, task.t, weight_decay=decay)
         return {name: value.to(coupled[0].param.device) for name, value in found.items()}
 
@@ -179,7 +179,7 @@ def propose(task: Task, be: TorchBackend, totals: State) -> Update:
         task.arrays,
         task.t,
         lr=group["lr"],
-        weight_decay=group["weight_decay"],
+        weight_decay=decay_of(group),
         stacked_dims=group["stacked_dims"],
         statistics=task.measure,
         totals=totals if task.rule.couples_parameters else None,

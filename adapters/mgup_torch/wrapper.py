@@ -202,9 +202,9 @@ class MGUP(torch.optim.Optimizer):
             self.inner.__setstate__(state)
 
     @staticmethod
-    def _check(inner: torch.optim.Optimizer, group: Group) -> None:
+    def _check(inner: torch.optim.Optimizer, group: Group, *, wait: bool = True) -> None:
         own = _own_of(group)
-        check_group({**own, "lr": 0.0, "weight_decay": 0.0})
+        check_group({**own, "lr": 0.0, "weight_decay": 0.0}, wait=wait)
         check_decay(own["decay"])
         for name, p in named(group.get("params", ())):
             check_placement(name, p)
@@ -312,6 +312,8 @@ class MGUP(torch.optim.Optimizer):
     def _gather(self) -> list[_Step]:
         """All that is to be stepped, checked."""
         moving, damped = [], []
+        for group in self.param_groups:
+            self._check(self.inner, group, wait=False)
         policies = [policy_of(_own_of(group)) for group in self.param_groups]
         whole = [reads_slices(policy) for policy in policies]
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)

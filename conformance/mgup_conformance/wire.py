@@ -74,7 +74,9 @@ def receive(stream: IO[bytes]) -> Any:
 
     try:
         message = json.loads(text, object_hook=revive)
-    except (RecursionError, OverflowError) as error:  # too deep; an axis that is no length
+    except RecursionError:
+        raise ValueError("a message is nested deeper than any of this suite.") from None
+    except OverflowError as error:  # an axis that is no length
         raise ValueError(f"a message is none of this suite: {error}") from error
     if start != len(body):
         raise ValueError(f"a message has {len(body) - start} bytes that belong to no array.")

@@ -32,7 +32,15 @@ from ..executors import (
     explain,
 )
 from ..fitting import check_state, has_state
-from ..groups import Group, check_numbers, every, of_names, parameter_name, same_shapes
+from ..groups import (
+    Group,
+    check_numbers,
+    check_rates,
+    every,
+    of_names,
+    parameter_name,
+    same_shapes,
+)
 from ..parameter_step import (
     Task,
     all_damped,
@@ -120,7 +128,8 @@ class RuleOptimizer(RuleGroups):
     def _step_eager(self) -> None:
         done: list[str] = []
         try:
-            with HeldSignals(lambda: _progress(done)) as signals:
+            held = HeldSignals(lambda: _progress(done))
+            with held as signals, np.errstate(all="ignore"):  # as torch, which warns of no overflow
                 self._step_now(done, signals.let_in)
         except BaseException:
             forget(self)
@@ -160,6 +169,7 @@ class RuleOptimizer(RuleGroups):
     def _check_repeat(self, grads: Iterable[Tensor]) -> Tensor | None:
         """Check what can have changed before a step is repeated; returns ``found_inf``."""
         for group in self.param_groups:
+            check_rates(group)
             check_fits({"lr": group["lr"]}, np.float32)
         self._sharding.agree_again(self.param_groups)
         return unscale(self, grads)
@@ -206,7 +216,7 @@ class RuleOptimizer(RuleGroups):
         rule = settings.rule
         grad = placed_gradient(name, p)
         check_gradient(name, p, grad)
-        shapes = settings.state_shapes(p)
+        shapes = settings.state_shapes(name, p)
         state: dict[str, Any] = self.state.get(p) or {}
         count: Any = 0
         if has_state(rule, shapes, state):

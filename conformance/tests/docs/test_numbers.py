@@ -138,32 +138,3 @@ def test_who_arrives():
     ]
     theory = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
     assert f"({figures.newest('counterexample.csv').relative_to(ROOT / 'docs')})" in theory
-
-
-ROWS = {
-    "MGUP-AdamW, rank": "MGUP-AdamW rank",
-    "MGUP-AdamW, sign (Cautious-MGUP)": "MGUP-AdamW sign",
-    "MGUP-AdamW, adaptive": "MGUP-AdamW adaptive",
-    "MGUP-Lion, rank": "MGUP-Lion rank",
-    "MGUP-SGD, rank": "MGUP-SGD rank",
-    "the published algorithm, written plainly": "MGUP-AdamW naive",
-    '`implementation="reference"`': "MGUP-AdamW rank, reference",
-    "timm NAdamW, `caution=True`": "timm NAdamW caution",
-}
-
-
-def test_the_page_of_cuda():
-    """The table of float32 on CUDA: milliseconds and ratios at both sizes."""
-    path = figures.newest("cuda.json")
-    page = path.with_suffix(".md").read_text(encoding="utf-8")
-    rows = data(path.name)["rows"]
-    for said, name in ROWS.items():
-        cells = re.search(rf"^\| {re.escape(said)} \|(.*)\|$", page, re.MULTILINE)[1].split("|")
-        written = [cells[i].strip(" *") for i in range(4)]
-        wanted = []
-        for size in ("134M", "1.34B"):
-            (row,) = (r for r in rows
-                      if (r["name"], r["size"], r["dtype"]) == (name, size, "float32"))  # fmt: skip
-            wanted += [row["milliseconds"], row["ratio"]]
-        digits = [len(one.partition(".")[2]) for one in written]
-        assert written == [f"{x:.{n}f}" for x, n in zip(wanted, digits, strict=True)], said
