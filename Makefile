@@ -6,6 +6,7 @@ EXAMPLES ?= 1000
 MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
+FRAMEWORKS := .venv-integrations
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.ready-docs
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -49,6 +50,16 @@ slow: $(READY)  ## Run the tests that take minutes
 .PHONY: processors
 processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
 	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
+
+$(FRAMEWORKS)/.ready: pyproject.toml constraints.txt constraints-integrations.txt
+	$(PYTHON) -m venv --clear $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/pip install --quiet --constraint constraints.txt \
+	  --constraint constraints-integrations.txt --editable '.[conformance,compiled,jax,integrations]'
+	@touch $@
+
+.PHONY: integrations
+integrations: $(FRAMEWORKS)/.ready  ## Train tiny models in the frameworks of others, each installed
+	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations
 
 .PHONY: fuzz
 fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLES=1000
@@ -107,5 +118,5 @@ pictures: docs  ## Take a picture of every page of site/, wide and narrow, light
 
 .PHONY: clean
 clean:  ## Remove everything that is not source, .venv included
-	rm -rf $(VENV) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FRAMEWORKS) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

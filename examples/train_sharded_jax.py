@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 SIZES = {"data": 4, "model": 2}
 OPTIMIZERS = ("adamw", "mgup-adamw")
+OF_OTHERS = ("backend", "device", "threads", "watch")
+"""What train_lm.py has for the other frameworks."""
 STEPS, LAYERS, WIDTH = 60, 1, 128  # each tensor takes XLA seconds to compile, whatever its size
 
 
@@ -54,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.set_defaults(
         optimizers=OPTIMIZERS, steps=STEPS, layers=LAYERS, width=WIDTH, backend="jax"
     )
+    for action in parser._actions:
+        if action.dest in OF_OTHERS:
+            action.help = argparse.SUPPRESS
     args = parser.parse_args(arguments)
     try:
         run(args, Console())
@@ -65,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    if args.watch:
+        raise ValueError("--watch: JAX keeps no statistics; train_lm.py has it for torch")
     if args.backend != "jax":
         raise ValueError(f"--backend {args.backend}: this example is of JAX")
     if args.batch % SIZES["data"]:

@@ -24,6 +24,7 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import __version__ as __version__
 
+from .module_types import nnx_dimension_numbers
 from .muon import MuonDimensionNumbers
 from .optimizers import (
     create_optimizer,
@@ -82,7 +83,7 @@ from .optimizers import (
 )
 from .state import MGUPState, eval_params
 from .transformation import Transformation, transformation
-from .wrapper import MGUPWrapperState, mgup
+from .wrapper import MGUPWrapperState, mgup, scale_by_mgup
 
 __all__ = [
     "MGUPState",
@@ -93,6 +94,8 @@ __all__ = [
     "eval_params",
     "list_optimizers",
     "mgup",
+    "nnx_dimension_numbers",
+    "scale_by_mgup",
     "transformation",
     "mgup_adabelief",
     "mgup_adamp",

@@ -12,6 +12,7 @@ from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale
 
 from .arguments import Scheduled, Selection, UpdateDtype
+from .module_types import nnx_dimension_numbers as nnx_dimension_numbers
 from .muon import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers import create_optimizer as create_optimizer
 from .optimizers import list_optimizers as list_optimizers
@@ -21,6 +22,7 @@ from .transformation import Transformation as Transformation
 from .transformation import transformation as transformation
 from .wrapper import MGUPWrapperState as MGUPWrapperState
 from .wrapper import mgup as mgup
+from .wrapper import scale_by_mgup as scale_by_mgup
 
 __version__: str
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "eval_params",
     "list_optimizers",
     "mgup",
+    "nnx_dimension_numbers",
+    "scale_by_mgup",
     "transformation",
     "mgup_adabelief",
     "mgup_adamp",
@@ -1387,7 +1391,21 @@ class _mgup_muon(Transformation, Protocol):
             "emb",
             "wte",
             "wpe",
+            "^shared",
+            "relative_attention_bias",
+            "relative_position_bias_table",
+            "a_log",
             "head",
+            "^heads",
+            "unembed",
+            "classifier",
+            "^output",
+            "^outputs",
+            "^proj_out",
+            "^logits",
+            "^score",
+            "^fc",
+            "^cls",
         ),
         adam_learning_rate: Scheduled | None = None,
         adam_b1: float = 0.95,

@@ -65,10 +65,12 @@ __all__ = [
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for MindSpore: matrices to Muon, everything else to AdamW.
 
-    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
-    its word. ``parameters`` keeps the order of ``params``.
+    ``MGUPMuon.from_model(network)`` asks the cells first: embeddings and the last dense layer go to
+    AdamW. Of the rest, and from ``params``, which know no cells, a parameter goes to Muon if it has
+    exactly two dimensions and its name holds none of ``exceptions`` as a word (between dots and
+    underscores): ``lm_head.weight`` is left out by ``head``, ``multihead_attn.in_proj_weight`` is
+    not. A group with ``"use_muon"`` set is taken at its word. ``parameters`` keeps the order of
+    ``params``.
 
     Args:
         params: parameters, or groups.
@@ -79,8 +81,9 @@ class MGUPMuon(RuleOptimizer):
             multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
             many times the cost (N9).
         ns_form, flat, row_blocks: see :class:`mgup_core.Muon`; a group may have its own.
-        exceptions: words in names.
+        exceptions: words in names; with ``^`` before it, one counts outside of numbered layers.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
+        adamw_weight_decay: of these, where a group has none of its own; default ``weight_decay``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
         decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
@@ -113,9 +116,24 @@ class MGUPMuon(RuleOptimizer):
             "emb",
             "wte",
             "wpe",
+            "^shared",
+            "relative_attention_bias",
+            "relative_position_bias_table",
+            "a_log",
             "head",
+            "^heads",
+            "unembed",
+            "classifier",
+            "^output",
+            "^outputs",
+            "^proj_out",
+            "^logits",
+            "^score",
+            "^fc",
+            "^cls",
         ),
         adamw_learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule | None = None,
+        adamw_weight_decay: float | Cell | None = None,
         adamw_beta1: float = 0.95,
         adamw_beta2: float = 0.95,
         adamw_eps: float = 1e-08,

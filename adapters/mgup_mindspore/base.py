@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -23,9 +23,12 @@ from .emitter import held
 from .fit import Fit
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
 from .host import fresh_state
+from .model_groups import NoDecay, parameter_groups
 from .operations import assign
 from .runtime import renew
 from .training import Settings
+
+Made = TypeVar("Made", bound="RuleOptimizer")
 
 
 class RuleOptimizer(nn.Optimizer):
@@ -108,6 +111,39 @@ class RuleOptimizer(nn.Optimizer):
         self.decays = nn.CellList(decays, auto_prefix=False)
         self.step = Step(tasks, places, self.global_step, self._rate_dtype, betas)
         self.fit = Fit(self._parameters, states)
+
+    @classmethod
+    def from_model(
+        cls: type[Made],
+        network: nn.Cell,
+        *,
+        weight_decay: Any = None,
+        no_decay: NoDecay = None,
+        **arguments: Any,
+    ) -> Made:
+        """An optimizer of a network's trainable parameters, with decay on matrices only.
+
+        Args:
+            network: any cell.
+            weight_decay: of what decays; by default the class's.
+            no_decay: further parameters without decay: words in their names, or a function of the
+                parameter.
+            arguments: the class's own.
+
+        Raises:
+            ValueError, TypeError: naming the argument.
+        """
+        groups = cls._groups_of(network, parameter_groups(network, no_decay))
+        if weight_decay is not None:
+            arguments["weight_decay"] = weight_decay
+        make: Any = cls
+        made: Made = make(groups, **arguments)
+        return made
+
+    @classmethod
+    def _groups_of(cls, network: nn.Cell, groups: list[Group]) -> list[Group]:
+        """What a class makes of the groups of a network."""
+        return groups
 
     def _rule(self, group: Group) -> Rule:
         """The rule that trains a group."""

@@ -131,12 +131,13 @@ class MGUPAdafactor(FromRule, rule=rules.Adafactor): ...
 
 
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
-_BY_NAME = {one.__name__: one for one in _ALL}
+CLASSES = {one.__name__: one for one in sorted(_ALL, key=lambda one: one.__name__.lower())}
+"""The optimizers of this package by name."""
 
 
 def list_optimizers() -> list[str]:
     """The names of all optimizers of this package, as :func:`create_optimizer` takes them."""
-    return sorted(_BY_NAME, key=str.lower)
+    return list(CLASSES)
 
 
 def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
@@ -151,6 +152,6 @@ def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
         ValueError: for an unknown name, with the nearest known one.
         TypeError: for an argument that the class does not take.
     """
-    make: Any = _BY_NAME[find(name, _BY_NAME)]
+    make: Any = CLASSES[find(name, CLASSES)]
     made: RuleOptimizer = make(params, **arguments)
     return made

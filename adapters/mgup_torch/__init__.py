@@ -24,6 +24,8 @@ from mgup_core import __version__ as __version__
 from .base.optimizer import RuleOptimizer
 from .contrib.mkor import MKOR
 from .factory import optimizer
+from .integrations import timm as timm
+from .model_groups import parameter_groups
 from .muon import MGUPMuon
 from .optimizers import (
     MGUPADOPT,
@@ -75,6 +77,7 @@ __all__ = [
     "create_optimizer",
     "list_optimizers",
     "optimizer",
+    "parameter_groups",
     "MGUPMuon",
     "MGUPADOPT",
     "MGUPAMAdamW",

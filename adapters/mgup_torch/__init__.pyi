@@ -13,6 +13,7 @@ from mgup_core.rules.muon import Scale
 from .base.optimizer import RuleOptimizer as RuleOptimizer
 from .contrib.mkor import MKOR as MKOR
 from .factory import optimizer as optimizer
+from .model_groups import parameter_groups as parameter_groups
 from .optimizers import create_optimizer as create_optimizer
 from .optimizers import list_optimizers as list_optimizers
 from .wrapper import MGUP as MGUP
@@ -25,6 +26,7 @@ __all__ = [
     "create_optimizer",
     "list_optimizers",
     "optimizer",
+    "parameter_groups",
     "MGUPMuon",
     "MGUPADOPT",
     "MGUPAMAdamW",
@@ -68,11 +70,13 @@ __all__ = [
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for PyTorch: matrices to Muon, everything else to AdamW.
 
-    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. Give ``model.named_parameters()``, since
-    plain tensors have no names and are told apart by shape alone. A group with ``"use_muon"`` set
-    is taken at its word. Each kind becomes a group of its own, so schedulers see both.
+    ``MGUPMuon.from_model(model)`` asks the modules first: embeddings, heads and what is tied to
+    them go to AdamW, and so do names that hold one of ``exceptions`` as a word (between dots and
+    underscores); of the rest, matrices go to Muon. From ``params``, which know no modules, the
+    words alone decide: ``lm_head.weight`` is left out by ``head``,
+    ``multihead_attn.in_proj_weight`` is not. Plain tensors have no names and are told apart by
+    shape, with a warning. A group with ``"use_muon"``, or timm's ``"use_fallback": True``, is taken
+    at its word. Each kind becomes a group of its own, so schedulers see both.
 
     Args:
         params: ``model.named_parameters()``, tensors, or groups of either.
@@ -85,8 +89,10 @@ class MGUPMuon(RuleOptimizer):
         ns_form, flat, row_blocks: as :class:`mgup_core.Muon`, which has names for
             ``ns_coefficients``, too. A group of convolutions has ``"use_muon"`` and ``"flat"`` set;
             one of fused QKV weights, ``"row_blocks": 3``.
-        exceptions: words in names.
+        exceptions: words in names; with ``^`` before it, one counts outside of numbered layers.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
+        adamw_weight_decay: decay of the AdamW group, where a group has none of its own; default
+            ``weight_decay``.
         adamw_betas, adamw_eps: of AdamW.
         decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         maximize, foreach, capturable, differentiable, fused: as for every MGUP optimizer.
@@ -119,9 +125,24 @@ class MGUPMuon(RuleOptimizer):
             "emb",
             "wte",
             "wpe",
+            "^shared",
+            "relative_attention_bias",
+            "relative_position_bias_table",
+            "a_log",
             "head",
+            "^heads",
+            "unembed",
+            "classifier",
+            "^output",
+            "^outputs",
+            "^proj_out",
+            "^logits",
+            "^score",
+            "^fc",
+            "^cls",
         ),
         adamw_lr: float | Tensor | None = None,
+        adamw_weight_decay: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-08,
         decay: Decay = "all",
@@ -173,7 +194,8 @@ class MGUPADOPT(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -260,7 +282,8 @@ class MGUPAMAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -347,7 +370,8 @@ class MGUPAMSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -428,7 +452,8 @@ class MGUPAMSGrad(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -515,7 +540,8 @@ class MGUPAdEMAMix(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -605,7 +631,8 @@ class MGUPAdaBelief(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -693,7 +720,8 @@ class MGUPAdamP(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -777,7 +805,8 @@ class MGUPAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -863,7 +892,8 @@ class MGUPAdan(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -946,7 +976,8 @@ class MGUPAnchoredSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1026,7 +1057,8 @@ class MGUPAuON(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1117,7 +1149,8 @@ class MGUPDeltaMomentum(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1213,7 +1246,8 @@ class MGUPFISMO(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1294,7 +1328,8 @@ class MGUPGrams(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1379,7 +1414,8 @@ class MGUPHybridAuON(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1458,7 +1494,8 @@ class MGUPLaProp(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1529,7 +1566,8 @@ class MGUPLion(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1617,7 +1655,8 @@ class MGUPLionK(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1704,7 +1743,8 @@ class MGUPM3(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1791,7 +1831,8 @@ class MGUPMARSAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1869,7 +1910,8 @@ class MGUPMARSLion(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -1956,7 +1998,8 @@ class MGUPNAMO(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2046,7 +2089,8 @@ class MGUPNAMOD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2133,7 +2177,8 @@ class MGUPNAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2213,7 +2258,8 @@ class MGUPRAdam(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2297,7 +2343,8 @@ class MGUPSCALE(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2374,7 +2421,8 @@ class MGUPSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2459,7 +2507,8 @@ class MGUPSGDP(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2547,7 +2596,8 @@ class MGUPSGDSaI(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2621,7 +2671,8 @@ class MGUPSignum(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2698,7 +2749,8 @@ class MGUPStableAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2787,7 +2839,8 @@ class MGUPScheduleFreeAdamW(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2865,7 +2918,8 @@ class MGUPScheduleFreeSGD(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -2959,7 +3013,8 @@ class MGUPNorMuon(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -3055,7 +3110,8 @@ class MGUPAdaMuon(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -3155,7 +3211,8 @@ class MGUPProdigy(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
@@ -3251,7 +3308,8 @@ class MGUPAdafactor(RuleOptimizer):
         foreach: accepted as in torch.optim, and changes nothing. Default: None.
         capturable: whether the count of steps lies on the parameter's device. Default: False.
         differentiable: accepted as in torch.optim; True is refused. Default: False.
-        fused: accepted as in torch.optim, and changes nothing. Default: None.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
         tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
         alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
         gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.

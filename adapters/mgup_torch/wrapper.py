@@ -21,6 +21,7 @@ from . import averaging
 from .arguments import Scope
 from .backend import TorchBackend, compute_dtype
 from .base.optimizer import RuleOptimizer
+from .base.state_dict import tell_of_replaced
 from .distributed import (
     PartBackend,
     Proposal,
@@ -43,11 +44,13 @@ from .groups import (
     every,
     listed,
     named,
+    of_names,
     parameter_name,
     policy_of,
     reads_slices,
     same_shapes,
 )
+from .model_groups import NoDecay, parameter_groups
 from .parameter_step import Task, all_damped, check_gradient, readable, warn_all_damped
 from .wrapped_groups import COUPLED, OWN, PREFIX, check_own_keys, own_of
 
@@ -134,6 +137,23 @@ class MGUP(torch.optim.Optimizer):
         self._shapes: Shapes = {p: p.shape for g in inner.param_groups for p in g["params"]}
         self._adopt()
 
+    @classmethod
+    def from_model(
+        cls,
+        model: torch.nn.Module,
+        inner: Callable[[list[Group]], torch.optim.Optimizer],
+        *,
+        weight_decay: float | None = None,
+        no_decay: NoDecay = None,
+        **arguments: Any,
+    ) -> MGUP:
+        """As :meth:`mgup_torch.RuleOptimizer.from_model`, around ``inner`` of the model's groups.
+
+        Args:
+            inner: a class of optimizers, or a ``functools.partial`` of one with its arguments.
+        """
+        return cls(inner(parameter_groups(model, weight_decay, no_decay)), **arguments)
+
     def _adopt(self) -> None:
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics | None] = {}
@@ -202,6 +222,9 @@ class MGUP(torch.optim.Optimizer):
             saved = [{**now, **old} for now, old in zip(present, saved, strict=True)]
         for group in saved:
             self._check(self.inner, group)
+        if len(saved) == len(self.param_groups):
+            own = [{**own_of(g), **g} for g in self.param_groups]
+            tell_of_replaced(own, saved, lambda group: policy_of(own_of(group)), PREFIX)
         super().load_state_dict({**state_dict, "param_groups": saved})
         self._state_shapes.clear()
 
@@ -402,3 +425,7 @@ class MGUP(torch.optim.Optimizer):
         if not self._measure:
             raise RuntimeError("statistics are off: make the wrapper with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+    def named_statistics(self) -> dict[str, Statistics]:
+        """As :meth:`mgup_torch.RuleOptimizer.named_statistics`."""
+        return of_names(self.param_groups, self.statistics())

@@ -37,6 +37,7 @@ from ..groups import (
     check_numbers,
     check_rates,
     every,
+    of_names,
     parameter_name,
     same_shapes,
 )
@@ -61,7 +62,8 @@ _SPARE = 0.065  # the share of the parameters' bytes that a step may use besides
 class RuleOptimizer(Evaluating):
     """The base class of the optimizers made by :func:`mgup_torch.optimizer`."""
 
-    _measure = False
+    # No instance attribute has a default on the class: the wrappers of Lightning are of a class
+    # made from this one, and ask the optimizer itself for what they lack only.
 
     def __init__(self, params: Any, defaults: Group, *, statistics: bool = False) -> None:
         self._measure = statistics
@@ -117,10 +119,13 @@ class RuleOptimizer(Evaluating):
     def _step_supports_amp_scaling(self) -> bool:
         """Whether ``torch.amp.GradScaler`` leaves it to :meth:`step` to skip a step.
 
-        A fused step reads on the device whether it is to be skipped, and nothing waits. For other
-        steps the scaler waits for the device and decides.
+        As in ``torch.optim``, for ``fused=True`` only: Lightning refuses to clip for an optimizer
+        that says so, since its gradients are not unscaled yet. A fused step then reads on the
+        device whether it is to be skipped, and nothing waits. For other steps the scaler waits for
+        the device and decides.
         """
-        return self._fusion.wanted(self.param_groups)
+        asked = all(group["fused"] for group in self.param_groups)
+        return asked and self._fusion.wanted(self.param_groups)
 
     def _step_eager(self) -> None:
         done: list[str] = []
@@ -308,6 +313,13 @@ class RuleOptimizer(Evaluating):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+    def named_statistics(self) -> dict[str, Statistics]:
+        """:meth:`statistics` by the names of the parameters that were stepped and are ranked.
+
+        A parameter that was given without a name is called ``0.2``, the third of the first group.
+        """
+        return of_names(self.param_groups, self.statistics())
 
 
 @contextmanager
