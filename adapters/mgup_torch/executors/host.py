@@ -40,7 +40,8 @@ class NumPyBlocks(_Host):
     name = "numpy"
 
     def batches(self, tasks: Sequence[Task]) -> Iterable[list[Task]]:
-        small, large = [], []
+        small: list[Task] = []
+        large: list[Task] = []
         for task in tasks:
             (small if _is_small(task) else large).append(task)
         return [*([task] for task in large), *stacks(small, kind, _STACK)]
@@ -84,6 +85,7 @@ class LLVM(_Host):
     def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
         (task,) = batch
         code = code_for(*_kind(task))
+        assert code is not None  # or the task had been refused
         be = host_backend(compute_dtype(task.param.dtype))
         make = functools.partial(CompiledStep, be, code, task.rule)
         measured = _move(task, _rows(task), make, step)
