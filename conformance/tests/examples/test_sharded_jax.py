@@ -1,4 +1,7 @@
-"""The language model in JAX on eight virtual devices (issue 6)."""
+"""The language model in JAX on eight virtual devices (issue 6).
+
+No clause: the example's own promises.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 The names of its fields (issue 15, item 8): an adapter keeps them beside its own arguments, so that
 a rule with a field ``tau`` received MGUP's, and NumPy's the rule's. And that it is elementwise
 (item 17): a norm over each block of a parameter gave 0.1426 for 0.01166.
+
+No clause: the operations of ``mgup_core.trace.ops``, docs/guides/porting.md.
 """
 
 from __future__ import annotations
