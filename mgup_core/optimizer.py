@@ -10,7 +10,7 @@ import numpy as np
 
 from ._checks import check_fits, check_rate, check_real
 from ._typing import Array, State
-from .frontend.reserved import check_names
+from .frontend.reserved import check_names, check_state_names
 from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
 from .rules.base import Rule, check_decay, fresh_state
@@ -77,6 +77,7 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_names(type(self.rule))
+        check_state_names(self.rule)
         check_elementwise(self.rule)
         check_decay(self.rule.decay, self.rule)
         for name in ("lr", "weight_decay"):
