@@ -48,6 +48,17 @@ slow: $(READY)  ## Run the tests that take minutes
 processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
 	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
 
+.PHONY: arm
+arm: $(READY)  ## Run the compact suite on aarch64, emulated; on Debian, 1.5 GB into runs/arm
+	$(BIN)/python conformance/arm.py
+
+.PHONY: matrix
+matrix: $(READY)  ## Run the standard conformance set on every backend and write docs/conformance.md
+	@mkdir -p runs
+	$(BIN)/mgup-conformance run --backend all --backend torch_compiled --json runs/matrix.json
+	$(BIN)/mgup-conformance report runs/matrix.json $(lastword $(sort $(wildcard docs/benchmarks/*-arm.json))) --json docs/conformance.json
+	$(BIN)/mgup-conformance report docs/conformance.json --markdown docs/conformance.md
+
 .PHONY: demo
 demo: $(READY)  ## Train a small language model with six optimizers and draw the curves
 	$(BIN)/python examples/train_lm.py
@@ -69,6 +80,7 @@ stubs: $(READY)  ## Write the stubs from which type checkers learn the optimizer
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(DOCS_READY)  ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict
+	$(BIN)/python docs/check_site.py
 
 .PHONY: pictures
 pictures: docs  ## Take a picture of every page of site/, wide and narrow, light and dark

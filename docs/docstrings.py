@@ -9,13 +9,17 @@ _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?([^`]+)`")
 _LITERAL = re.compile(r"^::\n", re.MULTILINE)
 _SECTION = re.compile(r"^(?:Args|Attributes):\n(?:(?: {4}.*)?(?:\n|\Z))+", re.MULTILINE)
 _SHARED = re.compile(r"^ {4}(\w+(?:, \w+)+):((?:.*\n)(?: {8,}.*\n)*)", re.MULTILINE)
+_DEFAULT = re.compile(r"\s+Default:\s[^\n]+\.\n(?= {4}\S|\n|\Z)")
+_QUOTED = re.compile(r"^( +)(?=>=? )", re.MULTILINE)
 _DOCTEST = re.compile(r"^>>> .*\n(?:.+\n?)*", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
     """Roles become code, ``::`` goes before an indented block, doctests become code blocks.
 
-    Arguments that share a line get one each: only so are their types and defaults found.
+    Arguments that share a line get one each: only so are their types and defaults found. Their
+    default has a column of its own, and is not said twice. A line that begins with ``>=`` goes on
+    with a sentence, and quotes nobody.
     """
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
@@ -23,8 +27,13 @@ class Docstrings(griffe.Extension):
         if obj.docstring is not None:
             text = _ROLE.sub(r"`\1`", obj.docstring.value)
             text = _LITERAL.sub("", text)
-            text = _SECTION.sub(lambda args: _SHARED.sub(_apart, args[0] + "\n"), text)
+            text = _SECTION.sub(lambda args: _arguments(args[0] + "\n"), text)
             obj.docstring.value = _DOCTEST.sub(_fenced, text)
+
+
+def _arguments(section: str) -> str:
+    section = _QUOTED.sub(r"\1\\", _SHARED.sub(_apart, section))
+    return _DEFAULT.sub("\n", section)
 
 
 def _apart(shared: re.Match[str]) -> str:
@@ -36,6 +45,7 @@ class Stubs(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
         """Put the classes and functions of a stub in the places of those that the package makes."""
+        _out_of_namesakes(pkg)
         path = getattr(pkg.filepath, "parent", None)
         if path is None or not (stub := path / "__init__.pyi").exists():
             return
@@ -48,6 +58,21 @@ class Stubs(griffe.Extension):
                 pkg.set_member(name, member)
             elif member.is_attribute and str(member.annotation).startswith("_"):
                 pkg.set_member(name, _function(name, written[f"{member.annotation}.__call__"]))
+
+
+def _out_of_namesakes(package: griffe.Module) -> None:
+    """Where a package names a function like the module that it is from, show the function."""
+    namesakes = {
+        name: module
+        for name, module in package.members.items()
+        if not module.is_alias and module.is_module and name in module.members
+    }
+    for name, member in list(package.members.items()):
+        words = member.target_path.split(".") if member.is_alias else []
+        if words[:1] == [package.name] and len(words) == 3 and words[1] in namesakes:
+            package.set_member(name, namesakes[words[1]].members[words[2]])
+    for name, module in namesakes.items():
+        package.set_member(name, module.members[name])
 
 
 def _function(name: str, call: griffe.Function) -> griffe.Function:

@@ -8,7 +8,8 @@ from typing import Any
 
 _CLAUSE = re.compile(r"^- \*\*([PRNV]\d*[a-z]?(?=[ ,.*])[^*]*)\*\*", re.MULTILINE)
 BORROWED = ("changelog.md", "contributing.md")
-_FIRST = ("guides/", "getting-started")
+_FIGURE = re.compile(r"!\[([^]]*)\]\((\S*img/\w+)\.svg\)")
+_FIRST = ("guides/", "getting-started", "which-mode", "glossary")
 """Pages that a search should name before those that only mention a word."""
 
 
@@ -27,6 +28,14 @@ def anchors(markdown: str) -> str:
     return _CLAUSE.sub(anchor, markdown)
 
 
+def figures(markdown: str) -> str:
+    """Each figure twice, for the light scheme and the dark; one of them is shown, and loaded."""
+    return _FIGURE.sub(
+        r"![\1](\2.svg#only-light){ loading=lazy } ![\1](\2-dark.svg#only-dark){ loading=lazy }",
+        markdown,
+    )
+
+
 def borrowed(uri: str) -> str:
     """A file of the repository's root as a page: links into docs/ lead there, others are words."""
     text = (Path(__file__).parents[1] / f"{uri[:-3].upper()}.md").read_text(encoding="utf-8")
@@ -41,7 +50,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return borrowed(uri)
     if uri.startswith(_FIRST):
         page.meta.setdefault("search", {"boost": 3})
-    return anchors(markdown) if uri == "spec.md" else markdown
+    if uri.startswith("api/"):  # which names each argument some thirty times
+        page.meta.setdefault("search", {"boost": 0.5})
+    return anchors(markdown) if uri == "spec.md" else figures(markdown)
 
 
 def on_page_context(context: Any, page: Any, **_: Any) -> Any:

@@ -26,9 +26,8 @@ PAGES = {
     "AuON": "auon", "DeltaMomentum": "delta_momentum", "FISMO": "fismo",
     "HybridAuON": "hybrid_auon", "LionK": "lion_k", "M3": "m3", "NAMO": "namo", "NAMOD": "namo",
     "SCALE": "scale", "SGDP": "adamp", "SGDSaI": "sgd_sai", "Signum": "signum",
+    "AdamW": "adamw", "Lion": "lion", "SGD": "sgd", "Muon": "muon",
 }  # fmt: skip
-CLAUSES = {"AdamW": "R1", "Lion": "R2", "SGD": "R3", "Muon": "R4"}
-"""Those of the specification itself have no page of their own."""
 
 
 def page(text: str) -> str:
@@ -58,11 +57,8 @@ def table() -> str:
 
 def _line(kind: type[Rule], ratios: dict[str, float]) -> str:
     name = kind.__name__
-    title = (
-        f"[{name}]({PAGES[name]}.md)" if name in PAGES else f"[{name}](../spec.md#{CLAUSES[name]})"
-    )
     cells = (
-        title,
+        f"[{name}]({PAGES[name]}.md)",
         _kind(kind),
         _state(kind()),
         "identical" if kind().identical else "bounded",

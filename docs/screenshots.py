@@ -1,11 +1,12 @@
-"""Take a picture of every page of the built site, and name the pages that are wider than a screen.
+"""Take a picture of every page of the built site, and name what is wrong with a page.
 
     make docs && python docs/screenshots.py --out runs/screenshots
     python docs/screenshots.py --pages optimizers/adamp --widths 390
 
 Needs Chromium (``apt-get install chromium``). Each page is shown in a frame of the asked width, as
 headless Chromium has no window narrower than 500 pixels, light and dark. Exit status 1 if the text
-of a page runs out of its frame; what scrolls by itself, tables and long equations, does not count.
+of a page runs out of its frame (what scrolls by itself, tables and long equations, does not count),
+or if a page asked another host for anything.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ const frame = document.getElementById("f");
 frame.onload = () => setTimeout(() => {{
   const root = frame.contentDocument.documentElement;
   document.body.dataset.wide = root.scrollWidth;
-  document.body.dataset.status = frame.contentDocument.title;
+  const loaded = frame.contentWindow.performance.getEntriesByType("resource");
+  const others = loaded.map(one => one.name).filter(name => new URL(name).host != location.host);
+  document.body.dataset.others = [...new Set(others)].join(" ");
 }}, 500);
 </script>"""
 NAME = "frame.html"
@@ -73,29 +76,37 @@ def main() -> int:
     every = sorted(
         p.parent.relative_to(args.site).as_posix() for p in args.site.rglob("index.html")
     )
+    every.append("404.html")
     args.out.mkdir(parents=True, exist_ok=True)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(args.site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    wide = []
+    faults = []
     with tempfile.TemporaryDirectory() as profile:
         for page in args.pages or every:
             for width in args.widths:
-                Quiet.frame = FRAME.format(width=width, height=args.height, page=f"{page}/")
+                Quiet.frame = FRAME.format(width=width, height=args.height, page=address(page))
                 for scheme, word in ((LIGHT, "light"), (DARK, "dark")):
                     name = f"{page.replace('/', '-').strip('.') or 'home'}-{width}-{word}.png"
-                    seen = look(browser, profile, server.server_port, width, args.height, scheme,
-                                args.out / name)  # fmt: skip
-                if seen > width:
-                    wide.append(f"{page}: {seen} pixels in {width}")
+                    seen, others = look(browser, profile, server.server_port, width, args.height,
+                                        scheme, args.out / name)  # fmt: skip
+                    if seen > width:
+                        faults.append(f"{page}: {seen} pixels in {width}, {word}")
+                    if others:
+                        faults.append(f"{page}: asked for {others}")
             print(page, flush=True)
-    print("\n".join(wide) or "No page is wider than its frame.")
-    return bool(wide)
+    print("\n".join(faults) or "No page is wider than its frame, or asks another host.")
+    return bool(faults)
+
+
+def address(page: str) -> str:
+    """A folder's page, or a file."""
+    return page if page.endswith(".html") else f"{page}/"
 
 
 def look(
     browser: str, profile: str, port: int, width: int, height: int, scheme: int, file: Path
-) -> int:
-    """One picture; returns how many pixels wide the page wants to be."""
+) -> tuple[int, str]:
+    """One picture; returns how many pixels wide the page wants to be, and what it asked others."""
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
         f"--user-data-dir={profile}", f"--window-size={max(width, 500)},{height}",
@@ -103,10 +114,11 @@ def look(
         f"--screenshot={file.resolve()}", "--dump-dom", f"http://127.0.0.1:{port}/{NAME}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    found = re.search(r'data-wide="(\d+)"', done.stdout)
-    if found is None:
+    wide = re.search(r'data-wide="(\d+)"', done.stdout)
+    others = re.search(r'data-others="([^"]*)"', done.stdout)
+    if wide is None or others is None:
         raise RuntimeError(f"{file.name}: the page did not load")
-    return int(found[1])
+    return int(wide[1]), others[1]
 
 
 if __name__ == "__main__":

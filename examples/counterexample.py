@@ -136,7 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     draw_trajectories(problems[0], paths[:, :, 0], out / "trajectories.png")
     draw_map(list(many), ends, args, out / "map.png")
     write_csv(list(many), ends, out / "map.csv")
-    for name in ("trajectories.png", "map.png", "map.csv"):
+    write_trajectories(problems[0], paths[:, :, 0], out / "trajectories.csv")
+    for name in ("trajectories.png", "trajectories.csv", "map.png", "map.csv"):
         console.print(f"wrote {out / name}", soft_wrap=True)
     return 0
 
@@ -270,6 +271,19 @@ def write_csv(names: list[str], ends: np.ndarray, file: Path) -> None:
             x = ends[i, j, k]
             count, median = int(arrived(x).sum()), f"{np.median(x):.4f}"
             writer.writerow([names[i], MAP_N[j], MAP_BETA1[k], x.size, count, median])
+
+
+def write_trajectories(problem: Problem, paths: np.ndarray, file: Path) -> None:
+    """A line for each recorded step, a column for each optimizer and seed."""
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        seeds = range(1, problem.seeds + 1)
+        writer.writerow(
+            ["step", *(f"{name} {seed}" for name in problem.policies for seed in seeds)]
+        )
+        steps = np.linspace(0, problem.steps, len(paths)).round().astype(int)
+        for step, x in zip(steps, paths, strict=True):
+            writer.writerow([step, *(f"{position:.4f}" for position in x.flat)])
 
 
 def make_parser() -> argparse.ArgumentParser:

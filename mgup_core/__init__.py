@@ -20,6 +20,7 @@ array([ 0.95, -1.8 ])
 
 from ._typing import Split, State
 from .check_rule import check_rule
+from .host.files import atomic_write
 from .numerics.backend import Backend, NumPyBackend, backend_for, register
 from .numerics.scalars import bias_correction, ema, inverse_correction
 from .numerics.sums import dot, norm
@@ -82,6 +83,7 @@ __all__ = [
     "Split",
     "State",
     "check_rule",
+    "atomic_write",
     "Backend",
     "NumPyBackend",
     "backend_for",

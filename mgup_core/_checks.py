@@ -65,6 +65,18 @@ below 3.4e+38, or a float64 parameter.
             )
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither true nor false, such as a word or an empty list.
+
+    >>> check_flag("nesterov", "no")
+    Traceback (most recent call last):
+    TypeError: nesterov='no' is neither True nor False.
+    """
+    known = isinstance(value, (int, np.integer, np.bool_)) and value in (0, 1)
+    if not (known or hasattr(value, "dtype")):
+        raise TypeError(f"{name}={value!r} is neither True nor False.")
+
+
 def axis_refusal(name: str, axis: int, shape: tuple[int, ...]) -> str | None:
     """Why an array of this shape has no such axis, with the remedy; ``None`` if it has.
 

@@ -13,7 +13,7 @@ from ._typing import Array, State
 from .frontend.reserved import check_names, check_state_names
 from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
-from .rules.base import Rule, check_decay, fresh_state
+from .rules.base import Rule, check_fields, fresh_state
 from .statistics import Statistics
 from .step import contribution, summed, update_array
 from .trace.elementwise import check_elementwise
@@ -79,7 +79,7 @@ class Optimizer:
         check_names(type(self.rule))
         check_state_names(self.rule)
         check_elementwise(self.rule)
-        check_decay(self.rule.decay, self.rule)
+        check_fields(self.rule)
         for name in ("lr", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.rule, name))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ._typing import Array, Split, State
 from .numerics.backend import Backend
-from .policy import Policy
+from .policy import Policy, score
 from .rules.base import Decay, Direction, Rule
 from .selection.reference import slices
 from .statistics import Statistics, measure
@@ -221,3 +221,47 @@ def update_array(
     )  # fmt: skip
     kept = {name: be.cast(proposed.state[name], state[name].dtype) for name in state}
     return Update(delta, kept, measured)
+
+
+class Rescaling(NamedTuple):
+    """A step that another optimizer took, rescaled; arrays in the compute dtype."""
+
+    w: Array
+    """Where the parameter goes."""
+    scores: Array | None
+    """The canonical scores (P2), of the parameter's shape; ``None`` without a policy."""
+    split: Split | None
+
+
+def rescale(
+    be: Backend,
+    policy: Policy | None,
+    before: Array,
+    after: Array,
+    g: Array,
+    *,
+    lr: Any = 0.0,
+    weight_decay: Any = 0.0,
+    decay: Decay = "all",
+    stacked_dims: int = 0,
+) -> Rescaling:
+    """Rescale the step ``before`` to ``after``, which an optimizer took without decay (R0).
+
+    The difference is ``lr * u``, and it is the alignment operand too.
+
+    Args:
+        before, after, g: a parameter, where it was moved to, and its raw gradient, of one shape and
+            in the compute dtype.
+        lr, weight_decay: numbers or 0-d arrays. A Python 0 as ``weight_decay`` leaves it out.
+        decay: :attr:`Rule.decay`.
+    """
+    moved = before - after
+    scores, split = None, None
+    if policy is not None:
+        scores = score(moved, be.flush(g), be=be)
+        split = be.decide(policy, scores, stacked_dims)
+    delta = apply_split(be, split, be.scalar(1.0), moved)
+    rate = _decay(be, weight_decay)
+    if rate is not None:
+        delta = delta + decay_term(be, decay, be.mul(be.scalar(lr), rate), before, moved)
+    return Rescaling(before - delta, scores, split)

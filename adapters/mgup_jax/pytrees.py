@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from mgup_core import Rule
+from mgup_core._notices import damped_text, warn
 
 from .backend import DTYPES, JaxBackend
 from .settings import Settings
@@ -112,6 +113,7 @@ def check_slices(rule: Rule | None, settings: Settings, params: Any) -> None:
     stacks = per_leaf("stacked_dims", settings.stacked_dims, params, jax.tree.structure(params))
     policy = settings.policy_of(settings.mode, 1.0, 1.0)  # the factors do not matter here
     leaves = jax.tree_util.tree_leaves_with_path(params)
+    damped = []
     for (path, w), stacked in zip(leaves, stacks, strict=True):
         name = f"params{jax.tree_util.keystr(path)}"
         if not isinstance(stacked, int) or not 0 <= stacked <= w.ndim:
@@ -123,9 +125,7 @@ def check_slices(rule: Rule | None, settings: Settings, params: Any) -> None:
             raise ValueError(f"{name}: {reason}")
         d = math.prod(w.shape[stacked:])
         if policy is not None and policy.ranks and d > 0 and policy.top(d) == 0:
-            warnings.warn(
-                f"{name} of shape {w.shape} ranks {d} coordinate(s) at tau={settings.tau}: none "
-                "is selected, so all are damped by gamma. To leave it out, give it a "
-                "transformation with mode='off' by optax.partition.",
-                stacklevel=4,
-            )
+            damped.append((name, d, settings.tau))
+    if damped:
+        remedy = "give them a transformation with mode='off' by optax.partition"
+        warn(damped_text(damped, remedy), __file__, jax.__file__, optax.__file__)

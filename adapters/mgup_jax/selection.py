@@ -5,8 +5,10 @@ Both search the slices of many arrays at once.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -24,7 +26,7 @@ from .arguments import Selection
 
 SELECTIONS: tuple[str, ...] = get_args(Selection)
 _BLOCK = 1 << 16
-_PARTITIONED = 1 << 18  # a row that the cache holds
+_PARTITIONED = 1 << 20  # where one pass is worth more than a partition
 _LONG = 1 << 20  # where a step's milliseconds are worth a second of compilation
 _MIN_PASSES = 3  # passes on a GPU, whose host is asked after each other one whether to go on
 
@@ -114,70 +116,43 @@ class Slices(NamedTuple):
 
 
 def callback_masks(rows: list[Any], ks: list[int]) -> list[Any]:
-    """The masks, by thresholds from the host; NaN and -inf are left out, as P7 would."""
-    groups = _of_one_length(rows, ks)
-    layout = [
-        Slices(sum(rows[i].shape[0] for i in group), rows[group[0]].shape[1], ks[group[0]])
-        for group in groups
-    ]
-    order = [i for group in groups for i in group]
-    # One argument, since each costs as much as ten thousand scores.
+    """The masks, from one call to the host; of long rows NaN and -inf are left out, as P7 would."""
+    order = [i for group in _of_one_length(rows, ks) for i in group]
+    layout = [Slices(rows[i].shape[0], rows[i].shape[1], ks[i]) for i in order]
+    # One argument, since each costs as much as ten thousand scores. But a mask for each array: XLA
+    # compiles what it makes of them once for all of a shape, unless each is cut out of another.
     together = jnp.concatenate([jnp.reshape(rows[i], -1) for i in order])
-    number = sum(part.n for part in layout)
-    results = [jax.ShapeDtypeStruct((number,), kind) for kind in (together.dtype, jnp.int32)]
-    thresholds, bounds = jax.pure_callback(
-        partial(_host_cuts, layout=layout), results, together, vmap_method="expand_dims"
+    found = jax.pure_callback(
+        partial(_host_masks, layout=layout),
+        [jax.ShapeDtypeStruct((n, d), bool) for n, d, _ in layout],
+        together,
+        vmap_method="expand_dims",
     )
-    masks: list[Any] = [None] * len(rows)
-    first = 0
-    for i in order:
-        own = slice(first, first + rows[i].shape[0])
-        masks[i] = _selected(rows[i], thresholds[own], bounds[own])
-        first = own.stop
+    return [mask for _, mask in sorted(zip(order, found, strict=True), key=operator.itemgetter(0))]
+
+
+def _host_masks(scores: Any, layout: list[Slices]) -> list[Any]:
+    """For each slices of ``scores`` (..., all) their mask (..., n, d)."""
+    scores = np.asarray(scores)
+    batch = scores.shape[:-1]
+    masks: list[Any] = []
+    begin = 0
+    for (d, k), alike in groupby(layout, key=operator.itemgetter(1, 2)):
+        sizes = [part.n for part in alike]
+        end = begin + sum(sizes) * d
+        found = _host_mask(scores[..., begin:end].reshape(-1, d), k).reshape(*batch, -1, d)
+        masks += np.split(found, np.cumsum(sizes)[:-1].tolist(), axis=-2)
+        begin = end
     return masks
 
 
-@jax.jit  # traced once for each shape
-def _selected(scores: Any, thresholds: Any, bounds: Any) -> Any:
-    ties = scores == thresholds[:, None]
-    return (scores > thresholds[:, None]) | (ties & (jnp.arange(scores.shape[1]) < bounds[:, None]))
+def _host_mask(rows: Any, k: int) -> Any:
+    """The mask of ``rows`` (n, d)."""
+    long = k > 0 and rows.shape[1] > _PARTITIONED
+    return np.stack([_of_long(row, k) for row in rows]) if long else partition_mask(rows, k)
 
 
-def _host_cuts(scores: Any, layout: list[Slices]) -> tuple[Any, Any]:
-    """The threshold of each slice of ``scores`` (..., all), and below which index its ties are in.
-
-    Both are of shape (..., slices).
-    """
-    scores = np.asarray(scores)
-    shape = (*scores.shape[:-1], sum(part.n for part in layout))
-    thresholds, bounds = np.empty(shape, scores.dtype), np.empty(shape, np.int32)
-    for each in np.ndindex(shape[:-1]):
-        begin = first = 0
-        for n, d, k in layout:
-            rows = scores[each][begin : begin + n * d].reshape(n, d)
-            at = (*each, slice(first, first + n))
-            thresholds[at], bounds[at] = _cuts(rows, k)
-            begin, first = begin + n * d, first + n
-    return thresholds, bounds
-
-
-def _cuts(rows: Any, k: int) -> tuple[Any, Any]:
-    """The same of each of ``rows`` (n, d)."""
-    n, d = rows.shape
-    threshold, bound = np.empty(n, rows.dtype), np.full(n, d, np.int32)
-    special = np.ones(n, bool)
-    if 0 < k <= d <= _PARTITIONED:
-        ordered = np.partition(rows, d - k, axis=1)
-        threshold[:] = ordered[:, d - k]
-        # NumPy ranks NaN highest. Where none is wanted, and the rest has no tie, this is the cut.
-        special = np.isnan(ordered[:, d - k :]).any(axis=1) | (threshold == -np.inf)
-        special |= (ordered[:, : d - k] == threshold[:, None]).any(axis=1)
-    for i in np.flatnonzero(special):
-        threshold[i], bound[i] = _cut(rows[i], k)
-    return threshold, bound
-
-
-def _cut(row: Any, k: int) -> tuple[float, int]:
+def _of_long(row: Any, k: int) -> Any:
     """One pass over blocks that fit the cache, against a bracket guessed from a sample."""
     spans = [slice(i, min(i + _BLOCK, row.size)) for i in range(0, row.size, _BLOCK)]
 
@@ -188,7 +163,10 @@ def _cut(row: Any, k: int) -> tuple[float, int]:
         return [work(i) for i in range(len(spans))]
 
     cut, ties = find_cut(k, spans, scores, scores, lambda stride: row[::stride], each)
-    return cut.threshold, boundary(cut, ties, spans, scores)
+    end = boundary(cut, ties, spans, scores)
+    mask = row > cut.threshold
+    mask[:end] |= row[:end] == cut.threshold
+    return mask
 
 
 def graph_masks(rows: list[Any], ks: list[int]) -> list[Any]:

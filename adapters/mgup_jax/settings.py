@@ -136,11 +136,11 @@ class Settings:
         """
         values = {name: getattr(self, name) for name in self.SCHEDULED}
         values = {n: known(n, v(count) if callable(v) else v) for n, v in values.items()}
-        _check_fits(values, leaves)
+        dtypes = _check_fits(values, leaves)
         for name in ("learning_rate", "weight_decay"):
-            _check_rate(name, values[name])
-        _report("alpha", values["alpha"], lambda x: x >= 1, "[1, inf)")
-        _report("gamma", values["gamma"], lambda x: (x > 0) & (x <= 1), "(0, 1]")
+            _check_rate(name, values[name], dtypes)
+        _report("alpha", values["alpha"], lambda x: x >= 1, "[1, inf)", dtypes)
+        _report("gamma", values["gamma"], lambda x: (x > 0) & (x <= 1), "(0, 1]", dtypes)
         policy = self.policy_of(self.mode, values["alpha"], values["gamma"])
         return Step(values["learning_rate"], values["weight_decay"], policy)
 
@@ -157,9 +157,12 @@ class Settings:
         return JaxBackend(dtype, self.selection, where, known)
 
 
-def _check_fits(values: dict[str, Any], leaves: Iterable[Any]) -> None:
-    for dtype in {compute_dtype(x.dtype) for x in leaves if x is not None}:
+def _check_fits(values: dict[str, Any], leaves: Iterable[Any]) -> set[Any]:
+    """Refuse numbers that the leaves' compute dtypes do not hold; returns these."""
+    dtypes = {compute_dtype(x.dtype) for x in leaves if x is not None}
+    for dtype in dtypes:
         check_fits(values, dtype)
+    return dtypes
 
 
 NO_PARAMS = (
@@ -176,18 +179,28 @@ def known(name: str, value: Any) -> Any:
     return value
 
 
-def _check_rate(name: str, value: Any) -> None:
+def _check_rate(name: str, value: Any, dtypes: Iterable[Any] = ()) -> None:
     """Refuse a negative or non-finite rate."""
-    _report(name, value, lambda x: x >= 0, "[0, inf)")
+    _report(name, value, lambda x: x >= 0, "[0, inf)", dtypes)
     if value is not None and not is_traced(value):
         check_rate(name, value)
 
 
-def _report(name: str, value: Any, inside: Callable[[Any], Any], interval: str) -> None:
-    """Under checkify, refuse a traced value outside of its range; no other program can raise."""
+def _report(
+    name: str,
+    value: Any,
+    inside: Callable[[Any], Any],
+    interval: str,
+    dtypes: Iterable[Any],
+) -> None:
+    """Under checkify, refuse a traced value outside of its range; no other program can raise.
+
+    Args:
+        dtypes: in which the value must be finite.
+    """
     if is_traced(value):
-        checkify.debug_check(
-            jnp.isfinite(value) & inside(value),
-            name + "={value} is outside " + interval + ".",
-            value=value,
-        )
+        fits = jnp.isfinite(value)
+        for dtype in dtypes:
+            fits &= jnp.isfinite(value.astype(dtype))
+        message = name + "={value} is outside " + interval + ", or of the parameters' range."
+        checkify.debug_check(fits & inside(value), message, value=value)

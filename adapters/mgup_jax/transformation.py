@@ -16,7 +16,7 @@ from mgup_core import Rule
 from mgup_core.frontend.documentation import docstring
 from mgup_core.frontend.reserved import check_names, check_state_names
 from mgup_core.frontend.signatures import bind
-from mgup_core.rules.base import check_decay
+from mgup_core.rules.base import check_fields
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.forms import runtime_fields
 
@@ -34,7 +34,7 @@ from .state import MGUPState, by_leaf, by_name, check_state, initial
 def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
     """The transformation of one rule with all its settings made."""
     check_elementwise(rule)
-    check_decay(rule.decay, rule)
+    check_fields(rule)
     rule = with_numbers(rule)
     advance = ParameterStep(rule, settings)
 

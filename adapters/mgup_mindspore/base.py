@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import warnings
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -15,7 +13,8 @@ from mindspore.nn.optim.optimizer import _ConvertToCell
 
 from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
-from mgup_core.rules.base import check_decay
+from mgup_core._notices import damped_text, warn
+from mgup_core.rules.base import check_fields
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
@@ -59,7 +58,7 @@ class RuleOptimizer(nn.Optimizer):
         for group in {id(group): group for group in groups.values()}.values():
             rule = self._rule(group)
             check_elementwise(rule)
-            check_decay(rule.decay, rule)
+            check_fields(rule)
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)
@@ -211,19 +210,7 @@ def _warn_all_damped(tasks: Iterable[Task]) -> None:
         p, policy = task.slots[0], task.settings.policy
         d = math.prod(p.shape[task.settings.stacked_dims :])
         if isinstance(policy, MGUP) and d > 0 and policy.top(d) == 0:
-            damped.append(f"{p.name} ({d} at tau={policy.tau})")
+            damped.append((p.name, d, policy.tau))
     if damped:
-        warnings.warn(
-            f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and "
-            f"all are damped by gamma: {', '.join(damped)}. To leave parameters out, put them in "
-            "a group of their own with mode='off'.",
-            stacklevel=_depth(),
-        )
-
-
-def _depth() -> int:
-    """How many frames out of the caller the code is that made the optimizer."""
-    depth, frame = 0, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__):
-        depth, frame = depth + 1, frame.f_back
-    return depth
+        text = damped_text(damped, "put them in a group of their own with mode='off'")
+        warn(text, __file__, ms.__file__)

@@ -12,7 +12,7 @@ import numpy as np
 from mindspore import Parameter, Tensor
 
 from mgup_core import NumPyBackend, Rule, State
-from mgup_core._checks import check_rate
+from mgup_core._checks import check_fits, check_rate
 from mgup_core.host.blocks import BlockStep
 from mgup_core.host.signals import HeldSignals
 from mgup_core.step import summed
@@ -131,25 +131,27 @@ def step(
     """Take the step of :class:`mgup_mindspore.cells.Step`, whole even if a signal comes.
 
     Raises:
-        ValueError: for a learning rate or decay that is negative or not finite, before anything
-            changes.
+        ValueError: for a learning rate or decay that is negative, not finite, or beyond the dtype
+            in which a parameter is computed, before anything changes.
     """
-    numbers: dict[int, float] = {}
+    numbers: dict[Any, float] = {}
 
-    def number(name: str, x: Tensor) -> float:
-        if id(x) not in numbers:  # one for many parameters, mostly
-            numbers[id(x)] = float(x.asnumpy().reshape(()))
-            check_rate(name, numbers[id(x)])
-        return numbers[id(x)]
+    def number(name: str, x: Tensor, dtype: Any) -> float:
+        if (id(x), dtype) not in numbers:  # one for many parameters, mostly
+            value = numbers[id(x), dtype] = float(x.asnumpy().reshape(()))
+            check_rate(name, value)
+            check_fits({name: value}, dtype)
+        return numbers[id(x), dtype]
 
     backends: dict[Any, NumPyBackend] = {}
     work = []
     for task, i in zip(tasks, places, strict=True):
         g = gradients[i]
         if g is not None:
-            lr, decay = number("learning_rate", rates[i]), number("weight_decay", decays[i])
             p = task.slots[0]
             be = backends.setdefault(compute_dtype(p.dtype), _backend(p))
+            lr = number("learning_rate", rates[i], be.host_dtype)
+            decay = number("weight_decay", decays[i], be.host_dtype)
             work.append(_Work(task, g, lr, decay, be))
     taken = view(count)
 

@@ -10,8 +10,9 @@ import numpy as np
 from mindspore import Tensor
 
 from mgup_core import Rule
+from mgup_core._checks import check_fits
 
-from .backend import Betas
+from .backend import Betas, compute_dtype
 from .cells import Step
 from .emitter import NUMPY, Program, Recording
 from .groups import Fixed, Group, check_group, policy_of
@@ -65,6 +66,7 @@ def renew(
     betas = Betas()
     for task in step.tasks:
         i = task.group
+        check_fits(groups[i], NUMPY[compute_dtype(task.slots[0].dtype)])
         settings = task.settings._replace(rule=rules[i], policy=policies[i])
         if settings.decays != (groups[i]["weight_decay"] != 0):
             _refuse(values)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mgup_core import Policy, Rule, rules
-from mgup_core._checks import check_beta, check_fits, check_rate
+from mgup_core._checks import check_beta, check_fits, check_flag, check_rate
 from mgup_core.frontend import modes
 
 from .arguments import Implementation, Scope
@@ -113,6 +113,21 @@ def _number(name: str, value: Any) -> Any:
     return value.item()
 
 
+def _readable(name: str, value: Any, wait: bool) -> Any:
+    """As :func:`_number`, but what lies on a device stays there, unless one waits for it."""
+    return _number(name, value) if wait or _on_host(value) else value
+
+
+def decay_of(group: Group) -> Any:
+    """A group's weight decay, a number unless it lies on a device or is an input of a graph.
+
+    A tensor that holds 0 leaves the decay out as 0 does (R0): 0 times an infinite weight is NaN.
+    """
+    value = group["weight_decay"]
+    read = _on_host(value) and not torch.compiler.is_compiling()
+    return _number("weight_decay", value) if read else value
+
+
 def plain(value: Any) -> Any:
     """A value of a group in the types that every checkpoint holds and every loader knows.
 
@@ -133,6 +148,8 @@ def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> 
     others = {name for kind in rules.ALL for name in _names(kind)}
     for key in group.keys() - known - {"params"}:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.85)
+        if _BETA.fullmatch(str(key)) and "betas" in known:
+            near = ["betas"]
         if near or key in others:
             raise ValueError(
                 f"a parameter group holds {key!r}, which {rule_class.__name__} does not have"
@@ -141,14 +158,25 @@ def check_keys(rule_class: type[Rule], group: Group, known: Collection[str]) -> 
             )
 
 
-def check_group(group: Group) -> None:
-    """Refuse, before anything changes, what is not the rule's own: policy, rates, flags."""
+def check_rates(group: Group, *, wait: bool = False) -> None:
+    """Refuse a negative or non-finite learning rate or decay; see :func:`check_group`."""
     for name in ("lr", "weight_decay"):
-        check_rate(name, _number(name, group[name]))
+        check_rate(name, _readable(name, group[name], wait))
+
+
+def check_group(group: Group, *, wait: bool = True) -> None:
+    """Refuse, before anything changes, what is not the rule's own: policy, rates, flags.
+
+    Args:
+        wait: whether to read numbers that lie on a device, for which the host waits.
+    """
+    check_rates(group, wait=wait)
+    given = {n: _readable(n, group[n], wait) for n in ("tau", "alpha", "gamma", "tau_min")}
     # Each mode's arguments, whatever the mode is now: a group's mode may change.
-    numbers = {n: _number(n, group[n]) for n in ("tau", "alpha", "gamma", "tau_min")}
     for mode in ("sign", "adaptive", group["mode"]):
-        policy_of({**group, **numbers, "mode": mode})
+        policy_of({**group, **given, "mode": mode})
+    for name in ("maximize", "capturable"):
+        check_flag(name, group.get(name, False))
     for name, instead in INSTEAD.items():
         if group.get(name):
             raise ValueError(f"{name}=True is not available{instead}.")

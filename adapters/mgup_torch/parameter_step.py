@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from mgup_core import MGUP, Policy, Rule, State, Statistics, contribution, summed, update_array
+from mgup_core._notices import damped_text
 from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
 from .backend import DTYPES, TorchBackend, compute_dtype
 from .distributed import MeshGroup, Part, is_dtensor, local
-from .groups import Group
+from .groups import Group, decay_of
 from .notices import warn
 
 _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, at every step
@@ -139,12 +140,8 @@ def warn_all_damped(damped: Sequence[tuple[str, Tensor, Group]], *, prefix: str 
     Args:
         prefix: precedes the names of MGUP's arguments in the groups.
     """
-    each = [f"{name} ({_slice_length(p, g)} at tau={g['tau']})" for name, p, g in damped]
-    warn(
-        f"{len(damped)} parameter(s) have too few coordinates to rank, so none is selected and all "
-        f"are damped by gamma: {', '.join(each)}. To leave parameters out, put them in a group of "
-        f"their own with {prefix}mode='off'."
-    )
+    each = [(name, _slice_length(p, group), group["tau"]) for name, p, group in damped]
+    warn(damped_text(each, f"put them in a group of their own with {prefix}mode='off'"))
 
 
 def _slice_length(p: Tensor, group: Group) -> int:
@@ -157,7 +154,7 @@ def totals_of(tasks: Sequence[Task]) -> State:
 
     def part(task: Task) -> State:
         be = TorchBackend(compute_dtype(task.param.dtype), task.param.device)
-        p, g, decay = task.param.detach(), _uphill(task), task.group["weight_decay"]
+        p, g, decay = task.param.detach(), _uphill(task), decay_of(task.group)
         found = contribution(be, task.rule, p, g, task.arrays, task.t, weight_decay=decay)
         return {name: value.to(coupled[0].param.device) for name, value in found.items()}
 
@@ -182,7 +179,7 @@ def propose(task: Task, be: TorchBackend, totals: State) -> Update:
         task.arrays,
         task.t,
         lr=group["lr"],
-        weight_decay=group["weight_decay"],
+        weight_decay=decay_of(group),
         stacked_dims=group["stacked_dims"],
         statistics=task.measure,
         totals=totals if task.rule.couples_parameters else None,

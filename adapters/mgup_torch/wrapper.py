@@ -13,10 +13,10 @@ from torch import Tensor
 from mgup_core import Statistics
 from mgup_core.frontend.modes import Mode
 from mgup_core.host.signals import HeldSignals
-from mgup_core.policy import Policy, Ties, score
+from mgup_core.policy import Policy, Ties
 from mgup_core.rules.base import Decay, check_decay
 from mgup_core.statistics import measure
-from mgup_core.step import apply_split, decay_term
+from mgup_core.step import rescale
 
 from .arguments import Scope
 from .backend import TorchBackend, compute_dtype
@@ -28,9 +28,11 @@ from .distributed import (
     Traffic,
     check_gradient_placement,
     check_placement,
+    is_dtensor,
     local,
 )
-from .executors import NO_GRADIENT, Explained, Explanation, Ranks, Whole
+from .executors import CUDA, NO_GRADIENT, Explained, Explanation, Ranks, Step, Whole
+from .executors.programs import ReadOff
 from .fitting import check_shape
 from .groups import (
     MGUP_DEFAULTS,
@@ -47,7 +49,7 @@ from .groups import (
     reads_slices,
     same_shapes,
 )
-from .parameter_step import all_damped, check_gradient, warn_all_damped
+from .parameter_step import Task, all_damped, check_gradient, readable, warn_all_damped
 
 _COUPLED = (
     torch.optim.ASGD,
@@ -149,6 +151,7 @@ class MGUP(torch.optim.Optimizer):
         self._warned: set[Tensor] = set()
         self._state_shapes: Shapes = {}  # for which inner made its state
         self._sharding = Sharding(_PREFIX)
+        self._fusion = CUDA()
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
         # attributes are properties.
@@ -179,9 +182,9 @@ class MGUP(torch.optim.Optimizer):
             self.inner.__setstate__(state)
 
     @staticmethod
-    def _check(inner: torch.optim.Optimizer, group: Group) -> None:
+    def _check(inner: torch.optim.Optimizer, group: Group, *, wait: bool = True) -> None:
         own = _own_of(group)
-        check_group({**own, "lr": 0.0, "weight_decay": 0.0})
+        check_group({**own, "lr": 0.0, "weight_decay": 0.0}, wait=wait)
         check_decay(own["decay"])
         for name, p in named(group.get("params", ())):
             check_placement(name, p)
@@ -238,6 +241,7 @@ class MGUP(torch.optim.Optimizer):
         try:
             self._step_inner()
             self._state_shapes.update((step.param, step.param.shape) for step in moving)
+            self._rescale_fused(moving)
             settled = self._settle(moving)
             while moving:
                 step = moving[-1]
@@ -246,6 +250,24 @@ class MGUP(torch.optim.Optimizer):
         finally:  # interrupted: at least no parameter keeps a step that was not rescaled
             for step in moving:
                 step.param.copy_(step.before)
+
+    def _rescale_fused(self, moving: list[_Step]) -> None:
+        """Let the kernels rescale what they can, in a few launches, and strike it off."""
+        fused, others = [], []
+        for step in moving:
+            task = self._task(step)
+            if self._fuses(task):
+                fused.append(task)
+            else:
+                others.append(step)
+        if fused:
+            self._fusion.run(fused, Step({}, 0))
+            self._fusion.step.release()
+            moving[:] = others
+
+    def _fuses(self, task: Task) -> bool:
+        placed = is_dtensor(task.param)
+        return not placed and self._fusion.serves(task) and self._fusion.refuses(task) is None
 
     def communication(self) -> Traffic:
         """As :meth:`mgup_torch.RuleOptimizer.communication`, without what ``inner`` sends."""
@@ -267,6 +289,8 @@ class MGUP(torch.optim.Optimizer):
     def _gather(self) -> list[_Step]:
         """All that is to be stepped, checked."""
         moving, damped = [], []
+        for group in self.param_groups:
+            self._check(self.inner, group, wait=False)
         policies = [policy_of(_own_of(group)) for group in self.param_groups]
         whole = [reads_slices(policy) for policy in policies]
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
@@ -283,10 +307,12 @@ class MGUP(torch.optim.Optimizer):
                     check_shape(name, p, self.state[p], self._state_shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
                     damped.append((name, p, own))
-                moving.append(_Step(name, p, p.detach().clone(), group, policy))
+                moving.append(_Step(name, p, torch.empty_like(p), group, policy))
         if damped:
             self._warned.update(p for _, p, _ in damped)
             warn_all_damped(damped, prefix=_PREFIX)
+        if moving:
+            torch._foreach_copy_([step.before for step in moving], [step.param for step in moving])
         return moving
 
     def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
@@ -299,44 +325,61 @@ class MGUP(torch.optim.Optimizer):
             statistics=self._measure,
         )
 
+    def _task(self, step: _Step) -> Task:
+        """A step that was read off, for an executor."""
+        grad = step.param.grad
+        assert grad is not None  # or it would not have been gathered
+        group = {
+            "weight_decay": 0.0, "lr": 0.0, "maximize": False, "implementation": "auto",
+            **step.group, **_own_of(step.group),
+        }  # fmt: skip
+        rule = ReadOff(decay=group["decay"])
+        return Task(
+            step.name, step.param, readable(step.param, grad), {"before": step.before},
+            ("before",), 1, rule, step.policy, group, self._measure,
+        )  # fmt: skip
+
     def _rescaled(
         self, step: _Step, be: TorchBackend | None = None, measured: Statistics | None = None
     ) -> Tensor:
         """Where a parameter goes, of which ``inner`` has shown the way; what lies here of it."""
-        group, policy = step.group, step.policy
+        group = step.group
         grad = step.param.grad
-        assert grad is not None  # or it would not have been gathered
+        assert grad is not None
         p, before, g = local(step.param), local(step.before), local(grad)
         alone = be is None
         be = be or TorchBackend(compute_dtype(p.dtype), p.device)
-        w = be.cast(before, be.dtype)
-        moved = w - be.cast(p, be.dtype)  # lr * u
-        split = None
-        if policy is not None:
-            g = be.flush(be.cast(-g if group.get("maximize") else g, be.dtype))
-            scores = score(moved, g, be=be)
-            split = be.decide(policy, scores, group[_PREFIX + "stacked_dims"])
-            if self._measure:
-                rows = scores.reshape(split.mask.shape)
-                self._measured[step.param] = measure(be, rows, split) if alone else measured
-        delta = apply_split(be, split, be.scalar(1.0), moved)
-        if group.get("weight_decay"):
-            rate = be.mul(be.scalar(group["lr"]), be.scalar(group["weight_decay"]))
-            delta = delta + decay_term(be, group[_PREFIX + "decay"], rate, w, moved)
-        moved_to: Tensor = w - delta
+        done = rescale(
+            be,
+            step.policy,
+            be.cast(before, be.dtype),
+            be.cast(p, be.dtype),
+            be.cast(-g if group.get("maximize") else g, be.dtype),
+            lr=group.get("lr", 0.0),
+            weight_decay=group.get("weight_decay") or 0.0,
+            decay=group[_PREFIX + "decay"],
+            stacked_dims=group[_PREFIX + "stacked_dims"],
+        )
+        if self._measure and done.split is not None:
+            assert done.scores is not None
+            rows = done.scores.reshape(done.split.mask.shape)
+            self._measured[step.param] = measure(be, rows, done.split) if alone else measured
+        moved_to: Tensor = done.w
         return moved_to
 
     def explain(self) -> Explanation:
         """As :meth:`mgup_torch.RuleOptimizer.explain`: who rescales the step of each parameter.
 
-        ``inner`` takes the step in its own way; what it did is rescaled as whole tensors, with what
-        other ranks know of them where they are asked.
+        ``inner`` takes the step in its own way. What it did is rescaled by kernels, or as whole
+        tensors, with what other ranks know of them where they are asked.
         """
         reason = f"it is read off the step of {type(self.inner).__name__}"
 
         def row(name: str, p: Tensor, group: Group, policy: Policy | None) -> Explained:
             if p.grad is None:
                 return Explained(name, None, NO_GRADIENT)
+            if self._fuses(self._task(_Step(name, p, p.detach(), group, policy))):
+                return Explained(name, CUDA.name, reason)
             asks = self._sharding.asks(p, group, None, policy, statistics=self._measure)
             return Explained(name, (Ranks if asks else Whole).name, reason)
 

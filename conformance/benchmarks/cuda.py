@@ -238,34 +238,6 @@ def show(rows: list[Row], console: Console) -> None:
     console.print(table)
 
 
-def draw(rows: list[Row], path: Path) -> None:
-    """The ratios as bars, one for each size; normal gradients only."""
-    from matplotlib.figure import Figure
-
-    shown = [r for r in rows if r.name != "AdamW fused" and "gradients" not in r.name]
-    labels = list(dict.fromkeys(f"{r.name} ({r.dtype})" for r in shown))
-    sizes = list(dict.fromkeys(r.size for r in shown))
-    thick = 0.8 / len(sizes)
-    figure = Figure(figsize=(9, 0.42 * len(labels) + 1.4), layout="constrained")
-    axes = figure.add_subplot()
-    for i, size in enumerate(sizes):
-        mine = [r for r in shown if r.size == size]
-        places = [labels.index(f"{r.name} ({r.dtype})") + (i + 0.5) * thick - 0.4 for r in mine]
-        bars = axes.barh(places, [r.ratio for r in mine], height=thick, label=f"{size} parameters")
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the line at 1
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=7, bbox=box)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
-    axes.set_xticks([], minor=True)
-    axes.margins(x=0.12, y=0.01)
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.invert_yaxis()
-    axes.legend(loc="lower right")
-    axes.set_xlabel("time of a step, in steps of AdamW(fused=True) on the same tensors")
-    figure.savefig(path, dpi=150)
-
-
 def profile(console: Console) -> None:
     """Where the time of a rank-mode step goes."""
     from torch.profiler import ProfilerActivity
@@ -289,7 +261,7 @@ def main() -> int:
     parser.add_argument("--sizes", default=",".join(SIZES), help="of " + ", ".join(SIZES))
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--only", default="", help="rows whose name holds this")
-    parser.add_argument("--out", type=Path, help="a folder for cuda.json and cuda.png")
+    parser.add_argument("--out", type=Path, help="a folder for cuda.json")
     parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
     args = parser.parse_args()
     console = Console(width=130)
@@ -325,8 +297,7 @@ def main() -> int:
             "rows": [asdict(r) for r in rows],
         }
         (args.out / "cuda.json").write_text(json.dumps(facts, indent=1) + "\n")
-        draw(rows, args.out / "cuda.png")
-        console.print(f"wrote {args.out / 'cuda.json'} and cuda.png")
+        console.print(f"wrote {args.out / 'cuda.json'}; docs/figures.py draws it")
     return 0
 
 

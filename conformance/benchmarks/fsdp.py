@@ -17,7 +17,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -35,8 +35,10 @@ from torch.distributed.fsdp import fully_shard
 
 from mgup_torch import MGUPAdamW
 
+Shapes = Sequence[tuple[int, ...]]
 TINY = (32, 85, 2)
 CHECKED = ((257, 129), (64, 48), (5, 7, 2), (1,), (3,), (1000,))
+LARGE = ((4096, 2048), (1001, 4096), (1001, 4097))  # as on a GPU is stepped in one pass
 
 
 @dataclass
@@ -170,16 +172,19 @@ def measure(name, shapes, device, dtype, mesh, rounds: int, **options) -> Row:
     )
 
 
-def check(device: torch.device, dtype: torch.dtype, mesh: DeviceMesh) -> int:
+def check(
+    device: torch.device, dtype: torch.dtype, mesh: DeviceMesh, shapes: Shapes, *, ties: bool
+) -> int:
     """How many coordinates differ from those of the unsharded optimizer, after five steps."""
-    there = sharded(list(CHECKED), device, dtype, mesh)
+    there = sharded(list(shapes), device, dtype, mesh)
     whole = [p.detach().full_tensor().clone().requires_grad_() for p in there]
     optimizers = MGUPAdamW(there), MGUPAdamW(whole)
     torch.manual_seed(1)  # the same on every process
     for _ in range(5):
         for p, q in zip(there, whole, strict=True):
             g = torch.randn(q.shape, device=device).to(dtype)
-            g *= torch.rand(q.shape, device=device) > 0.5  # ties
+            if ties:
+                g *= torch.rand(q.shape, device=device) > 0.5
             q.grad, p.grad = g, _shard_of(g, p)
         for optimizer in optimizers:
             optimizer.step()
@@ -232,7 +237,11 @@ def main() -> int:
     size = args.size or ("1.34B" if accelerated else "tiny")
     shapes = llama(*SIZES[size]) if size != "tiny" else [(1000, 32), *llama(*TINY)[1:-1]]
     dtypes = torch.float32, torch.bfloat16
-    differing = {str(dtype): check(device, dtype, mesh) for dtype in dtypes}
+    cases = [(CHECKED, True), *([(LARGE, True), (LARGE, False)] if accelerated else [])]
+    differing = {
+        str(dtype): sum(check(device, dtype, mesh, checked, ties=ties) for checked, ties in cases)
+        for dtype in dtypes
+    }
     rows = []
     for dtype in dtypes:
         for name, options in (

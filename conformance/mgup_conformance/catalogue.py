@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from .cases import Case, MeanCase, MultiplierCase, Question
+from .cases import SETS, Case, MeanCase, MultiplierCase, Question
 from .corners import SMALL, bases, corners
 from .data import SCORES, Shape
 from .hard import hard_cases
@@ -346,7 +346,7 @@ MAIN = (
     "tiny_gradients/adamw/float32", "nonfinite/adamw/float32", "overflow/sgd/float32",
     "absent/adamw/float32", "stacked/adamw/float32", "limit/lion/mgup",
     "port/adan/mgup/float32", "port/namo/mgup/float32", "exact/muon/mgup/float32",
-    "exact/namod/mgup/float32",
+    "exact/namod/mgup/float32", "aligned_decay/adamw/float32",
 )  # fmt: skip
 """What a backend that is slow is asked unless all is asked for: each rule and form of the
 specification, two ports, each policy, each kind of numbers, and each shape, but not each with
@@ -361,6 +361,8 @@ def cases_for(backend: Backend, cases: Sequence[Case], *, set_of: str) -> list[C
         cases: to choose from.
         set_of: one of :data:`~.cases.SETS`; ``"exhaustive"`` is all for every backend.
     """
+    if set_of not in SETS:
+        raise ValueError(f"set_of={set_of!r} is none of {', '.join(map(repr, SETS))}.")
     offered = backend.capabilities()
     if set_of == "fast" and offered.get("compiles"):
         return [case for case in cases if case.compact or case.own]

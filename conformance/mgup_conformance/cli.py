@@ -14,6 +14,7 @@ from typing import Any
 
 from .backends import SHIPPED, known, load
 from .clauses import PASSING
+from .visible import visible
 
 EXTRA = "pip install 'mgup[conformance]'"
 
@@ -28,6 +29,7 @@ try:  # --help is to work without them
     from .catalogue import all_cases, cases_for
     from .parallel import run_parallel
     from .ports import OWN
+    from .protocol import Backend
     from .runner import Result, run_suite, select
 except ImportError as error:
     absent = error
@@ -134,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _show(arguments, console)
         return _golden(arguments.write, console)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        print(f"mgup-conformance: {error}", file=sys.stderr)
+        print(f"mgup-conformance: {visible(str(error))}", file=sys.stderr)
         return USAGE
 
 
@@ -146,7 +148,9 @@ def _list(cases: Sequence[Case], console: Console) -> int:
     for case in cases:
         console.print(Text.assemble(f"{case.id}  ", (" ".join(case.clauses), "dim")))
     console.print(
-        f"{len(cases)} cases. Backends: {', '.join(known())}.", highlight=False, markup=False
+        visible(f"{len(cases)} cases. Backends: {', '.join(known())}."),
+        highlight=False,
+        markup=False,
     )
     return OK
 
@@ -166,7 +170,7 @@ def _installed(name: str, console: Console) -> bool:
     try:
         load(name)
     except ImportError as error:
-        console.print(f"left out: {name} ({error})", highlight=False, markup=False)
+        console.print(visible(f"left out: {name} ({error})"), highlight=False, markup=False)
         return False
     return True
 
@@ -195,7 +199,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             bad: Counter[str] = Counter()
             tasks = {
                 b.name: progress.add_task(
-                    b.name, total=len(cases_for(b, cases, set_of=set_of)), bad=""
+                    visible(b.name), total=len(cases_for(b, cases, set_of=set_of)), bad=""
                 )
                 for b in backends
             }
@@ -207,9 +211,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
                 progress.update(tasks[result.backend], advance=1, bad=said)
 
             options = {"set_of": set_of, "level": arguments.level, "report": tell}
-            if jobs == 1 and all(name.partition("@")[0] in SHIPPED for name in names):
+            if jobs == 1 and all(name in SHIPPED for name in names):
                 run_suite(backends, cases, **options)
-            else:  # a stranger's code may crash or hang: another process sees it
+            else:  # a stranger's code, or another Python's, may crash or hang: a process sees it
                 run_parallel(names, cases, jobs=jobs, timeout=arguments.timeout, **options)
     except KeyboardInterrupt:
         console.print("Interrupted; this is what was done so far.", style="yellow")
@@ -224,7 +228,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         arguments.html.write_text(matrix.page(plain))
         console.print(f"Report written to {arguments.html}", markup=False)
     nothing = _nothing(plain, idle, chosen=bool(arguments.case))
-    for line in nothing:
+    for line in _fewer(backends, cases, set_of=set_of) if arguments.case else ():
+        console.print(visible(line), style="yellow", markup=False, highlight=False)
+    for line in map(visible, nothing):
         console.print(line, style="bold red", markup=False, highlight=False)
     asked = sum(len(cases_for(b, cases, set_of=set_of)) for b in backends)
     complete = not nothing and len(results) == asked
@@ -238,11 +244,22 @@ def _nothing(plain: report.Plain, idle: Sequence[str], *, chosen: bool) -> list[
         if one["name"] in idle:
             lines.append(
                 f"{one['name']}: no case was run. A backend that says that it is slow or compiles "
-                "is asked few of the set: --exhaustive asks all, --case names others."
+                "is asked few of the set; --exhaustive asks all."
             )
         elif not chosen and not sum(one["totals"][s] for s in ("passed", "failed", "error")):
             lines.append(f"{one['name']}: every case was skipped, so nothing was checked.")
     return lines
+
+
+def _fewer(backends: Sequence[Backend], cases: Sequence[Case], *, set_of: str) -> list[str]:
+    """The backends that were asked fewer cases than were chosen by name, with the reason."""
+    asked = {b.name: len(cases_for(b, cases, set_of=set_of)) for b in backends}
+    return [
+        f"{name}: {n} of the {len(cases)} cases chosen were run, since it says that it is slow or "
+        "compiles; --exhaustive runs all."
+        for name, n in asked.items()
+        if 0 < n < len(cases)
+    ]
 
 
 def _command(arguments: argparse.Namespace, names: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from .clauses import CLAUSES
-from .report import Plain, failures, skipped, summary, totals, untrained, verdict, versions
+from .report import MAKERS, Plain, failures, skipped, summary, totals, untrained, verdict, versions
+from .visible import visible
 
 TITLE = "Support matrix"
 LEGEND = (
@@ -71,6 +72,20 @@ def _backends(plain: Plain) -> Table:
     return [head, *rows]
 
 
+def _processors(plain: Plain) -> Table:
+    """What was run on whose processors; a maker of whose nothing was is said, too."""
+    rows = []
+    for maker in sorted(set(MAKERS.values())):
+        found: dict[tuple[str, str], list[str]] = {}
+        for one in plain["backends"]:
+            own, _, kind = one.get("processor", "").partition(": ")
+            if own == maker:
+                found.setdefault((kind, one["date"]), []).append(f"{one['name']}: {totals(one)}")
+        rows += [[maker, *of, "; ".join(said)] for of, said in found.items()]
+        rows += [] if found else [[maker, "not run", "", ""]]
+    return [["maker", "processor", "date", "cases"], *rows]
+
+
 def _reasons(plain: Plain) -> list[str]:
     return [
         f"{reason}: {n} skipped" for one in plain["backends"] for reason, n in skipped(one).items()
@@ -85,9 +100,16 @@ def _levels(plain: Plain) -> Table:
 
 
 def _provenance(plain: Plain) -> list[str]:
-    suite = plain.get("suite", {})
-    said = [f"{key.replace('_', ' ')} {value}" for key, value in suite.items()]
-    lines = [f"Suite: {', '.join(said)}."] if said else []
+    judged: dict[str, list[str]] = {}
+    for one in plain["backends"]:
+        suite = one.get("suite", plain.get("suite", {}))
+        said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in suite.items())
+        judged.setdefault(said, []).append(one["name"])
+    lines = [
+        f"Suite{' of ' + ', '.join(names) if len(judged) > 1 else ''}: {said}."
+        for said, names in judged.items()
+        if said
+    ]
     commands = dict.fromkeys(one.get("command", "") for one in plain["backends"])
     return lines + [f"Command: {command}" for command in commands if command]
 
@@ -102,9 +124,12 @@ def _page(
     verbatim: Callable[[str], str],
 ) -> str:
     """The one page, whatever it is written in."""
+    plain = visible(plain)
     parts = [heading(1, title), table(_backends(plain)), *map(paragraph, _provenance(plain))]
     if levels := _levels(plain):
         parts += [heading(2, "Levels"), paragraph(LEVELS_LEGEND), table(levels)]
+    if any("processor" in one for one in plain["backends"]):
+        parts += [heading(2, "Processors"), table(_processors(plain))]
     parts += [heading(2, "Clauses"), paragraph(LEGEND), table(_clauses(plain))]
     if untouched := _untouched(plain):
         parts.append(paragraph(f"Skipped everywhere: {', '.join(untouched)}."))
@@ -124,7 +149,9 @@ def markdown(plain: Plain, title: str = TITLE) -> str:
     """The page in Markdown."""
 
     def line(text: str) -> str:
-        return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+        for mark, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;")):  # no tag, no link
+            text = text.replace(mark, entity)
+        return " ".join(text.split())
 
     def table(rows: Table) -> str:
         rows = [
@@ -136,8 +163,8 @@ def markdown(plain: Plain, title: str = TITLE) -> str:
     return _page(
         plain,
         title,
-        heading=lambda level, text: f"{'#' * level} {text}\n",
-        paragraph=lambda text: f"{text}\n",
+        heading=lambda level, text: f"{'#' * level} {line(text)}\n",
+        paragraph=lambda text: f"{line(text)}\n",
         table=table,
         items=lambda texts: "".join(f"- {line(text)}\n" for text in texts),
         verbatim=_fenced,

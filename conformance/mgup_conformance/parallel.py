@@ -6,6 +6,7 @@ takes its process with it, or never answers, is reported with its case; another 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -27,6 +28,8 @@ Job = tuple[str, int]
 
 def _work(pipe: Connection, names: Sequence[str], threads: int, options: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and gives out no more
+    if hasattr(os, "setsid"):
+        os.setsid()  # what the backends start is ended with this process
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     backends = [load(name) for name in names]
     cases = {case.id: case for case in all_cases()}
@@ -59,11 +62,19 @@ class _Worker:
         self.since = time.monotonic()
         self.pipe.send(self.jobs[0])
 
-    def end(self) -> None:
-        """Kill the process."""
+    def end(self) -> int:
+        """Kill the process, and what its backends have started: an interpreter may hang, too.
+
+        Returns its status, if it had ended by itself.
+        """
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # it leads a group of its own
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        code: int = self.process.exitcode
+        return code
 
 
 def run_parallel(
@@ -149,9 +160,8 @@ def run_parallel(
                 try:
                     answer = worker.pipe.recv()
                 except (EOFError, OSError):
-                    worker.process.join()
-                    code = worker.process.exitcode
-                    worker.pipe.close()
+                    worker.process.join(timeout=10)  # it has closed its pipe: it is ending
+                    code = worker.end()
                     if not worker.ready:
                         raise RuntimeError(
                             f"a process for {', '.join(names)} ended with status {code} before it "

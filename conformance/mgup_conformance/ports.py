@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import Field, fields
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -77,10 +78,14 @@ def samples(name: str, n: int) -> list[dict[str, Any]]:
     Numbers come from a field's declared range,
     ``field(default=…, metadata={"range": (low, high)})``, or else from about the default; words
     from ``metadata={"values": (…)}`` or a ``Literal``. What the rule refuses is left out.
+
+    Raises:
+        ValueError: for a range that is none, and where the rule refuses whatever is drawn.
     """
     kind = CLASSES[name]
     hints = get_type_hints(kind)
     found: list[dict[str, Any]] = []
+    refused = ""
     for i in range(20 * n):
         rng = np.random.default_rng([i, len(name)])
         drawn = {}
@@ -94,17 +99,39 @@ def samples(name: str, n: int) -> list[dict[str, Any]]:
             elif isinstance(value, bool):
                 drawn[one.name] = bool(rng.integers(2))
             elif isinstance(value, float):
-                low, high = one.metadata.get("range") or _about(value)
+                low, high = _declared(name, one) or _about(value)
                 drawn[one.name] = round(float(rng.uniform(low, high)), 6)
         try:
             kind(**drawn)
-        except ValueError:
+        except (ValueError, TypeError) as error:
+            refused = f"{error}"
             continue
         if drawn and drawn not in found:
             found.append(drawn)
         if len(found) == n:
             break
+    if refused and not found:
+        raise ValueError(
+            f"{name}: no hyperparameters other than the defaults could be drawn; the rule refused "
+            f"the last with {refused!r}. Declare what it takes, for example by field(default=0.9, "
+            'metadata={"range": (0.5, 0.99)}).'
+        )
     return found
+
+
+def _declared(name: str, one: Field[Any]) -> tuple[float, float] | None:
+    """The range that a field declares, if it does."""
+    given = one.metadata.get("range")
+    if given is None:
+        return None
+    pair = tuple(given) if isinstance(given, (tuple, list)) else ()
+    numbers = all(isinstance(x, (int, float)) and isfinite(x) for x in pair)
+    if not (len(pair) == 2 and numbers and pair[0] <= pair[1]):
+        raise ValueError(
+            f"{name}: the field {one.name!r} declares the range {given!r}, which is not two finite "
+            "numbers (low, high) with low <= high."
+        )
+    return pair[0], pair[1]
 
 
 def _literals(hint: Any) -> tuple[Any, ...]:

@@ -211,7 +211,7 @@ def check_capabilities(offered: Any) -> None:
 
 def _known(where: str, given: Collection[str], names: Collection[str]) -> None:
     for name in given:
-        if name in names:
+        if isinstance(name, str) and name in names:
             continue
         near = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""

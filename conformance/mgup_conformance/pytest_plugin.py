@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .visible import visible
+
 if TYPE_CHECKING:  # at run time only when it is asked for: the plugin loads with every pytest
     from .cases import Case
     from .protocol import Backend
@@ -57,11 +59,11 @@ class CaseItem(pytest.Item):
         level = self.config.getoption("mgup_level")
         result = run_case(self.backend, self.case, set_of=self.set_of, level=level)
         if result.status == "skipped":
-            pytest.skip(result.message)
+            pytest.skip(visible(result.message))
         if result.bad:
             first, _, rest = result.message.partition("\n")
             said = "; ".join(filter(None, (result.judged, result.diagnosis)))
-            raise CaseFailed(f"{first}: {said}\n{rest}" if said else result.message)
+            raise CaseFailed(visible(f"{first}: {said}\n{rest}" if said else result.message))
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         if isinstance(excinfo.value, CaseFailed):
@@ -111,10 +113,11 @@ def pytest_collection_modifyitems(
         try:
             backend = load(name)
         except (ImportError, ValueError) as error:
-            raise pytest.UsageError(f"--mgup-backend {name}: {error}") from error
-        node = f"mgup::{backend.name}"
+            raise pytest.UsageError(visible(f"--mgup-backend {name}: {error}")) from error
+        shown = visible(backend.name).translate(str.maketrans("[]", "()"))  # of parameters alone
+        node = f"mgup::{shown}"
         collector = BackendCases.from_parent(
-            session, name=backend.name, nodeid=node, backend=backend, set_of=set_of
+            session, name=shown, nodeid=node, backend=backend, set_of=set_of
         )
         cases = list(session.genitems(collector))
         if not cases:

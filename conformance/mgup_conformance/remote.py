@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import multiprocessing
 import subprocess
 import tempfile
 import weakref
@@ -12,13 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from .protocol import Array, PolicySpec, RunSpec
+from .protocol import Array, PolicySpec, RunSpec, check_capabilities
+from .shape import TEXT, fault
 from .wire import receive, send
 
 SHIPPED = ("mgup_core", "mgup_torch", "mgup_jax", "mgup_mindspore", "mgup_conformance")
 """What goes along, with array_api_compat: the other environment need not have this library."""
 
 _START = "import sys; sys.path.insert(0, {path!r}); from mgup_conformance.serve import serve; "
+
+
+HELLO = {"name": TEXT, "versions": {TEXT: TEXT}}
+"""What the other side says first, beside its capabilities."""
 
 
 class RemoteError(RuntimeError):
@@ -64,16 +70,21 @@ class Remote:
             self._process = subprocess.Popen(
                 [python, "-c", start],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words,
-                start_new_session=True,  # Ctrl-C is for this side, which closes the other
+                # Ctrl-C is for this side, which closes the other; a worker's group has none.
+                start_new_session=multiprocessing.parent_process() is None,
             )  # fmt: skip
         except OSError as error:
             self._words.close()
             raise ValueError(f"--python {python}: {error}") from error
         weakref.finalize(self, _end, self._process, self._words)
         try:
-            inner, self._versions, self._capabilities = self.call("hello")
+            said = self.call("hello")
         except RemoteError as error:
             raise ImportError(f"{self._where}: {str(error).strip().splitlines()[-1]}") from error
+        if reason := fault(said, HELLO):
+            raise ImportError(f"{self._where} does not speak as this suite does: {reason}.")
+        check_capabilities(said.get("offers"))
+        inner, self._versions, self._capabilities = said["name"], said["versions"], said["offers"]
         self.name = f"{inner}@{_environment(python)}"
 
     def call(self, *message: Any) -> Any:

@@ -25,6 +25,7 @@ from .protocol import Backend
 from .runner import STATUSES, Result, settle
 from .shape import fault
 from .verdicts import LEVELS
+from .visible import visible
 
 FORMAT = 2
 """Raised when the JSON changes shape."""
@@ -47,6 +48,7 @@ def as_plain(
         "command": command,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "host": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "processor": processor(),
         "set": set_of,
     }
     return {
@@ -92,15 +94,55 @@ def _one(backend: Backend, results: Sequence[Result]) -> Plain:
     }
 
 
+MAKERS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "aarch64": "ARM", "arm64": "ARM"}
+"""Of processors, by what ``/proc/cpuinfo`` calls them or by their instruction set."""
+
+
+def processor() -> str:
+    """The maker of this processor and its name: ``Intel: Intel(R) Xeon(R) Processor``."""
+    if platform.machine() in MAKERS:
+        return f"{MAKERS[platform.machine()]}: {platform.machine()}"
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            found.setdefault(key.strip(), value.strip())
+    vendor = found.get("vendor_id", platform.machine())
+    return f"{MAKERS.get(vendor, vendor)}: {found.get('model name', platform.processor())}"
+
+
 def merge(reports: Sequence[Plain]) -> Plain:
-    """One report of all their backends, in order, as from environments that cannot be one."""
-    return {**reports[0], "backends": [one for plain in reports for one in plain["backends"]]}
+    """One report of all their backends, in order, as from environments that cannot be one.
+
+    A backend that is there already, from another processor, gets that one's maker into its name.
+    One that another suite or specification judged keeps what says so.
+    """
+    merged: list[Plain] = []
+    suite = reports[0].get("suite", {})
+    for plain in reports:
+        for one in plain["backends"]:
+            own = one.get("suite", plain.get("suite", {}))
+            maker = one.get("processor", "").partition(":")[0]
+            if own != suite:
+                one = one | {"suite": own}
+            if maker and any(other["name"] == one["name"] for other in merged):
+                one = one | {"name": f"{one['name']} on {maker}"}
+            merged.append(one)
+    return {**reports[0], "backends": merged}
 
 
 def brief(plain: Plain) -> Plain:
-    """Without the results that passed, which the counts tell of: what documentation keeps."""
+    """Without the results that passed, which the counts tell of: what documentation keeps.
+
+    Of those that were skipped what the backend lacks is kept, and not again in words.
+    """
+
+    def short(result: Plain) -> Plain:
+        said = result["status"] == "skipped" and result.get("lacks")
+        return result | {"message": ""} if said else result
+
     backends = [
-        one | {"results": [r for r in one["results"] if r["status"] != "passed"]}
+        one | {"results": [short(r) for r in one["results"] if r["status"] != "passed"]}
         for one in plain["backends"]
     ]
     return {**plain, "backends": backends}
@@ -191,10 +233,11 @@ def provenance() -> Plain:
     from . import SUITE
 
     root = Path(__file__).parents[2]
-    spec = root / "docs" / "spec.md"
     found: Plain = {"version": SUITE, "mgup": mgup_core.__version__}
-    if spec.exists():
-        found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
+    for spec in (Path(__file__).with_name("spec.md"), root / "docs" / "spec.md"):  # a wheel's first
+        if spec.exists():
+            found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
+            break
     if (root / ".git").exists():
         asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
         with contextlib.suppress(OSError):
@@ -268,6 +311,7 @@ def _table(backends: Sequence[Plain], *, statements: bool) -> Table:
 
 def show(plain: Plain, console: Console) -> None:
     """Print failures, the reasons of what was skipped, and the table of clauses."""
+    plain = visible(plain)
     for name, result in failures(plain):
         console.print(f"[bold red]{result['status'].upper()}[/] {escape(name)}")
         console.print(escape(result["message"]), highlight=False)

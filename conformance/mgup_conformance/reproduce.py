@@ -6,6 +6,8 @@ For the author of an implementation who has no suite: the script needs NumPy, an
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from .verdicts import state_of
 
 STEPS = 5
 
-RUN = '''"""{id}: {clauses}. Give your backend: python {name}.py package.module:Backend"""
+RUN = """{said}
 import importlib, json, sys
 import numpy as np
 case = np.load("{name}.npz")
@@ -35,9 +37,9 @@ for t in range(1, 1 + int(case["steps"])):
     for i, w in enumerate(run.params()):
         far = np.abs(w.astype("f8") - case[f"w{{i}}_{{t}}"])
         print(f"step {{t}}, parameter {{i}}: largest difference {{far.max(initial=0)}}")
-'''
+"""
 
-MULTIPLIER = '''"""{id}: {clauses}. Give your backend: python {name}.py package.module:Backend"""
+MULTIPLIER = """{said}
 import importlib, json, sys
 import numpy as np
 case, (module, _, made) = np.load("{name}.npz"), sys.argv[1].partition(":")
@@ -47,7 +49,7 @@ for i, (policy, stacked_dims, name) in enumerate(json.loads(str(case["questions"
     a, g = (case[f"{{x}}{{i}}"].astype(dtype) for x in "ag")
     phi = backend.multiplier(policy, a, g, stacked_dims)
     print(policy, int(np.sum(phi != case[f"phi{{i}}"])), "of", phi.size, "differ")
-'''
+"""
 
 
 def write(case: Case, folder: Path, *, steps: int | None = None) -> list[Path]:
@@ -58,16 +60,20 @@ def write(case: Case, folder: Path, *, steps: int | None = None) -> list[Path]:
         folder: that exists.
         steps: of a run; by default :data:`STEPS`, or as many as it has.
     """
-    name = case.id.replace("/", "_")
+    name = re.sub(r"[^\w .,=+@()-]", "_", case.id)
     runs = isinstance(case, (RunCase, GoldenRun))
     arrays = _run(case, steps or STEPS) if runs else _multipliers(case)  # type: ignore[arg-type]
-    script = (RUN if runs else MULTIPLIER).format(
-        id=case.id, clauses=", ".join(case.clauses), name=name
-    )
+    script = script_of(RUN if runs else MULTIPLIER, case.id, case.clauses, name)
     data, program = folder / f"{name}.npz", folder / f"{name}.py"
     np.savez_compressed(data, **arrays)
     program.write_text(script)
     return [data, program]
+
+
+def script_of(template: str, id: str, clauses: Sequence[str], name: str) -> str:
+    """The script of a case. Whatever its id holds, such as the name of a rule, is text there."""
+    said = f"{id}: {', '.join(clauses)}. Give your backend: python {name}.py package.module:Backend"
+    return template.format(said=repr(said), name=name)
 
 
 def _run(case: RunCase | GoldenRun, steps: int) -> dict[str, Any]:

@@ -192,7 +192,11 @@ class Feed:
 def snapshot(run: Run, spec: RunSpec) -> Snapshot:
     """State before parameters: what differs first in a step is looked at first."""
     out: Snapshot = {}
-    for i, (w, state) in enumerate(zip(run.params(), run.state(), strict=True)):
+    params, states, asked = run.params(), run.state(), len(spec["stacked_dims"])
+    for name, count in (("params()", len(params)), ("state()", len(states))):
+        if count != asked:
+            raise ValueError(f"{name} of a run of {asked} parameters gives {count} of them.")
+    for i, (w, state) in enumerate(zip(params, states, strict=True)):
         check_state(spec["rule"]["name"], i, state)
         for name in STATE[spec["rule"]["name"]]:
             if name in state:
@@ -287,7 +291,8 @@ class MatrixCase(RunCase):
         run, feed, reference = backend.run(self.spec, start), Feed(self), Replay(self)
         actual, expected = snapshot(run, self.spec), reference.snapshot()
         for t in range(1, self.length(set_of) + 1):
-            before, actual_before = expected, actual
+            before = expected
+            actual_before = {key: x.copy() for key, x in actual.items()}  # it may step in place
             run.step(*feed.next(run.params()))
             reference.advance()
             actual, expected = snapshot(run, self.spec), reference.snapshot()

@@ -30,8 +30,8 @@ class Server:
 
     def hello(self) -> Any:
         """Who is here."""
-        backend = self.backend
-        return [backend.name, backend.versions(), plain_capabilities(backend.capabilities())]
+        offers = plain_capabilities(self.backend.capabilities())
+        return {"name": self.backend.name, "versions": self.backend.versions(), "offers": offers}
 
     def multiplier(self, policy: Any, a: Any, g: Any, stacked_dims: int) -> Any:
         """The multiplier, and what became of the operands."""
@@ -55,6 +55,21 @@ class Server:
         return [self.current.params(), self.current.state()]
 
 
+CALLS = ("hello", "multiplier", "run", "step", "resume")
+"""What a message may ask for."""
+
+
+def answer(server: Server, call: Any, arguments: list[Any]) -> Any:
+    """What a call gives.
+
+    Raises:
+        ValueError: for anything that is none of :data:`CALLS`.
+    """
+    if call not in CALLS:
+        raise ValueError(f"{call!r} is no call of this suite.")
+    return getattr(server, call)(*arguments)
+
+
 def serve(name: str) -> None:
     """Answer calls on standard input until it closes."""
     out = os.fdopen(os.dup(1), "wb")
@@ -62,11 +77,12 @@ def serve(name: str) -> None:
     server: Any = None
     while True:
         try:
-            call, *arguments = receive(sys.stdin.buffer)
+            message = receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
             server = server or Server(name)
-            send(out, {"value": getattr(server, call)(*arguments)})
+            call, *arguments = message
+            send(out, {"value": answer(server, call, arguments)})
         except Exception:  # the near side is to know of it, whatever it is
             send(out, {"error": traceback.format_exc(limit=-6)})

@@ -37,6 +37,10 @@ RESULT = {
 }
 BACKEND = {
     "name": TEXT,
+    "command": Maybe(TEXT),
+    "processor": Maybe(TEXT),
+    "suite": Maybe({TEXT: TEXT}),
+    "levels": Maybe(dict.fromkeys((*LEVELS, "units"), NUMBER)),
     "date": TEXT,
     "host": TEXT,
     "set": TEXT,
@@ -46,7 +50,7 @@ BACKEND = {
     "verdicts": Maybe(dict.fromkeys(CLAUSES, Maybe(VERDICTS))),
     "results": [RESULT],
 }
-REPORT = {"backends": [BACKEND]}
+REPORT = {"suite": Maybe({TEXT: TEXT}), "backends": [BACKEND]}
 
 
 def fault(x: Any, shape: Any = REPORT, place: str = "it") -> str | None:

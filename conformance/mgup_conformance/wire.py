@@ -18,8 +18,8 @@ from .protocol import DTYPES, Array
 
 _LENGTHS = struct.Struct("<QQ")
 _ARRAY = "__array__"
-LONGEST_TEXT, LONGEST_BODY = 2**26, 2**33
-"""Bytes of a message: many times what any case sends."""
+LONGEST_TEXT, LONGEST_BODY = 2**24, 2**28
+"""Bytes of a message: many times what any case sends. A length that is announced is allocated."""
 
 
 def send(stream: IO[bytes], message: Any) -> None:
@@ -27,10 +27,12 @@ def send(stream: IO[bytes], message: Any) -> None:
     bodies: list[bytes] = []
 
     def announce(x: Any) -> dict[str, Any]:
-        if isinstance(x, np.ndarray):
+        if isinstance(x, np.ndarray) and x.dtype.name in DTYPES:
             bodies.append(x.tobytes())
             return {_ARRAY: [x.dtype.name, x.shape]}
-        raise TypeError(f"{type(x).__name__} is neither plain data nor an array.")
+        raise TypeError(
+            f"{type(x).__name__} is neither plain data nor an array of {', '.join(DTYPES)}."
+        )
 
     text, body = json.dumps(message, default=announce).encode(), b"".join(bodies)
     stream.write(_LENGTHS.pack(len(text), len(body)) + text + body)
@@ -70,7 +72,12 @@ def receive(stream: IO[bytes]) -> Any:
         start += flat.nbytes
         return flat.reshape(shape).copy()
 
-    message = json.loads(text, object_hook=revive)
+    try:
+        message = json.loads(text, object_hook=revive)
+    except RecursionError:
+        raise ValueError("a message is nested deeper than any of this suite.") from None
+    except OverflowError as error:  # an axis that is no length
+        raise ValueError(f"a message is none of this suite: {error}") from error
     if start != len(body):
         raise ValueError(f"a message has {len(body) - start} bytes that belong to no array.")
     return message

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+from .._notices import note
+
 _NUMBERS = sorted(map(int, signal.valid_signals()))
 
 # `signal` makes an enum of every number and handler, which takes half a millisecond a step.
@@ -23,8 +25,8 @@ class HeldSignals:
     it so. No handler runs in other threads, and there the context does nothing.
 
     Args:
-        news: says how far the work is. The text becomes the message of an empty KeyboardInterrupt
-            that a handler raises, and a note of any other exception.
+        news: says how far the work is. The text becomes the message of an empty exception that
+            a handler raises, and a note of any other.
 
     >>> done = []
     >>> with HeldSignals(lambda: f"{len(done)} of 3 are done.") as signals:
@@ -96,13 +98,6 @@ class HeldSignals:
                 if callable(handler):
                     handler(number, frame)
         except BaseException as error:
-            _tell(error, self._news())
+            note(error, self._news())
             self._handle()
             raise
-
-
-def _tell(error: BaseException, news: str) -> None:
-    if isinstance(error, KeyboardInterrupt) and not error.args:
-        error.args = (news,)
-    else:  # add_note is Python 3.11's
-        error.__notes__ = [*getattr(error, "__notes__", ()), news]

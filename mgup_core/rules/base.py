@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+from .._checks import check_flag
 from .._typing import Array, State
 from ..numerics.backend import Backend
 
@@ -165,6 +166,18 @@ def check_decay(decay: Any, rule: Rule | None = None) -> None:
             f"decay={decay!r} needs decoupled decay, but {type(rule).__name__} takes it into "
             "its moments (coupled_decay=True): leave out one of the two."
         )
+
+
+def check_fields(rule: Rule) -> None:
+    """Refuse what no rule can have, whatever it checks itself: :func:`check_decay`, and flags.
+
+    Raises:
+        ValueError, TypeError: naming the argument, its value and the remedy.
+    """
+    check_decay(rule.decay, rule)
+    for f in fields(rule):
+        if f.type in ("bool", bool):
+            check_flag(f.name, getattr(rule, f.name))
 
 
 def fresh_state(be: Backend, rule: Rule, w: Array, dtype: Any) -> State:

@@ -43,6 +43,31 @@ def exact_cut(scores: Array, k: int) -> Cut:
     return _cut_of(scores[scores > -math.inf], k)
 
 
+def row_cuts(rows: Array, k: int) -> tuple[Array, Array]:
+    """The cut for the k largest of each row of canonical scores (n, d), d >= 1.
+
+    Returns:
+        The thresholds, of the dtype of the scores, and the indices before which all scores equal to
+        them are selected, and after which none: each (n,).
+    """
+    n, d = rows.shape
+    thresholds, bounds = np.full(n, math.inf, rows.dtype), np.full(n, d, np.int64)
+    if k <= 0:
+        return thresholds, bounds
+    ordered = np.partition(rows, d - k, axis=-1)
+    thresholds[:] = ordered[:, d - k]
+    # NumPy ranks NaN highest. Where none is wanted, and the rest has no tie, this is the cut.
+    special = np.isnan(ordered[:, d - k :].max(axis=-1)) | (thresholds == -math.inf)
+    if k < d:
+        special |= ordered[:, : d - k].max(axis=-1) == thresholds
+    for i in np.flatnonzero(special):
+        cut = exact_cut(rows[i], k)
+        ties = int(np.count_nonzero(rows[i] == cut.threshold))
+        thresholds[i] = cut.threshold
+        bounds[i] = boundary(cut, [ties], [slice(0, d)], lambda _, i=i: rows[i])  # type: ignore[misc]
+    return thresholds, bounds
+
+
 def _cut_of(eligible: Array, k: int) -> Cut:
     """The cut for k >= 1 of scores above -inf; it reorders the array."""
     n = eligible.size

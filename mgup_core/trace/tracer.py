@@ -19,8 +19,8 @@ from ..numerics.backend import Backend
 from ..numerics.runtime import Expression, Number
 from ..numerics.scalars import STEP_BITS, complements
 from ..policy import MGUP, Policy, SignMGUP
-from ..rules.base import Rule
-from ..step import gradients, update_array
+from ..rules.base import Decay, Rule
+from ..step import gradients, rescale, update_array
 from .forms import Forms
 from .ops import NotElementwise, Unrecordable
 from .symbols import LEAVES as LEAVES
@@ -167,30 +167,58 @@ def record(
         raise TypeError(f"{type(rule).__name__} is not elementwise: it has no such program.")
     be = _Recorder(dtype)
 
-    def scalar(name: str) -> Symbol:
-        return _input(name, dtype)
-
     def array(name: str) -> Symbol:
         return _input(name, dtype, uniform=False)
 
     with _recording(rule):
         w, g = array("w"), array("g")
         states = tuple(rule.init(be, w))
-        if isinstance(policy, (MGUP, SignMGUP)):
-            policy = replace(policy, alpha=scalar("alpha"), gamma=scalar("gamma"))
         update = update_array(
             be,
             rule,
-            policy,
+            _opened(policy, dtype),
             w,
             -g if maximize else g,
             {name: array(name) for name in states},
             _input("t", "int64"),
-            lr=scalar("lr"),
-            weight_decay=scalar("weight_decay") if decays else 0.0,
+            lr=_input("lr", dtype),
+            weight_decay=_input("weight_decay", dtype) if decays else 0.0,
         )
     outputs = {"w": w - update.delta, **update.state}
     return Program(states, be.slice_statistic, outputs, be.scores)
+
+
+def _opened(policy: Policy | None, dtype: str) -> Policy | None:
+    """A policy whose factors are inputs."""
+    if isinstance(policy, (MGUP, SignMGUP)):
+        return replace(policy, alpha=_input("alpha", dtype), gamma=_input("gamma", dtype))
+    return policy
+
+
+def record_rescaling(
+    policy: Policy | None, *, decays: bool, decay: Decay = "all", maximize: bool = False
+) -> Program:
+    """The program of :func:`mgup_core.step.rescale`, in float32.
+
+    Its input ``w`` is where another optimizer moved the parameter to; its one state, ``before``, is
+    where that was before, and no output.
+
+    Args:
+        decays, maximize: as for :func:`record`.
+    """
+    be = _Recorder()
+    w, g, before = (_input(name, uniform=False) for name in ("w", "g", "before"))
+    rescaled = rescale(
+        be,
+        _opened(policy, "float32"),
+        before,
+        w,
+        -g if maximize else g,
+        lr=_input("lr"),
+        weight_decay=_input("weight_decay") if decays else 0.0,
+        decay=decay,
+    )
+    return Program(("before",), be.slice_statistic, {"w": rescaled.w}, be.scores)
 
 
 @Forms

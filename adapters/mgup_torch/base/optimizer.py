@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mgup_core import Rule, Statistics, fresh_state
 from mgup_core._checks import check_fits
+from mgup_core._notices import note
 from mgup_core.host.signals import HeldSignals
 
 from ..backend import TorchBackend, compute_dtype
@@ -31,8 +32,14 @@ from ..executors import (
     explain,
 )
 from ..fitting import check_state, has_state
-from ..groups import Group, check_numbers, every, parameter_name, same_shapes
-from ..notices import note
+from ..groups import (
+    Group,
+    check_numbers,
+    check_rates,
+    every,
+    parameter_name,
+    same_shapes,
+)
 from ..parameter_step import (
     Task,
     all_damped,
@@ -116,7 +123,8 @@ class RuleOptimizer(RuleGroups):
     def _step_eager(self) -> None:
         done: list[str] = []
         try:
-            with HeldSignals(lambda: _progress(done)) as signals:
+            held = HeldSignals(lambda: _progress(done))
+            with held as signals, np.errstate(all="ignore"):  # as torch, which warns of no overflow
                 self._step_now(done, signals.let_in)
         except BaseException:
             forget(self)
@@ -129,7 +137,7 @@ class RuleOptimizer(RuleGroups):
             done: gets the name of each parameter once it has stepped.
             let_in: lets a signal in; called where no parameter is in the middle of its step.
         """
-        if repeated := self._fusion.step.repeat(self.state, self._check_repeat):
+        if repeated := self._fusion.step.repeat(self.state, self._check_repeat, self._rule):
             done += repeated
             return
         self._sharding.agree(self.param_groups, self.state)
@@ -156,6 +164,7 @@ class RuleOptimizer(RuleGroups):
     def _check_repeat(self, grads: Iterable[Tensor]) -> Tensor | None:
         """Check what can have changed before a step is repeated; returns ``found_inf``."""
         for group in self.param_groups:
+            check_rates(group)
             check_fits({"lr": group["lr"]}, np.float32)
         self._sharding.agree_again(self.param_groups)
         return unscale(self, grads)
@@ -202,7 +211,7 @@ class RuleOptimizer(RuleGroups):
         rule = settings.rule
         grad = placed_gradient(name, p)
         check_gradient(name, p, grad)
-        shapes = settings.state_shapes(p)
+        shapes = settings.state_shapes(name, p)
         state: dict[str, Any] = self.state.get(p) or {}
         count: Any = 0
         if has_state(rule, shapes, state):

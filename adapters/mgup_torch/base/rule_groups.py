@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Rule
-from mgup_core.rules.base import check_decay
+from mgup_core.rules.base import check_fields
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.tracer import check_recordable
 
@@ -67,7 +67,7 @@ class RuleGroups(torch.optim.Optimizer):
         check_group(merged)
         rule = self._rule(merged)
         check_elementwise(rule)
-        check_decay(rule.decay, rule)
+        check_fields(rule)
         check_recordable(rule)
         check_numbers(merged, [p for _, p in named(group["params"])], rule)
         for name, p in named(group["params"]):

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from mgup_core import Policy, Rule
+from mgup_core.rules.base import check_fields
 from mgup_core.trace.tracer import check_recordable
 
 from ..fitting import state_shapes
-from ..groups import Group, policy_of, reads_slices
+from ..groups import Group, check_group, check_stacked_dims, policy_of, reads_slices
 
 _IMMUTABLE = (bool, int, float, str, type(None), torch.dtype)
 
@@ -29,11 +30,14 @@ class GroupSettings:
         self._immutable = all(
             _immutable(x) for n, x in group.items() if n not in ("params", "param_names")
         )
+        check_group(group, wait=False)
         self.rule = rule_of(group)
+        check_fields(self.rule)
         self.policy: Policy | None = policy_of(group)
         check_recordable(self.rule)
         self.needs_whole = not self.rule.elementwise or reads_slices(self.policy)
         """Whether a step needs all coordinates of a parameter, not each by itself."""
+        self._stacked_dims: int = group["stacked_dims"]
         self._shapes: dict[Any, dict[str, torch.Size]] = {}
 
     def unchanged(self, group: Group) -> bool:
@@ -49,10 +53,17 @@ class GroupSettings:
             and tuple(group) == self._names
         )
 
-    def state_shapes(self, p: torch.Tensor) -> dict[str, torch.Size]:
-        """The shapes of the rule's arrays for a parameter, by name, in the rule's order."""
+    def state_shapes(self, name: str, p: torch.Tensor) -> dict[str, torch.Size]:
+        """The shapes of what the rule keeps for a parameter, by name, in the rule's order.
+
+        Raises:
+            ValueError: if the group's values do not suit the shape of the parameter so named.
+        """
         key = p.shape, p.dtype
         if key not in self._shapes:
+            check_stacked_dims(name, p, self._stacked_dims)
+            if reason := self.rule.accepts(tuple(p.shape), self._stacked_dims):
+                raise ValueError(f"parameter {name}: {reason}")
             self._shapes[key] = state_shapes(self.rule, p)
         return self._shapes[key]
 

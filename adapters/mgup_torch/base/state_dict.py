@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgup_core import Rule
 from mgup_core.numerics.scalars import STEP_BITS
+from mgup_core.rules.base import check_fields
 
 from ..backend import DTYPES
 from ..distributed import check_same_placement
@@ -32,10 +33,7 @@ def check_checkpoint(
     Raises:
         ValueError: when groups, hyperparameters, state names or shapes do not fit.
     """
-    if missing := {"state", "param_groups"} - checkpoint.keys():
-        raise ValueError(
-            f"the checkpoint lacks {sorted(missing)}: it is no optimizer's state_dict."
-        )
+    _check_form(checkpoint)
     saved = checkpoint["param_groups"]
     if [len(g["params"]) for g in saved] != [len(g["params"]) for g in groups]:
         raise ValueError("the checkpoint's parameter groups differ in number or length.")
@@ -46,9 +44,12 @@ def check_checkpoint(
         check_group(merged)
         completed.append(merged)
         rule = rule_of_group(merged)
+        check_fields(rule)
         check_numbers(merged, group["params"], rule)
         for key, p in zip(old["params"], group["params"], strict=True):
             check_stacked_dims(f"number {key}", p, merged["stacked_dims"])
+            if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
+                raise ValueError(f"parameter {key}: {reason}")
             if key in state:
                 state[key] = {n: value for n, value in state[key].items() if value is not None}
                 pairs.append((rule, key, p))
@@ -62,6 +63,27 @@ def check_checkpoint(
         if has or not state[key].keys() <= usual:
             state[key] = _fitting(rule, key, p, state[key])
     return {**checkpoint, "state": state, "param_groups": completed}
+
+
+def _check_form(checkpoint: Any) -> None:
+    """Refuse what is no optimizer's state_dict, so that what follows may look into it."""
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"the checkpoint is a {type(checkpoint).__name__}, not a state_dict.")
+    if missing := {"state", "param_groups"} - checkpoint.keys():
+        raise ValueError(
+            f"the checkpoint lacks {sorted(missing)}: it is no optimizer's state_dict."
+        )
+    state, groups = checkpoint["state"], checkpoint["param_groups"]
+    if not (isinstance(state, Mapping) and all(isinstance(s, Mapping) for s in state.values())):
+        raise ValueError("the checkpoint's state is no dict of dicts, one for each parameter.")
+    whole = isinstance(groups, list) and all(
+        isinstance(group, Mapping)
+        and isinstance(group.get("params"), (list, tuple))
+        and all(isinstance(key, Hashable) for key in group["params"])
+        for group in groups
+    )
+    if not whole:
+        raise ValueError("the checkpoint's param_groups are no list of dicts with their params.")
 
 
 def _fitting(rule: Rule, key: Any, p: Tensor, saved: dict[str, Any]) -> dict[str, Tensor]:

@@ -23,14 +23,6 @@ class Traffic:
         self.collectives += 1
         self.bytes += x.numel() * x.element_size()
 
-    def __iadd__(self, other: Traffic) -> Traffic:
-        self.collectives += other.collectives
-        self.bytes += other.bytes
-        return self
-
-    def __sub__(self, other: Traffic) -> Traffic:
-        return Traffic(self.collectives - other.collectives, self.bytes - other.bytes)
-
 
 class MeshGroup:
     """The ranks whose mesh coordinates differ from this rank's only along some mesh dimensions.

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from mgup_core import Policy, Rule, Statistics
+from mgup_core._notices import note
 
 from ..backend import compute_dtype
 from ..groups import Group
-from ..notices import note
 from .consistency import Agreement
 from .deferred import PartBackend, resolve
 from .fingerprint import Entry, StepInputs, group_inputs, steps_taken

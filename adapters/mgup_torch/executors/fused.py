@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..distributed.shard import is_dtensor
 from ..kernels import layout, unavailable
 from ..kernels.cuda_graph import Launcher
 from .programs import program, program_of, static
-from .repeat import LastStep, Ready
+from .repeat import LastStep, Ready, RuleOf
 
 if TYPE_CHECKING:
     from ..groups import Group
@@ -97,14 +97,12 @@ class FusedStep:
             one.set_tasks(alike, found_inf)
             one.launcher.launch()
 
-    def remember(
-        self, groups: Sequence[Group], tasks: Sequence[Task], rule_of: Callable[[Group], Rule]
-    ) -> None:
+    def remember(self, groups: Sequence[Group], tasks: Sequence[Task], rule_of: RuleOf) -> None:
         """Let :meth:`repeat` take the next step, if it is like this one."""
         if all(task.owner.param.numel() for task in tasks):
             self._last_step = LastStep(groups, tasks, self._launched, rule_of)
 
-    def repeat(self, state: Any, ready: Ready) -> list[str]:
+    def repeat(self, state: Any, ready: Ready, rule_of: RuleOf) -> list[str]:
         """Step with new gradients and values (R7), if nothing else changed since the last step.
 
         A step of a large model takes the device a millisecond or two, and checking everything
@@ -116,9 +114,15 @@ class FusedStep:
         Raises:
             ValueError: for a value out of its range, before anything changes.
         """
-        if self._last_step is not None and self._last_step.repeat(state, ready):
+        if self._last_step is not None and self._last_step.repeat(state, ready, rule_of):
             return self._last_step.names
         return []
+
+    def release(self) -> None:
+        """Keep no state array beyond this step: the next one has others."""
+        self._last_step = None
+        for one in self._launched:
+            one.states, one.arrays, one.group_tasks = [], {}, []
 
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""

@@ -59,8 +59,8 @@ def _with_tensors(task: Task) -> tuple[Rule, Policy | None, Group]:
     if isinstance(policy, (MGUP, SignMGUP)):
         policy = replace(policy, alpha=_tensor(policy.alpha), gamma=_tensor(policy.gamma))
     group["lr"] = _tensor(group["lr"])
-    if group["weight_decay"] != 0:  # a step without decay is another program (R0)
-        group["weight_decay"] = _tensor(group["weight_decay"])
+    decays = group["weight_decay"] != 0  # none is another program (R0)
+    group["weight_decay"] = _tensor(group["weight_decay"]) if decays else 0.0
     return rule, policy, group
 
 

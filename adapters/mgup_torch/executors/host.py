@@ -55,10 +55,7 @@ class NumPyBlocks(_Host):
             task.rule,
             exact_state=all(x.dtype == dtype for x in task.arrays.values()),
         )
-        if _together(task):
-            measured = _move(task, 1, functools.partial(make, length=task.local_length), step)
-        else:
-            measured = _move(task, _rows(task), make, step)
+        measured = _moved(task, make, step)
         if task is not batch[0]:
             unstack(task, batch)
         count(*_kind(task), coordinates=task.param.numel())
@@ -78,8 +75,8 @@ class LLVM(_Host):
             return reason
         if task.group["implementation"] == "reference":
             return "implementation='reference'"
-        if _together(task):
-            return "its slices are short, and ranked together"
+        if _together(task) and task.policy is not None and not task.policy.ranks:
+            return "its slices are short, and counted together"
         return refusal(*_kind(task), coordinates=task.param.numel())
 
     def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
@@ -88,7 +85,7 @@ class LLVM(_Host):
         assert code is not None  # or the task had been refused
         be = host_backend(compute_dtype(task.param.dtype))
         make = functools.partial(CompiledStep, be, code, task.rule)
-        measured = _move(task, _rows(task), make, step)
+        measured = _moved(task, make, step)
         advance(batch)
         return measured
 
@@ -114,6 +111,13 @@ def _kind(task: Task) -> tuple[Any, ...]:
     """What the loops of a step depend on: rule, policy, whether it decays, and the dtype."""
     dtype = host_backend(compute_dtype(task.param.dtype)).host_dtype.__name__
     return task.rule, task.policy, float(task.group["weight_decay"]) != 0, dtype
+
+
+def _moved(task: Task, make: Callable[..., Any], step: Step) -> Statistics | None:
+    """Take a step of one slice or of all at once, whichever is faster; as :func:`_move`."""
+    if _together(task):
+        return _move(task, 1, functools.partial(make, length=task.local_length), step)
+    return _move(task, _rows(task), make, step)
 
 
 def _move(task: Task, rows: int, make: Callable[..., Any], step: Step) -> Statistics | None:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from mgup_core import Policy, Rule
+from mgup_core import Policy, Rule, State
+from mgup_core._typing import Array
+from mgup_core.numerics.backend import Backend
 from mgup_core.trace.forms import Forms
-from mgup_core.trace.tracer import Program, record
+from mgup_core.trace.tracer import Program, record, record_rescaling
 
 if TYPE_CHECKING:
     from ..parameter_step import Task
 
 
+@dataclass(frozen=True)
+class ReadOff(Rule):
+    """Stands for a rule where another optimizer has taken the step (:func:`rescale`).
+
+    The parameter is where that moved it to, and the one state is a copy from before.
+    """
+
+    counts_steps: ClassVar[bool] = False
+
+    def init(self, be: Backend, w: Array) -> State:
+        return {"before": w}
+
+
 @Forms
 def program(rule: Rule, policy: Policy | None, decays: bool, maximize: bool) -> Program:
     """The program of all rules of a form, one object, whatever their floats are (R7)."""
+    if isinstance(rule, ReadOff):
+        return record_rescaling(policy, decays=decays, decay=rule.decay, maximize=maximize)
     return record(rule, policy, decays=decays, maximize=maximize)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..groups import Group
     from ..parameter_step import Task
 
+RuleOf = Callable[["Group"], Rule]
 Ready = Callable[[Iterable[Tensor]], Tensor | None]
 """Checks the gradients of a step before anything is launched; returns ``found_inf``."""
 
@@ -30,7 +31,8 @@ class LastStep:
         groups: the optimizer's.
         tasks: of the parameters that stepped.
         plans: the ``TaskPlan`` objects that stepped them.
-        rule_of: makes the rule of a group.
+        rule_of: makes the rule of a group. It is not kept: it holds the optimizer, which is to go,
+            and the memory of its plans with it, as soon as nobody else holds it.
     """
 
     def __init__(
@@ -38,9 +40,8 @@ class LastStep:
         groups: Sequence[Group],
         tasks: Sequence[Task],
         plans: Sequence[Any],
-        rule_of: Callable[[Group], Rule],
+        rule_of: RuleOf,
     ) -> None:
-        self.rule_of = rule_of
         self.names = [task.name for task in tasks]
         self.groups = [_GroupValues(group, rule_of(group)) for group in groups]
         self.tasks = {id(task.group): (task, program_of(task)) for task in tasks}
@@ -50,14 +51,14 @@ class LastStep:
         for one in plans:  # a rule that counts no steps only distinguishes the first one
             one.plan.rows[:, layout.STEP] = 2
 
-    def repeat(self, state: Any, ready: Ready) -> bool:
+    def repeat(self, state: Any, ready: Ready, rule_of: RuleOf) -> bool:
         """Step with new gradients and values (R7); ``False`` if anything else has changed."""
         if not all(group.others_unchanged() for group in self.groups):
             return False
         for p in self.idle:
             if p.grad is not None:
                 return False
-        changed = self._changed_groups()
+        changed = self._changed_groups(rule_of)
         addresses = [one.addresses(state) for one in self.plans]
         if changed is None or any(found is None for found in addresses):
             return False
@@ -69,14 +70,14 @@ class LastStep:
             one.launcher.launch()
         return True
 
-    def _changed_groups(self) -> dict[int, tuple[Rule, Policy | None]] | None:
+    def _changed_groups(self, rule_of: RuleOf) -> dict[int, tuple[Rule, Policy | None]] | None:
         """The groups with other values, by their id; ``None`` if one has another program now."""
         changed: dict[int, tuple[Rule, Policy | None]] = {}
         for values in self.groups:
             if values.unchanged():
                 continue
             group = values.group
-            rule, policy = self.rule_of(group), policy_of(group)
+            rule, policy = rule_of(group), policy_of(group)
             if id(group) in self.tasks:
                 task, program = self.tasks[id(group)]
                 if program_of(task._replace(rule=rule, policy=policy)) is not program:

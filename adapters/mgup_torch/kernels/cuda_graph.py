@@ -1,11 +1,15 @@
-"""The launches of a plan, recorded in a CUDA graph and replayed at every step."""
+"""The launches of a plan, recorded in a CUDA graph and replayed at every step.
+
+Collectives are never recorded. NCCL keeps a communicator for as long as a graph refers to it, so
+that ``torch.distributed.destroy_process_group`` would wait forever for an optimizer that is still
+there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    """A plan on one device, whose second step is captured in a CUDA graph."""
+    """A plan on one device. Its second step is captured in a CUDA graph, if it asks no other."""
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.plan, self.device = plan, device
@@ -24,7 +28,6 @@ class Launcher:
         self.launches = 0
         self.captured_copies: list[Tensor] = []
         self.uploaded_numbers: Any = None
-        self.replay_traffic: Any = None  # what a replay of the graph sends to other ranks
 
     def upload(self) -> None:
         """Copy the plan's rows and numbers to the device."""
@@ -56,16 +59,12 @@ class Launcher:
                 return
             self.plan.check()
             self.launches += 1
-            mesh_group = self.plan.mesh_group
-            if self.launches == 2:  # the first step has compiled and loaded the kernels
-                before = None if mesh_group is None else replace(mesh_group.traffic)
+            # The first step has compiled and loaded the kernels.
+            if self.launches == 2 and self.plan.mesh_group is None:
                 self.graph = _captured(self.plan)
-                self.replay_traffic = None if mesh_group is None else mesh_group.traffic - before
-            elif self.graph is None:
+            if self.graph is None:
                 self.plan.launch()
-            elif mesh_group is not None:
-                mesh_group.traffic += self.replay_traffic
-            if self.graph is not None:
+            else:
                 self.graph.replay()
 
 

@@ -64,6 +64,11 @@ class Code(NamedTuple):
     update: Function
     """Steps ``w`` and the state in place. It takes two more scalars: the threshold above which it
     selects scores, and whether it selects scores equal to the threshold, too (1), or not (0)."""
+    rows: Callable[..., None]
+    """Calls ``update`` for rows that follow each other. It takes its arguments, whose last two
+    scalars it overwrites, then the address of the rows' thresholds, the address of the length of a
+    row and then of the index in each row before which scores equal to the threshold are selected
+    (int64), and the number of rows."""
 
 
 def refusal(
@@ -109,6 +114,7 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
     module = ir.Module()
     for name, outputs in wanted.items():
         _write(module, name, program, outputs, scalars[name].symbols)
+    _write_rows(module, program, len(scalars["update"].symbols))
     try:
         calls = compiled(str(module))
     except Exception as error:
@@ -121,7 +127,7 @@ def _code(rule: Rule, policy: Policy | None, decays: bool, dtype: str) -> Code |
         name: Function(calls[name], scalars[name], _arrays(outputs))
         for name, outputs in wanted.items()
     }
-    return Code(program.states, functions.get("scores"), functions["update"])
+    return Code(program.states, functions.get("scores"), functions["update"], calls["rows"])
 
 
 def _arrays(outputs: dict[str, Symbol]) -> frozenset[str]:
@@ -244,6 +250,36 @@ def _write(
     following = b.add(place, INDEX(1))
     place.add_incoming(following, loop)
     b.cbranch(b.icmp_signed("<", following, length), loop, end)
+
+    b.position_at_end(end)
+    b.ret_void()
+
+
+def _write_rows(module: Any, program: Program, scalars: int) -> None:
+    """Add :attr:`Code.rows`; ``scalars`` is the number of those before the threshold."""
+    cell = real(program.outputs["w"].dtype)
+    arrays = 2 + len(program.states)
+    function = void_function(module, "rows", [cell] * (arrays + 2) + [INDEX])
+    *pointers, values, thresholds, places, number = function.args
+    update = module.get_global("update")
+    start, loop, end = (function.append_basic_block(label) for label in ("start", "loop", "end"))
+    b = ir.IRBuilder(start)
+    length = b.load(places)
+    threshold, ties = (b.gep(values, [INDEX(scalars + i)]) for i in range(2))
+    b.cbranch(b.icmp_signed(">", number, INDEX(0)), loop, end)
+
+    b.position_at_end(loop)
+    row = b.phi(INDEX)
+    row.add_incoming(INDEX(0), start)
+    following = b.add(row, INDEX(1))
+    b.store(b.load(b.gep(thresholds, [row])), threshold)
+    first, bound = b.mul(row, length), b.load(b.gep(places, [following]))
+    parts = [(first, bound, 1.0), (b.add(first, bound), b.sub(length, bound), 0.0)]
+    for begin, size, selects in parts:
+        b.store(cell(selects), ties)
+        b.call(update, [*(b.gep(array, [begin]) for array in pointers), values, size])
+    row.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, number), loop, end)
 
     b.position_at_end(end)
     b.ret_void()

@@ -17,7 +17,7 @@ import numpy as np
 from mgup_core import NumPyBackend, Policy, Rule
 from mgup_core.host.blocks import Cells, Tally, check_lengths, factors, spans_of
 from mgup_core.host.threads import each
-from mgup_core.selection.bracket import Scan, boundary, find_cut
+from mgup_core.selection.bracket import Scan, boundary, find_cut, row_cuts
 
 from .codegen import Code, Function
 from .jit import address
@@ -37,6 +37,8 @@ class CompiledStep:
         spare: the bytes that the step may use besides its arguments, over all threads.
         threads: the number of threads.
         measure: whether to count the selected and the positive, which takes more passes.
+        length: the length of a slice, where the cells hold several short slices to be ranked, many
+            at a time. It excludes ``measure``.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class CompiledStep:
         spare: int,
         threads: int,
         measure: bool,
+        length: int | None = None,
     ) -> None:
         self.code, self.be, self.rule, self.policy = code, be, rule, policy
         self.threads, self.measure, self.size = threads, measure, len(w)
+        self.length = length
         self.names = ["w", "g", *code.states]
         self.cells = [w, g, *(state[name] for name in code.states)]
         self.dtype: Any = np.dtype(be.host_dtype)
@@ -67,13 +71,13 @@ class CompiledStep:
         ]
         if isinstance(w, np.ndarray) and isinstance(g, np.ndarray) and np.may_share_memory(w, g):
             self.bases[1] = None  # copied, since the code assumes that no two arrays overlap
-        self.known = {"t": t, "d": self.size, "lr": lr, "weight_decay": weight_decay}
+        self.known = {"t": t, "d": length or self.size, "lr": lr, "weight_decay": weight_decay}
         for name in ("alpha", "gamma"):
             self.known[name] = float(getattr(policy, name, 1.0))
         converted = sum(base is None for base in self.bases)
         each_cell = (2 + converted) * self.dtype.itemsize
-        self.spans = spans_of(self.size, each_cell * threads, spare)
-        if policy is not None and policy.ranks and len(self.spans) > 1:
+        self.spans = spans_of(self.size, each_cell * threads, spare, length or 1)
+        if policy is not None and policy.ranks and len(self.spans) > 1 and length is None:
             scan_code(self.dtype.name)  # compiled before several threads need it
         self._thread = threading.local()
 
@@ -92,6 +96,8 @@ class CompiledStep:
     def _run(self, policy: Policy) -> Tally:
         assert self.code.scores is not None
         self.score_operands = self.code.scores.operands(self.dtype.type, self.known, self.rule)
+        if self.length is not None:
+            return self._run_rows(policy, self.length)
         threshold, taken, last, ties, positive = 0.0, 0, self.size, [0], 0
         if policy.ranks:
             cut, ties = find_cut(
@@ -116,6 +122,22 @@ class CompiledStep:
         self.known["positive"] = positive
         self._move(threshold, last)
         return tally
+
+    def _run_rows(self, policy: Policy, length: int) -> Tally:
+        """Slices that lie whole in a block are stepped as soon as its scores are known."""
+        update = self.code.update
+        operands = update.operands(self.dtype.type, self.known, self.rule, 0.0, 0)
+
+        def move(i: int) -> None:
+            thresholds, bounds = row_cuts(self._scores(i).reshape(-1, length), policy.top(length))
+            values, places = operands.copy(), np.concatenate([[length], bounds])
+            addresses, held = self._open(self.spans[i], update)
+            arrays = map(address, (values, thresholds, places))
+            self.code.rows(*addresses, *arrays, len(thresholds))
+            self._store(i, held)
+
+        self._each(move)
+        return Tally(self.size, 0, math.inf, 0, 0, 1.0, 1.0)
 
     # -- the pass over the scores ------------------------------------------------------------------
 
@@ -164,11 +186,15 @@ class CompiledStep:
             if before < length:
                 further = (start + before * self.dtype.itemsize for start in addresses)
                 update.call(*further, address(without), length - before)
-            for cells, values in held:
-                if cells is not self.cells[1]:
-                    cells[span] = values
+            self._store(i, held)
 
         self._each(move)
+
+    def _store(self, i: int, held: list[tuple[Any, Any]]) -> None:
+        """Put back what was copied of block i, save the gradient."""
+        for cells, values in held:
+            if cells is not self.cells[1]:
+                cells[self.spans[i]] = values
 
     def _open(self, span: slice, function: Function) -> tuple[list[int], list[tuple[Any, Any]]]:
         """(the addresses of a span's values, the cells that were copied with their copies)."""

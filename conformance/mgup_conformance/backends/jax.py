@@ -151,7 +151,9 @@ class Jax:
     jit = False
 
     def versions(self) -> dict[str, str]:
-        return {"jax": jax.__version__, "optax": optax.__version__, "numpy": np.__version__}
+        found = {"jax": jax.__version__, "optax": optax.__version__, "numpy": np.__version__}
+        device = jax.devices()[0]
+        return found if device.platform == "cpu" else {**found, "device": device.device_kind}
 
     def capabilities(self) -> dict[str, Any]:
         return {

@@ -1,8 +1,13 @@
-"""mgup_torch, eager and compiled."""
+"""mgup_torch, eager and compiled.
+
+The environment variable ``MGUP_TORCH_DEVICE`` chooses the device, for example ``cuda``; without it
+the CPU.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -25,11 +30,21 @@ from .core import make_policy
 MODES = {"mgup": "rank", "sign": "sign", "adaptive": "adaptive", "cautious": "cautious"}
 
 
+DEVICE = "MGUP_TORCH_DEVICE"
+
+
+def device() -> str:
+    """Where the optimizers under test keep their tensors."""
+    return os.environ.get(DEVICE, "cpu")
+
+
 def to_torch(x: Array) -> Tensor:
     """A copy as a tensor."""
     if x.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(x.view(np.uint16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(x.copy())
+        made = torch.from_numpy(x.view(np.uint16).copy()).view(torch.bfloat16)
+    else:
+        made = torch.from_numpy(x.copy())
+    return made.to(device())
 
 
 def to_numpy(x: Tensor) -> Array:
@@ -117,8 +132,20 @@ class Torch:
     name = "torch"
     compiled = False
 
+    def __init__(self) -> None:
+        try:
+            torch.empty(0, device=device())
+        except (RuntimeError, AssertionError) as error:  # CUDA's absence is an assertion
+            raise ValueError(f"{DEVICE}={device()!r}: {error}") from error
+
     def versions(self) -> dict[str, str]:
-        return {"torch": torch.__version__, "numpy": np.__version__}
+        found = {"torch": torch.__version__, "numpy": np.__version__}
+        where = torch.device(device())
+        if where.type == "cuda":
+            found["device"] = torch.cuda.get_device_name(where)
+        elif where.type != "cpu":
+            found["device"] = str(where)
+        return found
 
     def capabilities(self) -> dict[str, Any]:
         return {"dtypes": DTYPES, "rules": RULES, "policies": POLICIES, "options": OPTIONS}

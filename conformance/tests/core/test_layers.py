@@ -25,7 +25,7 @@ PACKAGES = {
 }
 LAYERS = {
     "mgup_core": """
-        _typing _checks | selection | numerics | policy ranking rules transforms | frontend
+        _typing _checks _notices | selection | numerics | policy ranking rules transforms | frontend
         | statistics | step | trace | optimizer host check_rule | check_rule
     """,
     "mgup_torch": """

@@ -1,15 +1,14 @@
-"""What README.md says in numbers is what the committed measurements say.
+"""What README.md and the site say in numbers is what the committed measurements say.
 
 No clause: CONTRIBUTING.md, "Claims are measured".
 """
 
 from __future__ import annotations
 
-import csv
+import importlib.util
 import json
 import re
 import statistics
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,10 @@ DATA = ROOT / "docs" / "benchmarks"
 
 if not DATA.is_dir():
     pytest.skip("the documentation is not beside the tests", allow_module_level=True)
+
+spec = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "figures.py")
+figures = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(figures)
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -42,8 +45,10 @@ def said(pattern: str) -> list[str]:
     return found
 
 
-def cuda(name: str) -> list[float]:
-    return [row["ratio"] for row in data("2026-11-22-cuda.json")["rows"] if row["name"] == name]
+def cuda(name: str, dtype: str = "") -> list[float]:
+    """Ratios of the newest table, of one dtype or all."""
+    rows = data(figures.newest("cuda.json").name)["rows"]
+    return [row["ratio"] for row in rows if row["name"] == name and dtype in row["dtype"]]
 
 
 def cpu(name: str) -> list[float]:
@@ -55,9 +60,8 @@ def test_cuda():
     rank = span(cuda("MGUP-AdamW rank"))
     assert set(said("N times as long as (?:that of )?fused AdamW on an H100")) == {rank}
     assert set(said("in rank mode takes N times as long as fused AdamW")) == {rank}
-    float32 = [row["ratio"] for row in data("2026-11-22-cuda.json")["rows"]
-               if (row["name"], row["dtype"]) == ("MGUP-AdamW sign", "float32")]  # fmt: skip
-    assert {*said("Cautious-MGUP N times"), *said("N times fused AdamW's")} == {span(float32)}
+    sign = span(cuda("MGUP-AdamW sign", "float32"))
+    assert {*said("Cautious-MGUP N times"), *said("N times fused AdamW's")} == {sign}
     published = span(cuda("MGUP-AdamW naive"), 0)
     assert set(said("the published algorithm takes N times")) == {published}
 
@@ -73,22 +77,17 @@ def test_cpu():
     assert set(said("and N times without")) == {span(cpu("MGUPAdamW, not compiled"))}
 
 
+BEST = {loss.rule: (loss.alone, loss.mgup) for loss in figures.losses()}
+"""Of each rule the losses of the seeds, at the rate whose mean is least, alone and with MGUP."""
+
+
 def test_losses():
     """Mean and standard deviation over the seeds, at the rate whose mean is least."""
-    runs: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    with (DATA / "2026-11-22-rules.csv").open(encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            runs[row["rule"], row["mode"], row["lr"]].append(float(row["held_out_loss"]))
-
-    def best(rule: str, off: bool) -> list[float]:
-        return min((x for (r, mode, _), x in runs.items() if r == rule and (mode == "off") == off),
-                   key=statistics.mean)  # fmt: skip
-
     rows = re.findall(r"^\| (\w+) \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+) \| (\S+) \|$",
                       README, re.MULTILINE)  # fmt: skip
     assert len(rows) == 4
     for rule, *cells, difference in rows:
-        alone, with_mgup = best(rule, off=True), best(rule, off=False)
+        alone, with_mgup = BEST[rule]
         wanted = [f"{f(x):.3f}" for x in (alone, with_mgup)
                   for f in (statistics.mean, statistics.stdev)]  # fmt: skip
         assert cells == wanted, rule
@@ -100,7 +99,7 @@ def test_losses():
 
 def test_what_only_a_page_has():
     """Tokens a second of the GPT, and JAX on the CPU, of which there is no JSON."""
-    page = (DATA / "2026-11-22-cuda.md").read_text(encoding="utf-8")
+    page = (DATA / "2026-11-28-cuda.md").read_text(encoding="utf-8")
     relative = float(re.search(r"^\| `MGUPAdamW` .* \*\*([\d.]+)\*\* \|$", page, re.MULTILINE)[1])
     shares = re.findall(r"is (\d+) % of the tokens per second", README)
     assert set(shares) == {f"{100 * (1 - relative):.0f}"}
@@ -108,3 +107,37 @@ def test_what_only_a_page_has():
     ratios = re.findall(r"^\| `mgup_adamw`, by graph .* \*\*([\d.]+)\*\* \| \*\*([\d.]+)\*\*", page,
                         re.MULTILINE)  # fmt: skip
     assert set(said("with JAX N times")) == {span([float(x) for x in ratios[0]], 0)}
+
+
+def test_the_page_of_losses():
+    """Its table is that of the CSV beside it."""
+    page = figures.newest("rules.csv").with_suffix(".md").read_text(encoding="utf-8")
+    loss = r"([\d.]+ ± [\d.]+) \|[^|]*"  # and the learning rate, which the CSV has as it is
+    rows = re.findall(rf"^\| (\w+) \| {loss}\| {loss}\| (\S+) \|$", page, re.MULTILINE)
+    wanted = []
+    for rule, both in BEST.items():
+        cells = (f"{statistics.mean(x):.3f} ± {statistics.stdev(x):.3f}" for x in both)
+        gap = statistics.mean(both[1]) - statistics.mean(both[0])
+        wanted.append((rule, *cells, f"{gap:+.3f}".replace("-", "−")))
+    assert rows == wanted
+
+
+def test_the_home_page():
+    home = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    gains = [statistics.mean(alone) - statistics.mean(mgup) for alone, mgup in BEST.values()]
+    words = {6: "six", 8: "eight"}
+    said = f"{words[sum(gain > 0.1 for gain in gains)]} of {words[len(gains)]} optimizers"
+    assert f"{said} by more than 0.1 nats" in home
+
+
+def test_who_arrives():
+    """In README, and the settings that the theory's page names, which are the example's own."""
+    arrive = {name: n for name, (n, of) in figures.arrivals().items()}
+    assert {of for _, of in figures.arrivals().values()} == {10}
+    (found,) = re.findall(r"over ten random sequences, Adam arrives in (\d+), Cautious-MGUP "
+                          r"\([^)]*\) in (\d+), and Cautious Adam in (\d+)", README)  # fmt: skip
+    assert [int(n) for n in found] == [
+        arrive[name] for name in ("Adam", "Cautious-MGUP", "Cautious Adam")
+    ]
+    theory = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+    assert f"({figures.newest('counterexample.csv').relative_to(ROOT / 'docs')})" in theory

@@ -29,7 +29,7 @@ def test_the_tables_and_pictures_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shown, "simulate_all", one_by_one)
     assert shown.main(["--steps", "40", "--seeds", "2", "--out", str(tmp_path)]) == 0
     written = {file.name for file in tmp_path.iterdir() if file.stat().st_size > 1000}
-    assert written == {"trajectories.png", "map.png", "map.csv"}
+    assert written == {"trajectories.png", "trajectories.csv", "map.png", "map.csv"}
 
 
 def test_the_gradient_leads_to_the_optimum():

@@ -5,6 +5,7 @@ It checks P3, P5, P7 and R6.
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -161,8 +162,27 @@ def test_schedules_that_leave_their_range(name, late):
 
 def test_a_slice_of_one_is_told():
     """P3: K = 0 damps all of it, which init says once, with the remedy."""
-    with pytest.warns(UserWarning, match=r"\['b'\].*none is selected.*mode='off'"):
+    with pytest.warns(UserWarning, match=r"none is selected.*\['b'\].*mode='off'"):
         mgup_adamw(1e-3).init({"b": jnp.ones(1)})
+
+
+@pytest.mark.parametrize("make", [mgup_adamw, mgup_muon, lambda lr: mgup(optax.sgd(lr))])
+@pytest.mark.parametrize(
+    "init",
+    [
+        lambda o: o.init,
+        lambda o: functools.partial(jax.eval_shape, o.init),
+        lambda o: optax.chain(optax.clip(1.0), optax.masked(o, True)).init,
+        lambda o: jax.jit(optax.inject_hyperparams(lambda lr: o)(1e-3).init),
+    ],
+    ids=["alone", "traced", "in a chain", "jitted"],
+)
+def test_forty_scalars_are_one_warning_at_the_callers_line(make, init):
+    """P3; issue 15, 22."""
+    optimizer, params = make(1e-3), {f"s{i}": jnp.ones(()) for i in range(40)}
+    with pytest.warns(UserWarning, match=r"40 parameter.*'s0'.*'s39'") as caught:
+        init(optimizer)(params)
+    assert [w.filename for w in caught] == [__file__]
 
 
 @pytest.mark.parametrize("absent", ["jax", "optax"])
@@ -191,6 +211,19 @@ def test_a_schedule_that_leaves_float32(name):
     _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
     with pytest.raises(ValueError, match=rf"{name}=1e\+39 is beyond float32"):
         optimizer.update(PARAMS, state, PARAMS)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "alpha"])
+def test_a_traced_value_that_float32_does_not_hold(name):
+    """N2: a float64 value inside a program is reported by checkify, as one out of range is."""
+    with enable_x64(True):
+        late = lambda count: jnp.where(count < 1, 1.0, jnp.float64(1e39))  # noqa: E731
+        optimizer = mgup_adamw(**{"learning_rate": 0.1, name: late})
+        update = jax.jit(checkify.checkify(optimizer.update))
+        state = optimizer.init(PARAMS)
+        error, (_, state) = update(PARAMS, state, PARAMS)
+        assert error.get() is None
+        assert f"{name}=1e+39" in update(PARAMS, state, PARAMS)[0].get()
 
 
 def test_the_wrapper_refuses_them_too():

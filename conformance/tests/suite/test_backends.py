@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgup_conformance import all_cases, run_case
+from mgup_conformance import CLAUSES, all_cases, run_case
 from mgup_conformance.backends import SHIPPED
 from mgup_conformance.catalogue import MAIN, cases_for
 from mgup_conformance.protocol import lacking
@@ -77,4 +77,5 @@ def test_a_backend_that_compiles_for_long_meets_everything_once():
         }
 
     assert met(share) == met(all_cases())
+    assert {clause for case in share for clause in case.clauses} == set(CLAUSES)
     assert len(share) < len(all_cases()) / 4

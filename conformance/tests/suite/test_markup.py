@@ -131,3 +131,36 @@ def test_a_report_from_before_a_clause(capsys, tmp_path):
     del plain["backends"][0]["clauses"]["N1"]
     assert shown(plain, tmp_path, "--markdown", str(tmp_path / "x.md")) == OK
     assert "not run" in capsys.readouterr().out
+
+
+def test_makers_of_processors(capsys, tmp_path):
+    """One matrix of several processors; of whose nothing was run, it says so."""
+    files = []
+    for processor in ("Intel: Xeon", "ARM: aarch64, emulated"):
+        files.append(tmp_path / f"{len(files)}.json")
+        files[-1].write_text(json.dumps(report(status="passed", processor=processor)))
+    page = tmp_path / "x.md"
+    assert main(["report", *map(str, files), "--markdown", str(page)]) == OK
+    text = page.read_text()
+    assert "| clause | what it says | numpy | numpy on ARM |" in text
+    assert "| AMD | not run |  |  |" in text
+    assert "| ARM | aarch64, emulated | 2026-01-01 | numpy on ARM: 1 passed |" in text
+    assert "| Intel | Xeon | 2026-01-01 | numpy: 1 passed |" in text
+
+
+def test_reports_of_several_suites(tmp_path):
+    """A matrix of several commits says which judged what."""
+    files = []
+    for name, commit in (("numpy", "abc"), ("torch", "abc"), ("jax", "def")):
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(
+            json.dumps(report(name, status="passed") | {"suite": {"commit": commit}})
+        )
+    page, merged = tmp_path / "x.md", tmp_path / "y.json"
+    assert main(["report", *map(str, files), "--json", str(merged)]) == OK
+    for sources in (files, [merged]):
+        assert main(["report", *map(str, sources), "--markdown", str(page)]) == OK
+        assert "Suite of numpy, torch: commit abc." in page.read_text()
+        assert "Suite of jax: commit def." in page.read_text()
+    assert main(["report", *map(str, files[:2]), "--markdown", str(page)]) == OK
+    assert "Suite: commit abc." in page.read_text()

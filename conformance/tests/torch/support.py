@@ -26,7 +26,8 @@ DEVICES = ["cpu", pytest.param("cuda", marks=ON_GPU)]
 
 def array(x: torch.Tensor) -> np.ndarray:
     """A copy in NumPy with the same bits; bfloat16 through ml_dtypes."""
-    x = x.detach().cpu().contiguous()
+    x = x.detach()
+    x = torch.zeros_like(x) if x._is_zerotensor() else x.resolve_neg().cpu().contiguous()
     if x.dtype == torch.bfloat16:
         return x.view(torch.int16).numpy().view(_NUMPY[torch.bfloat16]).copy()
     return x.numpy().copy()

@@ -5,8 +5,13 @@ It checks N1, N7, P2 and P4.
 
 from __future__ import annotations
 
+import gc
 import math
+import subprocess
+import sys
 import warnings
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,6 +212,60 @@ def test_parameters_on_two_gpus(implementation):
             optimizer.step()
         reference.step(grads)
         reference.check(params, optimizer, step=step)
+
+
+FSDP = """
+import os, torch, torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from mgup_torch import MGUPAdamW
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+dist.init_process_group("nccl")
+model = torch.nn.Linear(512, 512, device="cuda")
+fully_shard(model)
+optimizer = MGUPAdamW(model.parameters())
+for _ in range(4):
+    model(torch.randn(8, 512, device="cuda")).square().mean().backward()
+    optimizer.step()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two NVIDIA GPUs")
+def test_a_process_group_ends_while_the_optimizer_lives(tmp_path):
+    """NCCL waits for CUDA graphs that hold collectives, so there are none: this hung for ever."""
+    script = tmp_path / "train.py"
+    script.write_text(FSDP)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run([*torchrun, str(script)], check=True, timeout=240)
+
+
+def test_no_graph_holds_collectives():
+    from mgup_torch.kernels.cuda_graph import Launcher
+
+    done = []
+    plan = SimpleNamespace(
+        check=lambda: None, launch=lambda: done.append("launch"), mesh_group="of two devices"
+    )
+    launcher = Launcher(plan, torch.device("cuda"))
+    for _ in range(3):
+        launcher.launch()
+    assert launcher.graph is None
+    assert done == ["launch"] * 3
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_plans_go_with_their_optimizer(wrapped):
+    """Nothing else holds it, so that the memory of its plans need not wait for a collection."""
+    params = parameters(((64, 90), (33,)), device="cuda")
+    optimizer = MGUP(torch.optim.AdamW(params)) if wrapped else MGUPAdamW(params)
+    advance(optimizer, params, 3)
+    left = weakref.ref(optimizer)
+    gc.disable()
+    try:
+        del optimizer
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("mode", ["rank", "off"])

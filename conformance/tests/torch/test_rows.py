@@ -11,6 +11,9 @@ import mgup_core as core
 import mgup_torch
 from mgup_core.host import blocks
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPLion
+from mgup_torch.executors import host
+from mgup_torch.llvm import codegen
+from mgup_torch.llvm.step import CompiledStep
 
 from .inputs import POLICIES
 from .support import DTYPES, advance, parameters, same
@@ -55,15 +58,25 @@ def give_both(p, rows, stacked_dims, step, special=False):
 
 
 @pytest.mark.filterwarnings("ignore:.*none is selected")
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "code"), [*((mode, "numpy") for mode in MODES), ("default", "llvm")]
+)
 @pytest.mark.parametrize("case", CASES)
-def test_slices_as_if_alone(case, mode, monkeypatch):
+def test_slices_as_if_alone(case, mode, code, monkeypatch):
     """P2 to P10: not finite gradients too, where rows may be lacking scores to select."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    compiled = []
+    if code == "llvm":
+        pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+        monkeypatch.setattr(codegen, "WORTH", 0)
+        monkeypatch.setattr(host, "SMALL", 0)
+        run = CompiledStep._run_rows
+        monkeypatch.setattr(CompiledStep, "_run_rows", lambda *x: compiled.append(x) or run(*x))
     shape, stacked_dims = CASES[case]
     params = parameters([shape])
     options = {"lr": 0.1, "weight_decay": 0.1, **POLICIES[mode]}
-    rows, alone = apart(params, MGUPAdamW, stacked_dims, **options)
+    reference = {**options, "implementation": "reference"}
+    rows, alone = apart(params, MGUPAdamW, stacked_dims, **reference)
     together = MGUPAdamW(params, stacked_dims=stacked_dims, **options)
     for step in range(3):
         give_both(params[0], rows, stacked_dims, step, special=step == 2)
@@ -76,6 +89,8 @@ def test_slices_as_if_alone(case, mode, monkeypatch):
         for name in ("exp_avg", "exp_avg_sq"):
             whole = torch.stack([alone.state[row][name] for row in rows]).reshape(shape)
             assert same([together.state[params[0]][name]], [whole])
+    short = params[0].numel() > 0 and case != "more than a block"
+    assert len(compiled) == (3 if code == "llvm" and short else 0)
 
 
 @pytest.mark.parametrize("options", [{}, {"maximize": True}, {"state_dtype": torch.float32}])

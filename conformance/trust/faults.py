@@ -1,0 +1,521 @@
+"""Faults put in on purpose, and what is left after them: ``make faults``.
+
+    python conformance/trust/faults.py [--tries N] [--out FILE] [NAME ...]
+
+Each fault is tried N times at random points. A try survives if what the documentation promises
+holds: a checkpoint that is whole, each parameter before or after its step together with its state,
+the bits of a run that nothing disturbed. Prints a table: fault, tries, survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import pathlib
+import pickle
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import mgup_torch
+from mgup_core import atomic_write
+
+KINDS = [mgup_torch.MGUPAdamW, mgup_torch.MGUPLion, mgup_torch.MGUPSGD, mgup_torch.MGUPAdan]
+SHAPES = [(4, 6), (5,), (5003,), (33, 40)]
+STEPS = 12
+
+
+class Run:
+    """A small run whose gradients depend on the parameters, and on the number of the step."""
+
+    def __init__(self, seed: int, shapes: list[tuple[int, ...]] = SHAPES) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.params = [torch.randn(s, generator=generator).requires_grad_() for s in shapes]
+        self.optimizer = KINDS[seed % len(KINDS)](self.params, lr=0.02, weight_decay=0.1)
+        self.taken = 0
+
+    def give(self) -> None:
+        generator = torch.Generator().manual_seed(1000 + self.taken)
+        for p in self.params:
+            noise = torch.randn(p.shape, generator=generator)
+            p.grad = 0.1 * p.detach() + noise
+
+    def step(self) -> None:
+        self.give()
+        self.optimizer.step()
+        self.taken += 1
+
+    def saved(self) -> dict[str, Any]:
+        return {
+            "params": [p.detach().clone() for p in self.params],
+            "optimizer": self.optimizer.state_dict(),
+            "taken": self.taken,
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for p, x in zip(self.params, saved["params"], strict=True):
+                p.copy_(x)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.taken = saved["taken"]
+
+    def bits(self) -> list[bytes]:
+        """Of each parameter with its state."""
+        return [
+            b"".join(
+                x.detach().contiguous().numpy().tobytes()
+                for x in (p, *self.optimizer.state.get(p, {}).values())
+            )
+            for p in self.params
+        ]
+
+
+def undisturbed(seed: int, steps: int = STEPS) -> list[bytes]:
+    run = Run(seed)
+    for _ in range(steps):
+        run.step()
+    return run.bits()
+
+
+def forked(work: Callable[[], Any], limit: float = 120) -> int:
+    """The status of a child that does some work: 0 where that returned something true."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            signal.alarm(int(limit))
+            os._exit(0 if work() else 1)
+        os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+def killed_while_saving(rng: random.Random) -> bool:
+    """Kill -9 at a random moment of a run that saves after each step; it goes on from the file."""
+    seed = rng.randrange(100)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "checkpoint.pt")
+
+        def save(run: Run) -> None:
+            with atomic_write(path) as file:
+                torch.save(run.saved(), file)
+
+        def train() -> None:
+            run = Run(seed)
+            if path.exists():
+                run.load(torch.load(path, weights_only=True))
+            while run.taken < STEPS:
+                run.step()
+                save(run)
+
+        for _ in range(50):
+            child = os.fork()
+            if not child:
+                train()
+                os._exit(0)
+            time.sleep(rng.random() * 0.05)
+            os.kill(child, signal.SIGKILL)
+            if os.WIFEXITED(os.waitpid(child, 0)[1]):
+                break
+        if path.exists():  # whole at any moment
+            torch.load(path, weights_only=True)
+        train()
+        run = Run(seed)
+        run.load(torch.load(path, weights_only=True))
+        return run.bits() == undisturbed(seed)
+
+
+def a_full_disk(rng: random.Random) -> bool:
+    """No room for the whole file: an error, the old checkpoint as it was, nothing left behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "checkpoint.pt")
+        run = Run(rng.randrange(100))
+        run.step()
+        with atomic_write(path) as file:
+            torch.save(run.saved(), file)
+        before = path.read_bytes()
+        room = rng.randrange(len(before))
+
+        def work() -> bool:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+            run.step()
+            try:
+                with atomic_write(path) as file:
+                    torch.save(run.saved(), file)
+            except (OSError, RuntimeError):  # torch's writer says RuntimeError
+                return path.read_bytes() == before and os.listdir(folder) == [path.name]
+            return False
+
+        return forked(work) == 0
+
+
+def a_truncated_file(rng: random.Random) -> bool:
+    """An error of torch.load; the optimizer has changed in nothing, and goes on."""
+    run = Run(rng.randrange(100))
+    run.step()
+    file = io.BytesIO()
+    torch.save(run.saved(), file)
+    data = file.getvalue()
+    before = run.bits()
+    try:
+        run.load(torch.load(io.BytesIO(data[: rng.randrange(len(data))]), weights_only=True))
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, OSError):
+        return run.bits() == before
+    return False
+
+
+def a_flipped_bit(rng: random.Random) -> bool:
+    """An error before anything changes, or a state that the next step takes: never a crash."""
+    run = Run(rng.randrange(100))
+    run.step()
+    file = io.BytesIO()
+    torch.save(run.saved(), file)
+    data = bytearray(file.getvalue())
+    for _ in range(rng.randint(1, 4)):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    before = run.bits()
+    try:
+        loaded = torch.load(io.BytesIO(bytes(data)), weights_only=True)
+        run.optimizer.load_state_dict(loaded["optimizer"])
+    except Exception:
+        return run.bits() == before
+    run.step()
+    return True
+
+
+WRONG = [None, "a word", -1, 2.5, [], {}, torch.ones(2, 9), torch.tensor(1), float("nan"), b"x"]
+
+
+def a_corrupted_state(rng: random.Random) -> bool:
+    """One entry of a state_dict is something else: an error and no change, or what a step takes."""
+    run = Run(rng.randrange(100))
+    run.step()
+    saved = run.saved()["optimizer"]
+    saved = pickle.loads(pickle.dumps(saved))
+    place: Any = saved
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = rng.choice(keys)
+        inner = place[key]
+        if not (isinstance(inner, (dict, list)) and inner) or rng.random() < 0.2:
+            break
+        place = inner
+    if rng.random() < 0.3:
+        del place[key]
+    else:
+        place[key] = rng.choice(WRONG)
+    before = run.bits(), repr(run.optimizer)
+    try:
+        run.optimizer.load_state_dict(saved)
+    except Exception as error:
+        if not isinstance(error, (ValueError, TypeError, KeyError)):
+            raise
+        return (run.bits(), repr(run.optimizer)) == before
+    run.give()
+    try:
+        run.optimizer.step()
+    except (ValueError, TypeError) as error:
+        print(
+            f"  loaded, and refused by the next step: {key!r} = {place.get(key) if isinstance(place, dict) else None!r}: {error}"
+        )
+        return False
+    return True
+
+
+FOREIGN = [
+    lambda p: torch.optim.RMSprop(p), lambda p: torch.optim.Adagrad(p, initial_accumulator_value=1),
+    lambda p: torch.optim.Adadelta(p), lambda p: torch.optim.Rprop(p), lambda p: torch.optim.ASGD(p),
+    lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.Adamax(p),
+]  # fmt: skip
+
+
+def a_foreign_checkpoint(rng: random.Random) -> bool:
+    """Of another rule: refused by the name of what is missing."""
+    run = Run(0)
+    run.step()
+    other = rng.choice(FOREIGN)([p.detach().clone().requires_grad_() for p in run.params])
+    for group in other.param_groups:
+        for p in group["params"]:
+            p.grad = torch.randn_like(p)
+    other.step()
+    before = run.bits()
+    try:
+        run.optimizer.load_state_dict(other.state_dict())
+    except ValueError:
+        return run.bits() == before
+    return False
+
+
+# -- a step that breaks off ------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """What the handlers here raise."""
+
+
+def a_signal(number: int, rng: random.Random) -> bool:
+    """At a random moment: each parameter before or after its step; the rest then takes it."""
+    run = Run(rng.randrange(100))
+    for _ in range(rng.randint(0, 2)):
+        run.step()
+    before, taken = run.bits(), run.taken
+    other = Run(0)
+    other.params = [p.detach().clone().requires_grad_() for p in run.params]
+    other.optimizer = type(run.optimizer)(other.params)
+    other.load(run.saved())
+    other.step()
+    after = other.bits()
+
+    def handler(*_: Any) -> None:
+        raise Stop
+
+    run.give()
+    previous = signal.signal(number, handler)
+    delay = rng.random() * 0.004
+    armed = threading.Timer(delay, lambda: os.kill(os.getpid(), number))
+    if number == signal.SIGALRM:
+        signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6))
+    else:
+        armed.start()
+    try:
+        try:
+            run.optimizer.step()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if number != signal.SIGALRM:
+                armed.join()
+    except Stop:
+        pass
+    finally:
+        signal.signal(number, previous)
+    mixed = zip(run.bits(), before, after, strict=True)
+    if not all(now in (b, a) for now, b, a in mixed):
+        return False
+    for p, now, a in zip(run.params, run.bits(), after, strict=True):
+        if now == a:
+            p.grad = None
+    run.taken = taken
+    run.optimizer.step()
+    return run.bits() == after
+
+
+def want_of_memory(rng: random.Random) -> bool:
+    """At most the parameters that were moving are between; the process lives, and steps again."""
+
+    def work() -> bool:
+        run = Run(rng.randrange(100), [(300, 400), (5,), (70_001,), (4, 4)])
+        for _ in range(rng.randint(0, 1)):
+            run.step()
+        run.give()
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+        room = pages * os.sysconf("SC_PAGE_SIZE") + rng.randrange(4 << 20)
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (room, most))
+        said = ""
+        try:
+            run.optimizer.step()
+        except MemoryError as error:
+            said = "memory " + " ".join([str(error), *getattr(error, "__notes__", ())])
+        except RuntimeError as error:
+            said = str(error)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        if said and not ("memory" in said.lower() or "alloc" in said.lower()):
+            return False
+        run.step()
+        return all(bool(torch.isfinite(p).all()) for p in run.params)
+
+    return forked(work) == 0
+
+
+def an_exception(rng: random.Random) -> bool:
+    """Of a closure, a hook before or after, or a scheduler: it arrives, and nothing is half done."""
+    run = Run(rng.randrange(100))
+    run.step()
+    before = run.bits()
+    where = rng.choice(["closure", "before", "after", "scheduler"])
+
+    def fail(*_: Any) -> Any:
+        raise Stop(where)
+
+    run.give()
+    try:
+        if where == "closure":
+            run.optimizer.step(fail)
+        elif where == "scheduler":
+            torch.optim.lr_scheduler.LambdaLR(run.optimizer, fail)
+        else:
+            register = getattr(
+                run.optimizer,
+                "register_step_pre_hook" if where == "before" else "register_step_post_hook",
+            )
+            handle = register(fail)
+            try:
+                run.optimizer.step()
+            finally:
+                handle.remove()
+    except Stop:
+        pass
+    else:
+        return False
+    if where == "after":
+        run.taken += 1
+        return run.bits() == undisturbed_from(run.optimizer, before, run)
+    return run.bits() == before
+
+
+def undisturbed_from(optimizer: Any, before: list[bytes], run: Run) -> list[bytes]:
+    """The step was whole: its bits are those of the same run without the hook."""
+    del optimizer, before
+    for seed in range(100):
+        other = Run(seed)
+        if [p.shape for p in other.params] == [p.shape for p in run.params]:
+            other.step()
+            other.step()
+            if other.bits() == run.bits():
+                return other.bits()
+    return []
+
+
+def forks(rng: random.Random) -> bool:
+    """A child forked before or after pools and compiled code trains as its parent does."""
+
+    def work() -> bool:
+        torch.set_num_threads(rng.choice([1, 4]))
+        run = Run(rng.randrange(100), [(300_000,), (7, 5)])
+        for _ in range(rng.randint(0, 2)):
+            run.step()
+
+        def child() -> bool:
+            for _ in range(2):
+                run.step()
+            (folder / "child").write_bytes(b"".join(run.bits()))
+            return True
+
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            status = forked(child)
+            for _ in range(2):
+                run.step()
+            return status == 0 and (folder / "child").read_bytes() == b"".join(run.bits())
+
+    return forked(work) == 0
+
+
+def two_threads(rng: random.Random) -> bool:
+    """Two optimizers in two threads: the bits of one after the other."""
+    seeds = [rng.randrange(100), rng.randrange(100)]
+    expected = [undisturbed(seed) for seed in seeds]
+    found: dict[int, list[bytes]] = {}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def train(i: int) -> None:
+        found[i] = undisturbed(seeds[i])
+
+    threads = [threading.Thread(target=train, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(interval)
+    return [found.get(0), found.get(1)] == expected
+
+
+AT_EXIT = """
+import atexit, sys, threading
+import torch, mgup_torch
+torch.set_num_threads(4)
+p = torch.ones(300_000, requires_grad=True)
+optimizer = mgup_torch.MGUPAdamW([p])
+def step():
+    p.grad = torch.ones(300_000)
+    optimizer.step()
+{first}
+class Last:
+    def __del__(self):
+        step()
+        print("deleted", flush=True)
+{last}
+"""
+LAST = [
+    "atexit.register(lambda: (step(), print('stepped', flush=True)))",
+    "keep = Last()",
+    "threading.Thread(target=lambda: [step() for _ in range(50)]).start()",
+    "threading.Thread(target=lambda: [step() for _ in range(5000)], daemon=True).start()",
+]
+
+
+def shutdown(rng: random.Random) -> bool:
+    """Steps while the interpreter ends: it ends, by no signal."""
+    text = AT_EXIT.format(first=rng.choice(["step()", ""]), last=rng.choice(LAST))
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, timeout=300)
+    return done.returncode == 0
+
+
+FAULTS: dict[str, tuple[Callable[[random.Random], bool], int]] = {
+    # The second: one in so many of the tries that are asked for, since some take a process each.
+    "kill -9 while checkpoints are written (50 kills a try)": (killed_while_saving, 10),
+    "full disk": (a_full_disk, 1),
+    "truncated checkpoint": (a_truncated_file, 1),
+    "flipped bits in a checkpoint": (a_flipped_bit, 1),
+    "corrupted state_dict": (a_corrupted_state, 1),
+    "foreign checkpoint": (a_foreign_checkpoint, 1),
+    "SIGINT in a step": (lambda rng: a_signal(signal.SIGINT, rng), 1),
+    "SIGTERM in a step": (lambda rng: a_signal(signal.SIGTERM, rng), 1),
+    "SIGALRM in a step": (lambda rng: a_signal(signal.SIGALRM, rng), 1),
+    "want of memory in a step": (want_of_memory, 1),
+    "exception of a closure, a hook, a scheduler": (an_exception, 2),
+    "fork before and after pools and compiled code": (forks, 10),
+    "two optimizers in two threads": (two_threads, 10),
+    "steps while the interpreter ends": (shutdown, 20),
+}
+
+
+def tries(name: str, many: int) -> Iterator[bool]:
+    fault, one_in = FAULTS[name]
+    for i in range(max(many // one_in, 1)):
+        try:
+            yield fault(random.Random(f"{name} {i}"))
+        except Exception:
+            print(f"  {name}, try {i}:")
+            traceback.print_exc()
+            yield False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="parts of the faults' names; all by default")
+    parser.add_argument("--tries", type=int, default=200)
+    parser.add_argument("--out", type=pathlib.Path, help="a JSON file for the results")
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # threads that torch has started do not survive a fork
+    chosen = [n for n in FAULTS if not given.names or any(x in n for x in given.names)]
+    rows = []
+    print("| fault | tries | survived |\n|---|---:|---:|")
+    for name in chosen:
+        found = list(tries(name, given.tries))
+        rows.append({"fault": name, "tries": len(found), "survived": sum(found)})
+        print(f"| {name} | {len(found)} | {sum(found)} |", flush=True)
+    if given.out is not None:
+        given.out.write_text(json.dumps(rows, indent=1) + "\n")
+    sys.exit(any(r["tries"] != r["survived"] for r in rows))
+
+
+if __name__ == "__main__":
+    main()
