@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+EXAMPLES ?= 1000
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -47,6 +49,23 @@ slow: $(READY)  ## Run the tests that take minutes
 .PHONY: processors
 processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
 	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
+
+.PHONY: fuzz
+fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLES=1000
+	MGUP_FUZZ=$(EXAMPLES) $(BIN)/pytest conformance/tests/fuzz --numprocesses $(JOBS)
+
+.PHONY: mutants
+mutants: $(READY)  ## Change the library at random and see that a test fails; goes on where it stopped
+	$(BIN)/python conformance/trust/named.py
+	$(BIN)/python conformance/trust/mutants.py --minutes $(MINUTES)
+
+.PHONY: faults
+faults: $(READY)  ## Kill, signal, starve and corrupt, and count what survives
+	$(BIN)/python conformance/trust/faults.py
+
+.PHONY: soak
+soak: $(READY)  ## Train for an hour with each framework, in which nothing may grow
+	$(BIN)/python conformance/trust/soak.py torch jax mindspore --minutes $(MINUTES)
 
 .PHONY: arm
 arm: $(READY)  ## Run the compact suite on aarch64, emulated; on Debian, 1.5 GB into runs/arm

@@ -9,7 +9,8 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
+pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
+import torch
 
 import mgup_torch
 

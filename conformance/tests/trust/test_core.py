@@ -96,7 +96,7 @@ def test_what_a_dtype_holds(dtype):
     checks.check_fits({"lr": math.inf, "eps": math.nan, "flag": True}, dtype)
     if dtype == np.float32:
         for value in (most * 1.0001, -most * 1.0001, 10**39, np.float64(1e39)):
-            with pytest.raises(ValueError, match="lr=.* is beyond float32"):
+            with pytest.raises(ValueError, match=r"lr=.* is beyond float32"):
                 checks.check_fits({"lr": value}, dtype)
 
 

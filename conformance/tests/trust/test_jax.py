@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax", reason="mgup_jax needs JAX")
+pytest.importorskip("jax", reason="mgup_jax needs JAX")
+import jax
 import jax.numpy as jnp
 import optax
 

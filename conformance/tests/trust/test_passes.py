@@ -80,7 +80,7 @@ for the shares in their order."""
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_passes_of_counting(kind):
-    """P4: as many as were measured when the guesses were made; fewer are welcome, and noted here."""
+    """P4: as many as when the guesses were made; fewer are welcome, and noted here."""
     x = scores(kind)
     found = [
         [passes_of(x, round(N * share), **how) for share in SHARES]
