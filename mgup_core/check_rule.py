@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import array_api_compat
 import numpy as np
 
-from .frontend.reserved import check_names
+from .frontend.reserved import check_names, check_state_names
 from .numerics.backend import Backend
 from .rules.base import Rule
 from .step import update_array
@@ -85,7 +85,7 @@ def check_rule(rule: Rule | type[Rule]) -> RuleReport:
         return RuleReport(name, tuple(found))
     made = rule() if isinstance(rule, type) else rule
     operations: tuple[str, ...] = ()
-    for check in (_shape, _elementwise, _state, _watched, _tiny, _off, _traced_step):
+    for check in (_shape, _state_names, _elementwise, _state, _watched, _tiny, _off, _traced_step):
         try:
             with np.errstate(all="ignore"):
                 found += check(made)
@@ -158,6 +158,13 @@ def _elementwise(rule: Rule) -> Iterator[Finding]:
         check_elementwise(rule)
     except ValueError as error:
         yield _error("N5", str(error))
+
+
+def _state_names(rule: Rule) -> Iterator[Finding]:
+    try:
+        check_state_names(rule)
+    except ValueError as error:
+        yield _error("", str(error))
 
 
 def _state(rule: Rule) -> Iterator[Finding]:

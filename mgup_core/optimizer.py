@@ -11,7 +11,7 @@ import numpy as np
 
 from ._checks import check_fits, check_rate, check_real
 from ._typing import Array, State
-from .frontend.reserved import check_names
+from .frontend.reserved import check_names, check_state_names
 from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy
 from .rules.base import Rule, check_fields, evaluation, fresh_state, size_alone
@@ -78,6 +78,7 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_names(type(self.rule))
+        check_state_names(self.rule)
         check_elementwise(self.rule)
         check_fields(self.rule)
         if said := size_alone(self.rule, self.policy):

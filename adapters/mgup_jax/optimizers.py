@@ -7,7 +7,7 @@ from typing import Any
 import optax
 
 from mgup_core import rules
-from mgup_core.frontend.names import find
+from mgup_core.frontend.names import create
 
 from .arguments import Scheduled
 from .muon import mgup_muon as mgup_muon
@@ -102,4 +102,4 @@ def create_optimizer(
     """
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
-    return _BY_NAME[find(name, _BY_NAME)](**arguments)
+    return create(_BY_NAME, name, **arguments)

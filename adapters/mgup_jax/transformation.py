@@ -15,7 +15,7 @@ import optax
 from mgup_core import Rule
 from mgup_core._notices import warn
 from mgup_core.frontend.documentation import docstring
-from mgup_core.frontend.reserved import check_names
+from mgup_core.frontend.reserved import check_names, check_state_names
 from mgup_core.frontend.signatures import bind
 from mgup_core.rules.base import check_fields, size_alone
 from mgup_core.trace.elementwise import check_elementwise
@@ -127,6 +127,7 @@ def transformation(
             rule says so.
     """
     check_names(rule_class)
+    check_state_names(rule_class())
     check_elementwise(rule_class())
     title = name or f"mgup_{rule_class.__name__.lower()}"
     own = tuple(f.name for f in fields(rule_class))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mgup_core import rules
-from mgup_core.frontend.names import find
+from mgup_core.frontend.names import create
 
 from .base.optimizer import RuleOptimizer
 from .factory import FromRule
@@ -176,6 +176,4 @@ def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
         ValueError: for an unknown name, with the nearest known one.
         TypeError: for an argument that the class does not take.
     """
-    make: Any = CLASSES[find(name, CLASSES)]
-    made: RuleOptimizer = make(params, **arguments)
-    return made
+    return create(CLASSES, name, params, **arguments)

@@ -324,7 +324,7 @@ class MGUP(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
-                check_gradient_placement(name, p)
+                check_gradient_placement(name, p, p.grad)
                 check_gradient(name, p, p.grad)
                 if self.state.get(p):
                     check_shape(name, p, self.state[p], self._state_shapes.setdefault(p, p.shape))

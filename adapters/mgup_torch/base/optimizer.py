@@ -282,7 +282,7 @@ class RuleOptimizer(Evaluating):
         params = (local(p) for group in self.param_groups for p in group["params"])
         return max(int(_SPARE * sum(p.nbytes for p in params)), _LEAST_SPARE)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _gather_for_graph(self) -> list[Task]:
         """The tasks with every value that changes as a tensor, so that no step recompiles (R7).
 

@@ -1,4 +1,7 @@
-"""The command: list, run, report, golden; what it prints, writes and returns."""
+"""The command: list, run, report, golden; what it prints, writes and returns.
+
+No clause: the suite's command, docs/guides/conformance.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ported rules beside those of torch.optim, after ten steps in float64."""
+"""Ported rules beside those of torch.optim, after ten steps in float64.
+
+It checks P11, and the equations of the rules' clauses.
+"""
 
 from __future__ import annotations
 

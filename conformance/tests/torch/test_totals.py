@@ -1,4 +1,7 @@
-"""Sums over all parameters (Rule.totals): one beta for every group, as in the reference."""
+"""Sums over all parameters (Rule.totals): one beta for every group, as in the reference.
+
+It checks R6.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What mutants of the core showed to be untested: each test kills one that survived."""
+"""What mutants of the core showed to be untested: each test kills one that survived.
+
+It checks N2, P3, P5 to P7, P9, P10, R1, R4, R6 and R7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`atomic_write`: the file is the old one or the new one, whatever happens."""
+"""`atomic_write`: the file is the old one or the new one, whatever happens.
+
+No clause: CONTRIBUTING.md, "Fail before changing anything".
+"""
 
 from __future__ import annotations
 

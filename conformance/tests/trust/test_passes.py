@@ -1,6 +1,8 @@
 """How many passes a selection takes: a wrong sign in a guess costs time, and no result shows it.
 
 The counts are exact: sorts, sums of integers, products and roots have the same bits everywhere.
+
+It checks P4.
 """
 
 from __future__ import annotations

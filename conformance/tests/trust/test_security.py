@@ -1,4 +1,7 @@
-"""Nothing executes what a file, a message, or a name says (SECURITY.md)."""
+"""Nothing executes what a file, a message, or a name says (SECURITY.md).
+
+No clause: SECURITY.md.
+"""
 
 from __future__ import annotations
 
