@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 
 import ml_dtypes
@@ -208,6 +209,8 @@ def test_the_switch_of_torch_spoils_nothing():
 def test_no_compiler_of_torch_simplifies_it(dtype):
     """Neither as one operation of the library nor written out and fused by inductor."""
     torch = pytest.importorskip("torch")
+    if os.environ.get("ATEN_CPU_CAPABILITY") == "default":
+        pytest.skip("inductor writes vectors then, whose header it leaves out (torch 2.13)")
     from mgup_torch.backend import backend_of
 
     for key in ("plain", "sizes"):

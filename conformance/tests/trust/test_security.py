@@ -98,7 +98,7 @@ def test_a_message_calls_what_is_meant_to_be_called_only(call):
     server.backend, server.current = Backend(), None
     with pytest.raises(ValueError, match="is no call"):
         answer(server, call, ["os:getcwd"])
-    assert answer(server, "hello", [])[0] == "toy"
+    assert answer(server, "hello", [])["name"] == "toy"
     assert {"hello", "multiplier", "run", "step", "resume"} == set(CALLS)
 
 
