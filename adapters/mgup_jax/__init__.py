@@ -29,7 +29,9 @@ from .optimizers import (
     create_optimizer,
     list_optimizers,
     mgup_adabelief,
+    mgup_adafactor,
     mgup_adamp,
+    mgup_adamuon,
     mgup_adamw,
     mgup_adan,
     mgup_ademamix,
@@ -62,8 +64,14 @@ from .optimizers import (
     mgup_namo,
     mgup_namo_d,
     mgup_namod,
+    mgup_normuon,
+    mgup_prodigy,
     mgup_radam,
     mgup_scale,
+    mgup_schedule_free_adamw,
+    mgup_schedule_free_sgd,
+    mgup_schedulefreeadamw,
+    mgup_schedulefreesgd,
     mgup_sgd,
     mgup_sgd_sai,
     mgup_sgdp,
@@ -72,7 +80,7 @@ from .optimizers import (
     mgup_stable_adamw,
     mgup_stableadamw,
 )
-from .state import MGUPState
+from .state import MGUPState, eval_params
 from .transformation import Transformation, transformation
 from .wrapper import MGUPWrapperState, mgup
 
@@ -82,6 +90,7 @@ __all__ = [
     "MuonDimensionNumbers",
     "Transformation",
     "create_optimizer",
+    "eval_params",
     "list_optimizers",
     "mgup",
     "transformation",
@@ -128,4 +137,12 @@ __all__ = [
     "mgup_mars_adamw",
     "mgup_mars_lion",
     "mgup_stable_adamw",
+    "mgup_schedulefreeadamw",
+    "mgup_schedule_free_adamw",
+    "mgup_schedulefreesgd",
+    "mgup_schedule_free_sgd",
+    "mgup_normuon",
+    "mgup_adamuon",
+    "mgup_prodigy",
+    "mgup_adafactor",
 ]

@@ -110,6 +110,7 @@ def mgup(
         settings.check_fits(params)
         inner_state = inner.init(params)
         _refuse_twice(inner_state)
+        _refuse_average(inner_state)
         if decays_weights(inner, params):
             raise ValueError(
                 "the inner optimizer decays weights: with a gradient of 0 its update depends on "
@@ -182,6 +183,19 @@ def mgup(
         return deltas, MGUPWrapperState(optax.safe_increment(state.count), inner_state)
 
     return optax.GradientTransformationExtraArgs(init, automatic(update))
+
+
+def _refuse_average(state: Any) -> None:
+    """Refuse an inner optimizer whose parameter is not what steps: the multiplier is for that."""
+    average = getattr(optax.contrib, "ScheduleFreeState", ())
+    nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, average))
+    if any(isinstance(x, average) for x in nodes):
+        raise ValueError(
+            "the inner optimizer averages its iterates (optax.contrib.schedule_free): to rescale "
+            "what it does to the parameters would move the average. Use mgup_schedule_free_adamw "
+            "or mgup_schedule_free_sgd, or put MGUP inside: optax.contrib.schedule_free("
+            "mgup_adamw(..., b1=0.0), ...)."
+        )
 
 
 def _refuse_twice(inner_state: Any) -> None:

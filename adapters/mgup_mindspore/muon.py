@@ -12,7 +12,7 @@ from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.frontend.signatures import takes
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm, coefficients_of
 from mgup_core.rules.muon import Scale
 
 from .base import RuleOptimizer
@@ -36,6 +36,7 @@ class MGUPMuon(RuleOptimizer):
         ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
             multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
             many times the cost (N9).
+        ns_form, flat, row_blocks: see :class:`mgup_core.Muon`; a group may have its own.
         exceptions: words in names.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
@@ -57,13 +58,16 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Cell = Muon.weight_decay,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+        ns_coefficients: NSCoefficients = Muon.ns_coefficients,
         eps: float = 1e-7,
         ns_steps: int = 5,
         scale: Scale = "match_rms_adamw",
         loss_scale: float = 1.0,
         *,
         ns_dtype: NSDtype = "float32",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = EXCEPTIONS,
         adamw_learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule | None = None,
         adamw_beta1: float = 0.95,
@@ -77,11 +81,14 @@ class MGUPMuon(RuleOptimizer):
         settings: Group = {
             "momentum": momentum,
             "nesterov": nesterov,
-            "ns_coefficients": ns_coefficients,
+            "ns_coefficients": coefficients_of(ns_coefficients),
             "eps": eps,
             "ns_steps": ns_steps,
             "scale": scale,
             "ns_dtype": ns_dtype,
+            "ns_form": ns_form,
+            "flat": flat,
+            "row_blocks": row_blocks,
             "exceptions": check_words(exceptions),
             "adamw_learning_rate": adamw_learning_rate,
             "adamw_beta1": adamw_beta1,
@@ -108,6 +115,9 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps",
             "eps",
             "ns_dtype",
+            "ns_form",
+            "flat",
+            "row_blocks",
             "decay",
         )
         return Muon(**{name: group[name] for name in names})

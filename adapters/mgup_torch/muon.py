@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.frontend.signatures import takes
 from mgup_core.rules.base import Decay
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm, coefficients_of
 from mgup_core.rules.muon import SCALES, Scale
 
 from .base.optimizer import RuleOptimizer
@@ -37,6 +36,9 @@ class MGUPMuon(RuleOptimizer):
             ``"original"`` (``None`` is the same, as in torch).
         ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
             ``"exact"``: the same bits in every framework, at many times the cost (N9).
+        ns_form, flat, row_blocks: as :class:`mgup_core.Muon`, which has names for
+            ``ns_coefficients``, too. A group of convolutions has ``"use_muon"`` and ``"flat"`` set;
+            one of fused QKV weights, ``"row_blocks": 3``.
         exceptions: words in names.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
         adamw_betas, adamw_eps: of AdamW.
@@ -59,12 +61,15 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Tensor = Muon.weight_decay,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+        ns_coefficients: NSCoefficients = Muon.ns_coefficients,
         eps: float = 1e-7,
         ns_steps: int = 5,
         adjust_lr_fn: Scale | None = "match_rms_adamw",
         *,
         ns_dtype: NSDtype = "bfloat16",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = EXCEPTIONS,
         adamw_lr: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
@@ -85,6 +90,9 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps": ns_steps,
             "adjust_lr_fn": adjust_lr_fn,
             "ns_dtype": ns_dtype,
+            "ns_form": ns_form,
+            "flat": flat,
+            "row_blocks": row_blocks,
             "exceptions": check_words(exceptions),
             "adamw_lr": adamw_lr,
             "adamw_betas": adamw_betas,
@@ -107,16 +115,17 @@ class MGUPMuon(RuleOptimizer):
                 f"adjust_lr_fn={group['adjust_lr_fn']!r} is none of None, 'original', "
                 "'match_rms_adamw'."
             )
-        if not isinstance(group["ns_coefficients"], Sequence):
-            raise TypeError(f"ns_coefficients={group['ns_coefficients']!r} is no tuple of numbers.")
         return Muon(
             momentum=group["momentum"],
             nesterov=group["nesterov"],
             scale=group["adjust_lr_fn"] or "original",
-            ns_coefficients=tuple(group["ns_coefficients"]),
+            ns_coefficients=coefficients_of(group["ns_coefficients"]),
             ns_steps=group["ns_steps"],
             eps=group["eps"],
             ns_dtype=group["ns_dtype"],
+            ns_form=group["ns_form"],
+            flat=group["flat"],
+            row_blocks=group["row_blocks"],
             decay=group["decay"],
         )
 

@@ -134,6 +134,26 @@ class MGUPStableAdamW(
 ): ...
 
 
+class MGUPScheduleFreeAdamW(
+    FromRule, rule=rules.ScheduleFreeAdamW, positional=("lr", "betas", "eps", "weight_decay")
+): ...
+
+
+class MGUPScheduleFreeSGD(FromRule, rule=rules.ScheduleFreeSGD): ...
+
+
+class MGUPNorMuon(FromRule, rule=rules.NorMuon): ...
+
+
+class MGUPAdaMuon(FromRule, rule=rules.AdaMuon): ...
+
+
+class MGUPProdigy(FromRule, rule=rules.Prodigy, positional=("lr", "betas")): ...
+
+
+class MGUPAdafactor(FromRule, rule=rules.Adafactor): ...
+
+
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
 _BY_NAME = {one.__name__: one for one in _ALL}
 

@@ -44,20 +44,21 @@ from ..parameter_step import (
     Task,
     all_damped,
     check_gradient,
+    check_one_rate,
     local_task,
     readable,
     totals_of,
     warn_all_damped,
 )
+from .evaluation import Evaluating
 from .grad_scaler import check_scaled, forget, unscale
-from .rule_groups import RuleGroups
 from .settings import GroupSettings, settings_of
 
 _LEAST_SPARE = 1 << 21
 _SPARE = 0.065  # the share of the parameters' bytes that a step may use besides them
 
 
-class RuleOptimizer(RuleGroups):
+class RuleOptimizer(Evaluating):
     """The base class of the optimizers made by :func:`mgup_torch.optimizer`."""
 
     _measure = False
@@ -98,8 +99,9 @@ class RuleOptimizer(RuleGroups):
 
         Raises:
             RuntimeError, ValueError: for a sparse gradient, or a gradient or state that does not
-                fit its parameter, before anything changes.
+                fit its parameter, or in eval mode, before anything changes.
         """
+        self._check_training()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -205,6 +207,7 @@ class RuleOptimizer(RuleGroups):
                     task = self._task(parameter_name(group, i), p, group, one)
                     tasks.append(local_task(task, self._sharding.part))
         check_scaled(self, (task.grad for task in tasks))
+        check_one_rate(tasks)
         return tasks
 
     def _task(self, name: str, p: Tensor, group: Group, settings: GroupSettings) -> Task:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Rule
-from mgup_core.rules.base import check_fields
+from mgup_core.rules.base import check_fields, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.tracer import check_recordable
 
@@ -28,9 +28,11 @@ from ..groups import (
     listed,
     named,
     plain,
+    policy_of,
     rule_defaults,
     rule_of,
 )
+from ..notices import warn
 from .state_dict import Checkpoint, check_checkpoint
 
 
@@ -68,6 +70,8 @@ class RuleGroups(torch.optim.Optimizer):
         rule = self._rule(merged)
         check_elementwise(rule)
         check_fields(rule)
+        if said := size_alone(rule, policy_of(merged)):
+            warn(said)
         check_recordable(rule)
         check_numbers(merged, [p for _, p in named(group["params"])], rule)
         for name, p in named(group["params"]):

@@ -31,7 +31,7 @@ LAYERS = {
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
         | distributed statistics | fitting | parameter_step | executors | base | factory
-        | muon wrapper contrib | optimizers
+        | averaging wrapped_groups | muon wrapper contrib | optimizers
     """,
     "mgup_jax": """
         arguments | rounding numbers mesh_axes selection | backend | pytrees settings
