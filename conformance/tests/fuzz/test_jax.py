@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,10 @@ from mgup_conformance.compare import check_identical
 
 from . import draws
 from .model import Group, Record
+
+pytestmark = pytest.mark.skipif(
+    draws.MANY not in os.environ, reason="compiles for minutes: make fuzz"
+)
 
 MADE = {kind: mgup_jax.transformation(kind) for kind in draws.ELEMENTWISE}
 STEPS = 3
