@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+EXAMPLES ?= 1000
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
+FRAMEWORKS := .venv-integrations
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.ready-docs
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -48,6 +51,33 @@ slow: $(READY)  ## Run the tests that take minutes
 processors: $(READY)  ## Run the tests of the core and the adapters as other processors would
 	$(BIN)/python conformance/processors.py --numprocesses $(JOBS)
 
+$(FRAMEWORKS)/.ready: pyproject.toml constraints.txt constraints-integrations.txt
+	$(PYTHON) -m venv --clear $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/pip install --quiet --constraint constraints.txt \
+	  --constraint constraints-integrations.txt --editable '.[conformance,compiled,jax,integrations]'
+	@touch $@
+
+.PHONY: integrations
+integrations: $(FRAMEWORKS)/.ready  ## Train tiny models in the frameworks of others, each installed
+	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations
+
+.PHONY: fuzz
+fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLES=1000
+	MGUP_FUZZ=$(EXAMPLES) $(BIN)/pytest conformance/tests/fuzz --numprocesses $(JOBS)
+
+.PHONY: mutants
+mutants: $(READY)  ## Change the library at random and see that a test fails; goes on where it stopped
+	$(BIN)/python conformance/trust/named.py
+	$(BIN)/python conformance/trust/mutants.py --minutes $(MINUTES)
+
+.PHONY: faults
+faults: $(READY)  ## Kill, signal, starve and corrupt, and count what survives
+	$(BIN)/python conformance/trust/faults.py
+
+.PHONY: soak
+soak: $(READY)  ## Train for an hour with each framework, in which nothing may grow
+	$(BIN)/python conformance/trust/soak.py torch jax mindspore --minutes $(MINUTES)
+
 .PHONY: arm
 arm: $(READY)  ## Run the compact suite on aarch64, emulated; on Debian, 1.5 GB into runs/arm
 	$(BIN)/python conformance/arm.py
@@ -88,5 +118,5 @@ pictures: docs  ## Take a picture of every page of site/, wide and narrow, light
 
 .PHONY: clean
 clean:  ## Remove everything that is not source, .venv included
-	rm -rf $(VENV) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(FRAMEWORKS) build dist site runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

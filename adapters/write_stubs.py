@@ -22,11 +22,12 @@ from typing import Any, Literal, NamedTuple
 
 from mgup_core import Rule
 from mgup_core.frontend.arguments import Argument, literal
+from mgup_core.rules.matrix import NSCoefficients
 
 HERE = Path(__file__).parent
 
 _OF_MUON = """from mgup_core.rules.base import Decay
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale"""
 
 
@@ -94,6 +95,8 @@ ADAPTERS = {
 
 def spelled(kind: Any) -> str:
     """A hyperparameter's type as it is written."""
+    if kind == NSCoefficients:
+        return "NSCoefficients"
     if typing.get_origin(kind) is Literal:
         return literal(kind)
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)

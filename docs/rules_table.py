@@ -18,6 +18,12 @@ from mgup_core import Backend, Rule, rules
 PAGE = Path(__file__).parent / "optimizers" / "index.md"
 START, END = "<!-- docs/rules_table.py writes from here -->\n\n", "\n\n<!-- to here -->"
 PAGES = {
+    "Adafactor": "adafactor",
+    "Prodigy": "prodigy",
+    "AdaMuon": "muon_family",
+    "NorMuon": "muon_family",
+    "ScheduleFreeSGD": "schedule_free",
+    "ScheduleFreeAdamW": "schedule_free",
     "ADOPT": "adopt", "AMSGrad": "amsgrad", "Grams": "grams", "LaProp": "laprop",
     "MARSAdamW": "mars", "MARSLion": "mars", "NAdamW": "nadamw", "RAdam": "radam",
     "StableAdamW": "stable_adamw",

@@ -38,10 +38,16 @@ from train_lm import make_parser, make_settings, positive
 
 LOWEST = {
     "AdamW": 5e-4, "Adan": 2e-3, "AdaBelief": 2e-3, "AdEMAMix": 5e-4, "AdamP": 5e-4,
-    "Lion": 2.5e-4, "SCALE": 5e-4, "NAMO": 2e-3,
+    "Lion": 2.5e-4, "SCALE": 5e-4, "NAMO": 2e-3, "NAdamW": 5e-4, "ADOPT": 5e-4, "LaProp": 5e-4,
+    "MARSAdamW": 5e-4, "ScheduleFreeAdamW": 1e-3, "NorMuon": 1e-3, "AdaMuon": 1e-3,
+    "Adafactor": 2e-3, "Prodigy": 0.125,
 }  # fmt: skip
+USUAL = ("AdamW", "Adan", "AdaBelief", "AdEMAMix", "AdamP", "Lion", "SCALE", "NAMO")
+"""The rules of the published table."""
+OPTIONS = {"NorMuon": {"scale": "match_rms_adamw"}, "Adafactor": {"momentum": 0.9}}
+"""So that AdamW's learning rates carry over; so that there is a momentum to rank by."""
 FACTORS = (1, 2, 4, 8, 16, 32)
-MATRIX_RULES = ("SCALE", "NAMO")
+MATRIX_RULES = ("SCALE", "NAMO", "NorMuon", "AdaMuon")
 WEIGHT_DECAY = 0.1
 HELD_OUT_BATCHES = 16
 
@@ -84,7 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rules", default=",".join(LOWEST), help="comma-separated")
+    parser.add_argument("--rules", default=",".join(USUAL), help=f"of {', '.join(LOWEST)}")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated (default 1,2,3)")
     parser.add_argument("--steps", type=positive, default=400, help="of each run (default 400)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
@@ -119,12 +125,13 @@ def _train(task: tuple[Run, argparse.Namespace]) -> float:
     weights = initial_weights(settings)
     model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
     model.to(args.device)
-    optimizers = make_optimizers(run, model)
+    optimizers = make_optimizers(run, model, settings.warmup)
     schedulers = [
         torch.optim.lr_scheduler.LambdaLR(
             one, lambda step: schedule(step, settings.steps, settings.warmup)
         )
         for one in optimizers
+        if not run.rule.startswith("ScheduleFree")
     ]
 
     def loss_of(batch: Iterable[object]) -> torch.Tensor:
@@ -140,21 +147,28 @@ def _train(task: tuple[Run, argparse.Namespace]) -> float:
         for one in schedulers:
             one.step()
     held_out = fixed_batches(corpus.held_out, HELD_OUT_BATCHES, 16, settings.context)
+    for one in optimizers:
+        one.eval()  # Schedule-Free has its average; others stay where they are
     with torch.no_grad():
         return statistics.fmean(loss_of(batch).item() for batch in held_out)
 
 
-def make_optimizers(run: Run, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    run: Run, model: torch.nn.Module, warmup: int
+) -> list[mgup_torch.RuleOptimizer]:
     """The rule on what it trains, and AdamW with the same MGUP on the rest."""
     kind = getattr(mgup_torch, f"MGUP{run.rule}")
+    own = dict(OPTIONS.get(run.rule, {}))
+    if run.rule.startswith("ScheduleFree"):
+        own["warmup_steps"] = warmup  # in the place of the schedule
     common = {"lr": run.lr, "weight_decay": WEIGHT_DECAY, "mode": run.mode}
     if run.rule == "Lion":
         common["weight_decay"] *= 10  # its learning rate is a tenth, and the decay is their product
     if run.rule not in MATRIX_RULES:
-        return [kind(model.parameters(), **common)]
+        return [kind(model.parameters(), **common, **own)]
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if all(p is not q for q in matrices)]
-    return [kind(matrices, **common), mgup_torch.MGUPAdamW(others, **common)]
+    return [kind(matrices, **common, **own), mgup_torch.MGUPAdamW(others, **common)]
 
 
 # -- what came out -------------------------------------------------------------------------------

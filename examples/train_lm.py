@@ -3,6 +3,7 @@
     python examples/train_lm.py
     python examples/train_lm.py --optimizers adamw,mgup-adamw --steps 1000 --lr mgup-adamw=2e-3
     python examples/train_lm.py --backend jax --optimizers adamw,mgup-adamw
+    python examples/train_lm.py --watch --optimizers adamw,mgup-adamw
 
 The optimizers take turns, step by step, on the same batches from the same initial weights: what
 else the machine does slows all of them alike, and Ctrl-C leaves curves of equal length.
@@ -11,6 +12,7 @@ else the machine does slows all of them alike, and Ctrl-C leaves curves of equal
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import signal
@@ -20,7 +22,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lm.data import Batch, fixed_batches, load_corpus, random_batches, standard_library
@@ -28,6 +31,7 @@ from lm.plot import draw
 from lm.recipes import DEFAULT_NAMES, RECIPES, Recipe
 from lm.report import Curve, align, summaries, table, write_csv, write_summary
 from lm.trainer import Settings, Trainer
+from lm.watch import Boards, layer_table
 
 BACKENDS = {
     "numpy": ("lm.numpy_trainer", "NumPyTrainer"),
@@ -118,6 +122,12 @@ def make_parser() -> argparse.ArgumentParser:
 
     output = parser.add_argument_group("output")
     output.add_argument("--eval-every", type=positive, help="steps (default a tenth of all)")
+    output.add_argument(
+        "--watch",
+        action="store_true",
+        help="show what MGUP does in each layer, and write it for TensorBoard where that is"
+        " installed (torch)",
+    )
     output.add_argument("--out", type=Path, metavar="FOLDER", help="default runs/lm-<date>-<time>")
     return parser
 
@@ -183,6 +193,8 @@ def chosen(args: argparse.Namespace) -> list[Recipe]:
 def make_settings(args: argparse.Namespace) -> Settings:
     if args.width % args.heads:
         raise ValueError(f"--width {args.width} does not divide into --heads {args.heads}")
+    if args.watch and args.backend != "torch":
+        raise ValueError(f"--watch: {args.backend} keeps no statistics; use --backend torch")
     args.warmup = args.steps // 10 if args.warmup is None else args.warmup
     if not 0 <= args.warmup < args.steps:
         raise ValueError(f"--warmup {args.warmup} is not below --steps {args.steps}")
@@ -213,7 +225,8 @@ def train(
         TimeRemainingColumn(),
         console=console,
     )
-    with progress:
+    boards = Boards(args.out / "tensorboard", [c.recipe.name for c, _ in runs] * args.watch)
+    with contextlib.closing(boards), Live(progress, console=console) as live:
         bars = [
             progress.add_task(curve.recipe.label, total=args.steps, loss=0.0, held_out=0.0)
             for curve, _ in runs
@@ -227,6 +240,11 @@ def train(
                 if step % args.eval_every == 0 or step == args.steps:
                     curve.held_out[step] = trainer.evaluate(held_out)
                     progress.update(bar, held_out=curve.held_out[step])
+            if args.watch and step > 0:
+                found = [trainer.layers() for _, trainer in runs]
+                labels = [curve.recipe.label for curve, _ in runs]
+                live.update(Group(progress, layer_table(labels, found, step)))
+                boards.add(found, [curve.steps[-1].loss for curve, _ in runs], step)
 
 
 def report(curves: Sequence[Curve], args: argparse.Namespace, console: Console) -> None:

@@ -18,7 +18,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# The user's flags come last, where they win.
+os.environ["XLA_FLAGS"] = " ".join(
+    ["--xla_force_host_platform_device_count=8", os.environ.get("XLA_FLAGS", "")]
+)
 
 from rich import box
 from rich.console import Console
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 SIZES = {"data": 4, "model": 2}
 OPTIMIZERS = ("adamw", "mgup-adamw")
+OF_OTHERS = ("backend", "device", "threads", "watch")
+"""What train_lm.py has for the other frameworks."""
 STEPS, LAYERS, WIDTH = 60, 1, 128  # each tensor takes XLA seconds to compile, whatever its size
 
 
@@ -51,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.set_defaults(
         optimizers=OPTIMIZERS, steps=STEPS, layers=LAYERS, width=WIDTH, backend="jax"
     )
+    for action in parser._actions:
+        if action.dest in OF_OTHERS:
+            action.help = argparse.SUPPRESS
     args = parser.parse_args(arguments)
     try:
         run(args, Console())
@@ -62,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    if args.watch:
+        raise ValueError("--watch: JAX keeps no statistics; train_lm.py has it for torch")
     if args.backend != "jax":
         raise ValueError(f"--backend {args.backend}: this example is of JAX")
     if args.batch % SIZES["data"]:

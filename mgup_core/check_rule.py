@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import array_api_compat
 import numpy as np
 
-from .frontend.reserved import check_names
+from .frontend.reserved import check_names, check_state_names
 from .numerics.backend import Backend
 from .rules.base import Rule
 from .step import update_array
@@ -85,7 +85,7 @@ def check_rule(rule: Rule | type[Rule]) -> RuleReport:
         return RuleReport(name, tuple(found))
     made = rule() if isinstance(rule, type) else rule
     operations: tuple[str, ...] = ()
-    for check in (_shape, _elementwise, _state, _watched, _tiny, _off, _traced_step):
+    for check in (_shape, _state_names, _elementwise, _state, _watched, _tiny, _off, _traced_step):
         try:
             with np.errstate(all="ignore"):
                 found += check(made)
@@ -160,6 +160,13 @@ def _elementwise(rule: Rule) -> Iterator[Finding]:
         yield _error("N5", str(error))
 
 
+def _state_names(rule: Rule) -> Iterator[Finding]:
+    try:
+        check_state_names(rule)
+    except ValueError as error:
+        yield _error("", str(error))
+
+
 def _state(rule: Rule) -> Iterator[Finding]:
     """The state after a step has the names, shapes and dtype of the state before, in new arrays."""
     be = _backend()
@@ -168,8 +175,8 @@ def _state(rule: Rule) -> Iterator[Finding]:
     before = {name: x.copy() for name, x in state.items()}
     for x in (w, g, *state.values()):
         x.flags.writeable = False
-    totals = rule.totals(be, g, w, state, 1) if rule.couples_parameters else {}
-    taken = rule.accumulate(be, g, w, {**state, **totals}, 1)
+    given = _given(be, rule, g, w, state)
+    taken = rule.accumulate(be, g, w, given, 1)
     made = rule.direction(be, g, w, taken, 1)
     after = rule.finish(be, g, w, taken, 1)
     for what, x in (("u", made.u), ("a", made.a)):
@@ -184,9 +191,17 @@ def _state(rule: Rule) -> Iterator[Finding]:
             yield _error("", f"state {name!r} changes its shape, {x.shape} to {after[name].shape}.")
         elif after[name].dtype != be.dtype:
             yield _error("N2", f"state {name!r} becomes {after[name].dtype}: use be.scalar.")
-    extra = after.keys() - before.keys() - totals.keys()
+    extra = after.keys() - before.keys() - given.keys()
     if extra:
         yield _error("", f"state {min(extra)!r} is not among what init gives: add it there.")
+
+
+def _given(be: Backend, rule: Rule, g: Any, w: Any, state: Any) -> Any:
+    """The state as :meth:`Rule.accumulate` takes it."""
+    if rule.reads_lr:
+        state = {**state, "lr": be.scalar(0.1)}
+    totals = rule.totals(be, g, w, state, 1) if rule.couples_parameters else {}
+    return {**state, **totals}
 
 
 class _Seen(np.ndarray):
@@ -235,9 +250,9 @@ def _watched(rule: Rule) -> Iterator[Finding]:
     _Watching.calls = set()
     w, g = (x.view(_Seen) for x in _data())
     state = {name: x.view(_Seen) for name, x in rule.init(be, w).items()}
-    totals = rule.totals(be, g, w, state, 1) if rule.couples_parameters else {}
+    given = _given(be, rule, g, w, state)
     with np.errstate(all="ignore"):
-        state = rule.accumulate(be, g, w, {**state, **totals}, 2)
+        state = rule.accumulate(be, g, w, given, 2)
         rule.direction(be, g, w, state, 2)
         rule.finish(be, g, w, state, 2)
     # A rule that is compared by norm (N7) may round otherwise.

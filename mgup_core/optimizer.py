@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from ._checks import check_fits, check_rate, check_real
 from ._typing import Array, State
-from .frontend.reserved import check_names
+from .frontend.reserved import check_names, check_state_names
 from .numerics.backend import Backend, backend_for
 from .policy import MGUP, Policy, parameter_key
-from .rules.base import Rule, check_fields, fresh_state
+from .rules.base import Rule, check_fields, evaluation, fresh_state, size_alone
 from .statistics import Statistics
 from .step import contribution, summed, update_array
 from .trace.elementwise import check_elementwise
@@ -77,8 +78,11 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_names(type(self.rule))
+        check_state_names(self.rule)
         check_elementwise(self.rule)
         check_fields(self.rule)
+        if said := size_alone(self.rule, self.policy):
+            warnings.warn(said, stacklevel=3)
         for name in ("lr", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.rule, name))
@@ -130,6 +134,15 @@ class Optimizer:
         """As :meth:`step`, with what the policy did to each parameter that had a gradient."""
         return self._step(params, grads, state, lr, statistics=True)
 
+    def evaluation(self, params: Params, state: OptimizerState) -> Params:
+        """Where the model is to be evaluated: ``params``, or of Schedule-Free rules the average."""
+        weights = _items(params, "params")
+        for key, w in weights.items():
+            be = self.backend(w)
+            own = {name: be.cast(value, be.dtype) for name, value in state.arrays[key].items()}
+            weights[key] = be.cast(evaluation(be, be.cast(w, be.dtype), own), w.dtype)
+        return cast("Params", _like(params, weights))
+
     def _step(
         self, params: Any, grads: Any, state: OptimizerState, lr: float | None, statistics: bool
     ) -> tuple[Any, OptimizerState, dict[Any, Statistics]]:
@@ -139,10 +152,11 @@ class Optimizer:
             check_rate("lr", lr)
             for w in weights.values():
                 check_fits({"lr": lr}, self.backend(w).host_dtype)
+        lr = self.lr if lr is None else lr
         steps, arrays, measured = dict(state.steps), dict(state.arrays), {}
         totals = None
         if self.rule.couples_parameters:
-            totals = self._totals(weights, gradients, own, state.steps)
+            totals = self._totals(weights, gradients, own, state.steps, lr)
         for key, g in gradients.items():
             if g is None:
                 continue
@@ -157,7 +171,7 @@ class Optimizer:
                     g,
                     own[key],
                     steps[key],
-                    lr=self.lr if lr is None else lr,
+                    lr=lr,
                     weight_decay=self.weight_decay,
                     stacked_dims=self._stacked(key),
                     statistics=statistics,
@@ -176,14 +190,16 @@ class Optimizer:
         gradients: dict[Any, Any],
         own: dict[Any, State],
         steps: dict[Any, int],
+        lr: float | None,
     ) -> State:
         """The rule's sums over all parameters (:meth:`Rule.totals`)."""
 
         def part(key: Any, g: Any) -> State:
             w, t = weights[key], steps[key] + 1
             return contribution(
-                self.backend(w), self.rule, w, g, own[key], t, weight_decay=self.weight_decay
-            )
+                self.backend(w), self.rule, w, g, own[key], t,
+                lr=lr, weight_decay=self.weight_decay,
+            )  # fmt: skip
 
         with np.errstate(all="ignore"):
             return summed(part(key, g) for key, g in gradients.items() if g is not None)

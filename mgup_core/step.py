@@ -93,24 +93,34 @@ def _decay(be: Backend, weight_decay: Any) -> Array | None:
 
 
 def _entering(
-    be: Backend, rule: Rule, w: Array, g: Array, state: State, weight_decay: Any
+    be: Backend, rule: Rule, w: Array, g: Array, state: State, lr: Any, weight_decay: Any
 ) -> _Entering:
     w = be.cast(w, be.dtype)
     state = {name: be.cast(value, be.dtype) for name, value in state.items()}
+    if rule.reads_lr:
+        state["lr"] = be.scalar(lr)
     coupled = _decay(be, weight_decay) if rule.couples_decay else None
     raw, g = gradients(be, w, be.cast(g, be.dtype), coupled)
     return _Entering(w, state, raw, g)
 
 
 def contribution(
-    be: Backend, rule: Rule, w: Array, g: Array, state: State, t: Any, *, weight_decay: Any = 0.0
+    be: Backend,
+    rule: Rule,
+    w: Array,
+    g: Array,
+    state: State,
+    t: Any,
+    *,
+    lr: Any,
+    weight_decay: Any = 0.0,
 ) -> State:
     """One parameter's part of the sums over all parameters (:meth:`Rule.totals`).
 
     The arguments are those of :func:`update_array`, which takes the sums as ``totals``. They are
     added in the order of the parameters.
     """
-    w, state, _, g = _entering(be, rule, w, g, state, weight_decay)
+    w, state, _, g = _entering(be, rule, w, g, state, lr, weight_decay)
     return rule.totals(be, g, w, state, t)
 
 
@@ -139,6 +149,7 @@ def propose(
     state: State,
     t: Any,
     *,
+    lr: Any,
     weight_decay: Any = 0.0,
     totals: State | None = None,
     scored: bool = True,
@@ -148,7 +159,7 @@ def propose(
     Args:
         scored: whether to compute scores for a policy.
     """
-    w, state, raw, g = _entering(be, rule, w, g, state, weight_decay)
+    w, state, raw, g = _entering(be, rule, w, g, state, lr, weight_decay)
     sums = {name: be.cast(value, be.dtype) for name, value in (totals or {}).items()}
     state = rule.accumulate(be, g, w, {**state, **sums}, t)
     direction = rule.direction(be, g, w, state, t)
@@ -161,14 +172,15 @@ def conclude(
     be: Backend,
     rule: Rule,
     w: Array,
-    direction: Direction,
+    proposed: Proposal,
     split: Split | None,
     t: Any,
     *,
     lr: Any,
     weight_decay: Any = 0.0,
-) -> Array:
-    """The second half of :func:`update_array`: the difference, from the direction and the split."""
+) -> tuple[Array, State]:
+    """The second half of :func:`update_array`: the difference and the state, from the split."""
+    direction = proposed.direction
     decay = None if rule.couples_decay else _decay(be, weight_decay)
     decay_or_0 = be.scalar(0.0) if decay is None else decay
     w = be.cast(w, be.dtype)
@@ -177,7 +189,7 @@ def conclude(
     delta = rule.constrain(be, delta, w, rate, direction)
     if decay is not None:
         delta = delta + decay_term(be, rule.decay, be.mul(decay_rate, decay), w, direction.u)
-    return delta
+    return rule.follow(be, delta, w, proposed.state, t)
 
 
 def _decide_in_context(
@@ -224,7 +236,7 @@ def update_array(
     w = be.cast(w, be.dtype)
     proposed = propose(
         be, rule, w, g, state, t,
-        weight_decay=weight_decay, totals=totals, scored=policy is not None,
+        lr=lr, weight_decay=weight_decay, totals=totals, scored=policy is not None,
     )  # fmt: skip
     split, measured = None, None
     if policy is not None:
@@ -234,10 +246,8 @@ def update_array(
             split = be.decide(policy, proposed.scores, stacked_dims)
         if statistics:
             measured = measure(be, slices(proposed.scores, be.xp, stacked_dims), split)
-    delta = conclude(
-        be, rule, w, proposed.direction, split, t, lr=lr, weight_decay=weight_decay
-    )  # fmt: skip
-    kept = {name: be.cast(proposed.state[name], state[name].dtype) for name in state}
+    delta, after = conclude(be, rule, w, proposed, split, t, lr=lr, weight_decay=weight_decay)
+    kept = {name: be.cast(after[name], state[name].dtype) for name in state}
     return Update(delta, kept, measured)
 
 
@@ -258,6 +268,8 @@ def rescale(
     after: Array,
     g: Array,
     *,
+    operand: Array | None = None,
+    w: Array | None = None,
     lr: Any = 0.0,
     weight_decay: Any = 0.0,
     decay: Decay = "all",
@@ -265,21 +277,23 @@ def rescale(
 ) -> Rescaling:
     """Rescale the step ``before`` to ``after``, which an optimizer took without decay (R0).
 
-    The difference is ``lr * u``, and it is the alignment operand too.
+    The difference is ``lr * u``, and it is the alignment operand too unless one is given.
 
     Args:
         before, after, g: a parameter, where it was moved to, and its raw gradient, of one shape and
             in the compute dtype.
+        operand: the alignment operand.
+        w: what decays; by default ``before``.
         lr, weight_decay: numbers or 0-d arrays. A Python 0 as ``weight_decay`` leaves it out.
         decay: :attr:`Rule.decay`.
     """
-    moved = before - after
+    moved, w = before - after, before if w is None else w
     scores, split = None, None
     if policy is not None:
-        scores = score(moved, be.flush(g), be=be)
+        scores = score(moved if operand is None else operand, be.flush(g), be=be)
         split = be.decide(policy, scores, stacked_dims)
     delta = apply_split(be, split, be.scalar(1.0), moved)
     rate = _decay(be, weight_decay)
     if rate is not None:
-        delta = delta + decay_term(be, decay, be.mul(be.scalar(lr), rate), before, moved)
+        delta = delta + decay_term(be, decay, be.mul(be.scalar(lr), rate), w, moved)
     return Rescaling(before - delta, scores, split)

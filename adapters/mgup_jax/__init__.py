@@ -24,12 +24,15 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import __version__ as __version__
 
+from .module_types import nnx_dimension_numbers
 from .muon import MuonDimensionNumbers
 from .optimizers import (
     create_optimizer,
     list_optimizers,
     mgup_adabelief,
+    mgup_adafactor,
     mgup_adamp,
+    mgup_adamuon,
     mgup_adamw,
     mgup_adan,
     mgup_ademamix,
@@ -62,8 +65,14 @@ from .optimizers import (
     mgup_namo,
     mgup_namo_d,
     mgup_namod,
+    mgup_normuon,
+    mgup_prodigy,
     mgup_radam,
     mgup_scale,
+    mgup_schedule_free_adamw,
+    mgup_schedule_free_sgd,
+    mgup_schedulefreeadamw,
+    mgup_schedulefreesgd,
     mgup_sgd,
     mgup_sgd_sai,
     mgup_sgdp,
@@ -72,9 +81,9 @@ from .optimizers import (
     mgup_stable_adamw,
     mgup_stableadamw,
 )
-from .state import MGUPState
+from .state import MGUPState, eval_params
 from .transformation import Transformation, transformation
-from .wrapper import MGUPWrapperState, mgup
+from .wrapper import MGUPWrapperState, mgup, scale_by_mgup
 
 __all__ = [
     "MGUPState",
@@ -82,8 +91,11 @@ __all__ = [
     "MuonDimensionNumbers",
     "Transformation",
     "create_optimizer",
+    "eval_params",
     "list_optimizers",
     "mgup",
+    "nnx_dimension_numbers",
+    "scale_by_mgup",
     "transformation",
     "mgup_adabelief",
     "mgup_adamp",
@@ -128,4 +140,12 @@ __all__ = [
     "mgup_mars_adamw",
     "mgup_mars_lion",
     "mgup_stable_adamw",
+    "mgup_schedulefreeadamw",
+    "mgup_schedule_free_adamw",
+    "mgup_schedulefreesgd",
+    "mgup_schedule_free_sgd",
+    "mgup_normuon",
+    "mgup_adamuon",
+    "mgup_prodigy",
+    "mgup_adafactor",
 ]

@@ -18,7 +18,7 @@ from mgup_core.frontend.modes import Mode
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.policy import Ties
 from mgup_core.rules.base import Decay
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm, coefficients_of
 from mgup_core.rules.muon import Scale
 from mgup_core.trace.forms import runtime_fields
 
@@ -86,10 +86,11 @@ def mgup_muon(
     *,
     nesterov: bool = Muon.nesterov,
     scale: Scale = Muon.scale,
-    ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+    ns_coefficients: NSCoefficients = Muon.ns_coefficients,
     ns_steps: int = Muon.ns_steps,
     eps: float = Muon.eps,
     ns_dtype: NSDtype = Muon.ns_dtype,
+    ns_form: NSForm = Muon.ns_form,
     weight_decay: Scheduled = Muon.weight_decay,
     muon_weight_dimension_numbers: Any = None,
     exceptions: tuple[str, ...] = EXCEPTIONS,
@@ -121,7 +122,7 @@ def mgup_muon(
 
     Args:
         learning_rate: a number, a 0-d array, or a schedule.
-        momentum, nesterov, scale, ns_coefficients, ns_steps, eps, ns_dtype: as
+        momentum, nesterov, scale, ns_coefficients, ns_steps, eps, ns_dtype, ns_form: as
             :class:`mgup_core.Muon`.
         weight_decay: uses the unscaled learning rate.
         muon_weight_dimension_numbers: replaces the rule above: a tree of
@@ -158,10 +159,11 @@ def mgup_muon(
         "momentum": momentum,
         "nesterov": nesterov,
         "scale": scale,
-        "ns_coefficients": tuple(ns_coefficients),
+        "ns_coefficients": coefficients_of(ns_coefficients),
         "ns_steps": ns_steps,
         "eps": eps,
         "ns_dtype": ns_dtype,
+        "ns_form": ns_form,
         "decay": decay,
     }
     adam = {"b1": adam_b1, "b2": adam_b2, "eps": adam_eps, "decay": decay}

@@ -7,7 +7,7 @@ from typing import Any
 import optax
 
 from mgup_core import rules
-from mgup_core.frontend.names import find
+from mgup_core.frontend.names import create
 
 from .arguments import Scheduled
 from .muon import mgup_muon as mgup_muon
@@ -50,6 +50,14 @@ mgup_radam = transformation(rules.RAdam, positional=("learning_rate", "b1", "b2"
 mgup_stableadamw = transformation(
     rules.StableAdamW, positional=("learning_rate", "b1", "b2", "eps")
 )
+mgup_schedulefreeadamw = transformation(
+    rules.ScheduleFreeAdamW, positional=("learning_rate", "b1", "b2", "eps")
+)
+mgup_schedulefreesgd = transformation(rules.ScheduleFreeSGD)
+mgup_normuon = transformation(rules.NorMuon, defaults={"out_axis": -1})
+mgup_adamuon = transformation(rules.AdaMuon)
+mgup_prodigy = transformation(rules.Prodigy, positional=("learning_rate", "b1", "b2"))
+mgup_adafactor = transformation(rules.Adafactor)
 
 # The same under names that read.
 mgup_am_adamw = mgup_amadamw
@@ -63,6 +71,8 @@ mgup_mars_lion = mgup_marslion
 mgup_namo_d = mgup_namod
 mgup_sgd_sai = mgup_sgdsai
 mgup_stable_adamw = mgup_stableadamw
+mgup_schedule_free_adamw = mgup_schedulefreeadamw
+mgup_schedule_free_sgd = mgup_schedulefreesgd
 
 # Of two names, the one that reads.
 _NAMES: dict[Transformation, str] = {
@@ -92,4 +102,4 @@ def create_optimizer(
     """
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
-    return _BY_NAME[find(name, _BY_NAME)](**arguments)
+    return create(_BY_NAME, name, **arguments)

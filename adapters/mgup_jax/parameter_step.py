@@ -12,7 +12,6 @@ import jax
 from jax import lax
 
 from mgup_core import Policy, Rule, Split, State, contribution, summed
-from mgup_core.rules.base import Direction
 from mgup_core.step import Proposal, conclude, propose
 
 from .backend import JaxBackend, Known
@@ -47,13 +46,14 @@ class ParameterStep:
 
     def __init__(self, rule: Rule, settings: Settings) -> None:
         self.rule = rule
+        self.follows = type(rule).follow is not Rule.follow
 
         def traced_propose(dtype: Any, where: Any, scored: bool, known: Known, *given: Any) -> Any:
             be = settings.backend(dtype, where, known)
             return self._propose(be, scored, known.t, *given)
 
-        def traced_conclude(dtype: Any, where: Any, kind: Any, known: Known, *given: Any) -> Any:
-            return self._conclude(settings.backend(dtype, where, known), kind, known.t, *given)
+        def traced_conclude(dtype: Any, where: Any, kinds: Any, known: Known, *given: Any) -> Any:
+            return self._conclude(settings.backend(dtype, where, known), kinds, known.t, *given)
 
         self._traced_propose = jax.jit(traced_propose, static_argnums=(0, 1, 2))
         self._traced_conclude = jax.jit(traced_conclude, static_argnums=(0, 1, 2))
@@ -62,8 +62,8 @@ class ParameterStep:
         """Take the step ``t``, from 1: an int or a traced 0-d integer array."""
         totals = None
         if self.rule.couples_parameters:
-            totals = summed(self._contribution(leaf, t) for leaf in leaves)
-        proposed = self._proposals(leaves, t, totals, step.policy is not None)
+            totals = summed(self._contribution(leaf, t, step) for leaf in leaves)
+        proposed = self._proposals(leaves, t, totals, step)
         splits: list[Split | None] = [None] * len(leaves)
         if step.policy is not None:
             splits[:] = decide_all(
@@ -75,21 +75,28 @@ class ParameterStep:
         moved = []
         for leaf, one, split in zip(leaves, proposed, splits, strict=True):
             be = leaf.be
-            given = (leaf.w, one.direction, split, be.scalar(step.learning_rate), leaf.decay)
+            # What has its state already gets it past the second half.
+            state = one.state if self.follows else {}
+            given = (leaf.w, Proposal(state, one.direction, None), split,
+                     be.scalar(step.learning_rate), leaf.decay)  # fmt: skip
+            kinds = leaf.kind, tuple((name, leaf.state[name].dtype) for name in state)
             if be.known.t is None:
-                update = self._conclude(be, leaf.kind, t, *given)
+                update, state = self._conclude(be, kinds, t, *given)
             else:
-                update = self._traced_conclude(be.dtype, be.where, leaf.kind, be.known, *given)
-            moved.append(Moved(update, one.state))
+                update, state = self._traced_conclude(be.dtype, be.where, kinds, be.known, *given)
+            moved.append(Moved(update, state if self.follows else one.state))
         return moved
 
     def _proposals(
-        self, leaves: list[Leaf], t: Any, totals: State | None, scored: bool
+        self, leaves: list[Leaf], t: Any, totals: State | None, step: Step
     ) -> list[Proposal]:
+        scored = step.policy is not None
         seen: set[int] = set()
         found = []
         for leaf in leaves:
-            be, given = leaf.be, (leaf.w, leaf.g, leaf.state, leaf.decay, totals)
+            be = leaf.be
+            lr = be.scalar(step.learning_rate) if self.rule.reads_lr else None
+            given = (leaf.w, leaf.g, leaf.state, lr, leaf.decay, totals)
             # The first is traced in the open, where the backend learns what all of them need.
             if be.known.t is None or id(be) not in seen:
                 found.append(self._propose(be, scored, t, *given))
@@ -98,29 +105,33 @@ class ParameterStep:
             seen.add(id(be))
         return found
 
-    def _contribution(self, leaf: Leaf, t: Any) -> State:
+    def _contribution(self, leaf: Leaf, t: Any, step: Step) -> State:
         decay = 0.0 if leaf.decay is None else leaf.decay
-        w = _values(leaf.w, leaf.be, leaf.g)
-        return contribution(leaf.be, self.rule, w, leaf.g, leaf.state, t, weight_decay=decay)
+        w, lr = _values(leaf.w, leaf.be, leaf.g), step.learning_rate
+        return contribution(leaf.be, self.rule, w, leaf.g, leaf.state, t, lr=lr, weight_decay=decay)
 
     def _propose(
         self, be: JaxBackend, scored: bool, t: Any,
-        w: Any, g: Any, state: State, decay: Any, totals: State | None,
+        w: Any, g: Any, state: State, lr: Any, decay: Any, totals: State | None,
     ) -> Proposal:  # fmt: skip
         done = propose(
             be, self.rule, _values(w, be, g), g, state, t,
-            weight_decay=0.0 if decay is None else decay, totals=totals, scored=scored,
+            lr=lr, weight_decay=0.0 if decay is None else decay, totals=totals, scored=scored,
         )  # fmt: skip
-        kept = {name: be.cast(done.state[name], x.dtype) for name, x in state.items()}
+        kept = {
+            name: done.state[name] if self.follows else be.cast(done.state[name], x.dtype)
+            for name, x in state.items()
+        }
         return Proposal(kept, done.direction, unmoved(done.scores))
 
     def _conclude(
-        self, be: JaxBackend, kind: Any, t: Any,
-        w: Any, direction: Direction, split: Split | None, lr: Any, decay: Any,
+        self, be: JaxBackend, kinds: Any, t: Any,
+        w: Any, one: Proposal, split: Split | None, lr: Any, decay: Any,
     ) -> Any:  # fmt: skip
-        w, decay = _values(w, be, direction.u), 0.0 if decay is None else decay
-        delta = conclude(be, self.rule, w, direction, split, t, lr=lr, weight_decay=decay)
-        return be.cast(-delta, kind)
+        w, decay = _values(w, be, one.direction.u), 0.0 if decay is None else decay
+        delta, state = conclude(be, self.rule, w, one, split, t, lr=lr, weight_decay=decay)
+        kind, dtypes = kinds
+        return be.cast(-delta, kind), {name: be.cast(state[name], x) for name, x in dtypes}
 
 
 def _values(w: Any, be: JaxBackend, like: Any) -> Any:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mgup_core import Rule
+from mgup_core.rules.base import TO_AVERAGE, evaluation
 
 from .backend import JaxBackend, compute_dtype
 
@@ -48,6 +50,41 @@ def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPSta
             for state, w in zip(fresh, leaves, strict=True)
         )
     return MGUPState(jnp.zeros((), jnp.int32), moments)
+
+
+def eval_params(state: Any, params: Any) -> Any:
+    """Where a model is to be evaluated, as ``optax.contrib.schedule_free_eval_params`` has it.
+
+    Of Schedule-Free rules that is the average of their iterates; the gradients are taken at
+    ``params``, and training goes on from there.
+
+    Args:
+        state: of an optimizer, alone or in a chain.
+        params: the parameters of that state.
+
+    Returns:
+        A tree like ``params``, in their dtypes.
+
+    Raises:
+        ValueError: if no state in it is of a rule that evaluates elsewhere.
+    """
+    nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, MGUPState))
+    ways = [x.moments[TO_AVERAGE] for x in nodes if TO_AVERAGE in getattr(x, "moments", ())]
+    if not ways:
+        raise ValueError(
+            "state has no average to evaluate at: only Schedule-Free optimizers of this package "
+            "have one. Evaluate others at their parameters."
+        )
+
+    def there(w: Any, *leads: Any) -> Any:
+        for lead in leads:
+            if not isinstance(lead, optax.MaskedNode):
+                be = JaxBackend(compute_dtype(w.dtype))
+                way = {TO_AVERAGE: be.cast(lead, be.dtype)}
+                w = be.cast(evaluation(be, be.cast(w, be.dtype), way), w.dtype)
+        return w
+
+    return jax.tree.map(there, params, *ways)
 
 
 def check_state(rule: Rule, state: Any) -> None:

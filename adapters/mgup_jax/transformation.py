@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import optax
 
 from mgup_core import Rule
+from mgup_core._notices import warn
 from mgup_core.frontend.documentation import docstring
-from mgup_core.frontend.reserved import check_names
+from mgup_core.frontend.reserved import check_names, check_state_names
 from mgup_core.frontend.signatures import bind
-from mgup_core.rules.base import check_fields
+from mgup_core.rules.base import check_fields, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.forms import runtime_fields
 
@@ -35,6 +36,8 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
     """The transformation of one rule with all its settings made."""
     check_elementwise(rule)
     check_fields(rule)
+    if said := size_alone(rule, settings.policy_of(settings.mode, 1.0, 1.0)):
+        warn(said, __file__, jax.__file__, optax.__file__)
     rule = with_numbers(rule)
     advance = ParameterStep(rule, settings)
 
@@ -124,6 +127,7 @@ def transformation(
             rule says so.
     """
     check_names(rule_class)
+    check_state_names(rule_class())
     check_elementwise(rule_class())
     title = name or f"mgup_{rule_class.__name__.lower()}"
     own = tuple(f.name for f in fields(rule_class))

@@ -110,6 +110,7 @@ def mgup(
         settings.check_fits(params)
         inner_state = inner.init(params)
         _refuse_twice(inner_state)
+        _refuse_average(inner_state)
         if decays_weights(inner, params):
             raise ValueError(
                 "the inner optimizer decays weights: with a gradient of 0 its update depends on "
@@ -182,6 +183,73 @@ def mgup(
         return deltas, MGUPWrapperState(optax.safe_increment(state.count), inner_state)
 
     return optax.GradientTransformationExtraArgs(init, automatic(update))
+
+
+def _refuse_average(state: Any) -> None:
+    """Refuse an inner optimizer whose parameter is not what steps: the multiplier is for that."""
+    average = getattr(optax.contrib, "ScheduleFreeState", ())
+    nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, average))
+    if any(isinstance(x, average) for x in nodes):
+        raise ValueError(
+            "the inner optimizer averages its iterates (optax.contrib.schedule_free): to rescale "
+            "what it does to the parameters would move the average. Use mgup_schedule_free_adamw "
+            "or mgup_schedule_free_sgd, or put MGUP inside: optax.contrib.schedule_free("
+            "mgup_adamw(..., b1=0.0), ...)."
+        )
+
+
+def scale_by_mgup(
+    inner: optax.GradientTransformation,
+    *,
+    tau: float = 0.5,
+    alpha: Scheduled | None = None,
+    gamma: Scheduled | None = None,
+    mode: Mode = "rank",
+    ties: Ties = "damped",
+    tau_min: float = 0.01,
+    stacked_dims: Any = 0,
+    selection: Selection = "auto",
+    param_specs: Any = None,
+    update_dtype: UpdateDtype = "parameter",
+) -> optax.GradientTransformationExtraArgs:
+    """Rescale a direction, as optax's ``scale_by_*`` are: before decay and learning rate.
+
+    ::
+
+        optax.chain(
+            scale_by_mgup(optax.scale_by_adam()),
+            optax.add_decayed_weights(0.01),
+            optax.scale_by_learning_rate(1e-3),
+        )
+
+    has the decay outside the multiplier, as R0 asks. The score is ``direction * gradient``, with
+    the gradient that this transformation is given.
+
+    Args:
+        inner: what makes the direction of a gradient, not negated, without learning rate and decay.
+        tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, as for :func:`mgup`.
+        selection, param_specs, update_dtype: as for :func:`mgup`.
+
+    Raises:
+        ValueError: as :func:`mgup`.
+    """
+    if not (hasattr(inner, "init") and hasattr(inner, "update")):
+        raise TypeError(f"inner is a {type(inner).__name__}, not an optax.GradientTransformation.")
+    negated = optax.chain(inner, optax.scale(-1.0))
+    rescaled = mgup(
+        negated,
+        tau=tau,
+        alpha=alpha,
+        gamma=gamma,
+        mode=mode,
+        ties=ties,
+        tau_min=tau_min,
+        stacked_dims=stacked_dims,
+        selection=selection,
+        param_specs=param_specs,
+        update_dtype=update_dtype,
+    )
+    return optax.with_extra_args_support(optax.chain(rescaled, optax.scale(-1.0)))
 
 
 def _refuse_twice(inner_state: Any) -> None:

@@ -8,7 +8,7 @@ from mindspore import Tensor
 from mindspore.nn import Cell
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale
 
 from .base import RuleOptimizer as RuleOptimizer
@@ -54,15 +54,23 @@ __all__ = [
     "MGUPNAdamW",
     "MGUPRAdam",
     "MGUPStableAdamW",
+    "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeSGD",
+    "MGUPNorMuon",
+    "MGUPAdaMuon",
+    "MGUPProdigy",
+    "MGUPAdafactor",
 ]
 
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for MindSpore: matrices to Muon, everything else to AdamW.
 
-    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
-    its word. ``parameters`` keeps the order of ``params``.
+    ``MGUPMuon.from_model(network)`` asks the cells first: embeddings and the last dense layer go to
+    AdamW. Of the rest, and from ``params``, which know no cells, a parameter goes to Muon if it has
+    exactly two dimensions and its name holds none of ``exceptions`` as a word (between dots and
+    underscores): ``lm_head.weight`` is left out by ``head``, ``multihead_attn.in_proj_weight`` is
+    not. A group with ``"use_muon"`` set is taken at its word. ``parameters`` keeps the order of
+    ``params``.
 
     Args:
         params: parameters, or groups.
@@ -72,8 +80,10 @@ class MGUPMuon(RuleOptimizer):
         ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
             multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
             many times the cost (N9).
-        exceptions: words in names.
+        ns_form, flat, row_blocks: see :class:`mgup_core.Muon`; a group may have its own.
+        exceptions: words in names; with ``^`` before it, one counts outside of numbered layers.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
+        adamw_weight_decay: of these, where a group has none of its own; default ``weight_decay``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
         decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
@@ -89,13 +99,16 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Cell = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
         eps: float = 1e-07,
         ns_steps: int = 5,
         scale: Scale = "match_rms_adamw",
         loss_scale: float = 1.0,
         *,
         ns_dtype: NSDtype = "float32",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = (
             "embed",
             "embedding",
@@ -103,9 +116,24 @@ class MGUPMuon(RuleOptimizer):
             "emb",
             "wte",
             "wpe",
+            "^shared",
+            "relative_attention_bias",
+            "relative_position_bias_table",
+            "a_log",
             "head",
+            "^heads",
+            "unembed",
+            "classifier",
+            "^output",
+            "^outputs",
+            "^proj_out",
+            "^logits",
+            "^score",
+            "^fc",
+            "^cls",
         ),
         adamw_learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule | None = None,
+        adamw_weight_decay: float | Cell | None = None,
         adamw_beta1: float = 0.95,
         adamw_beta2: float = 0.95,
         adamw_eps: float = 1e-08,
@@ -2215,7 +2243,8 @@ class MGUPStableAdamW(RuleOptimizer):
         r  = sqrt(mean(g^2 / max(v / (1 - b2^t), eps^2)))
         u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
 
-    at the rate ``lr / max(1, r)``, decay included. The paper corrects the betas in place of the
+    at the rate ``lr / max(1, r)``, decay included, as the paper has it (the authors' own script
+    decays at ``lr``). The paper corrects the betas in place of the
     moments, which is the same.
 
     State: ``exp_avg`` (m) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
@@ -2255,6 +2284,469 @@ class MGUPStableAdamW(RuleOptimizer):
         beta2: float = 0.99,
         eps: float = 1e-06,
         weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPScheduleFreeAdamW(RuleOptimizer):
+    """ScheduleFreeAdamW with MGUP, for MindSpore.
+
+    Schedule-Free AdamW: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+    The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+        v <- b2*v + (1 - b2)*g*g
+        u  = g / (sqrt(v / (1 - b2^t)) + eps)                       a = e (first two: u)
+        s  = lr_t * (phi*u + weight_decay*y)
+        y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)
+        e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+    in exact arithmetic the ``AdamWScheduleFree`` of the authors' package ``schedulefree``, whose z
+    is ``x - e/(1 - b1)``. ``lr_t = lr * min(t / warmup_steps, 1)``; c is 1/t without warm-up, and
+    with it the share of the last of the weights ``min(t / warmup_steps, 1)^2``. Two of its settings
+    are left out: ``r`` is 0, and ``weight_lr_power`` is 2 for the rule's own warm-up only. A
+    learning rate that the caller changes scales the steps and no weight of the average.
+
+    z is moved by the gradient alone: ``u * g`` is never negative and would rank by size. MGUP ranks
+    by ``e``, which sums the steps so far as a momentum does, ``e = (1 - b1)*(x - z)``. The
+    multiplier acts on the step of z, so that x stays an average.
+
+    Evaluate at x and train at y: ``optimizer.eval()`` and ``optimizer.train()`` (PyTorch and
+    MindSpore), ``mgup_jax.eval_params(state, params)`` (JAX), ``Optimizer.evaluation`` (core).
+
+    State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0025.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+        beta1: the share of x in y, in [0, 1). Default: 0.9.
+        beta2: decay rate of the second moment, in [0, 1). Default: 0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0025,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPScheduleFreeSGD(RuleOptimizer):
+    """ScheduleFreeSGD with MGUP, for MindSpore.
+
+    Schedule-Free SGD: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
+
+    The parameter is y, where the gradient is taken; the model is evaluated at x, an average::
+
+        u  = g                                                      a = e (first two: u)
+        s  = lr_t * (phi*u + weight_decay*y)
+        y <- y - (c * b1/(1 - b1) * e + (1 - b1*(1 - c)) * s)       b1 = momentum
+        e <- (1 - c) * (e + (1 - b1)*s)                             e = x - y
+
+    All else is as in :class:`ScheduleFreeAdamW`. In exact arithmetic ``SGDScheduleFree`` of the
+    authors' package ``schedulefree``.
+
+    State: ``to_average`` (e), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 1.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        warmup_steps: the number of steps over which the learning rate grows, >= 0. Default: 0.
+        momentum: the share of x in y, in [0, 1). Default: 0.9.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 1.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        warmup_steps: int = 0,
+        momentum: float = 0.9,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPNorMuon(RuleOptimizer):
+    """NorMuon with MGUP, for MindSpore.
+
+    NorMuon: Li, Liu, Liang, Chen and Zhao, 2025, arXiv 2510.05491, as in the authors' code.
+
+    Muon with a second moment for each output of the layer, a row of torch.nn.Linear's weight::
+
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m    a = b
+        o  = newton_schulz(b)
+        v <- mu2*v + (1 - mu2)*mean(o^2)                        (over each row)
+        n  = o / (sqrt(v) + 1e-10)
+        u  = n * |o|/(|n| + 1e-10) * sqrt(max(1, rows/cols))
+
+    The paper's Algorithm 1 brings u to the length ``0.2*sqrt(rows*cols)`` instead:
+    ``scale="match_rms_adamw"``.
+
+    MGUP ranks by ``b``, as for Muon, and multiplies ``u``. Matrices only: (rows, cols), or a stack
+    of them.
+
+    State: ``momentum_buffer`` (m), zeros of the parameter's shape; ``row_sq`` (v), zeros of it with
+    the axis of the inputs of length 1.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.02.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: see :class:`mgup_core.Muon`. Default: 0.95.
+        nesterov: see :class:`mgup_core.Muon`. Default: True.
+        scale: ``"original"``, the length of o and Keller Jordan's factor, as published; or
+            ``"match_rms_adamw"``, so that AdamW's learning rates carry over. Default: 'original'.
+        ns_coefficients: see :class:`mgup_core.Muon`. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: see :class:`mgup_core.Muon`. Default: 5.
+        eps: see :class:`mgup_core.Muon`. Default: 1e-07.
+        ns_dtype: see :class:`mgup_core.Muon`. Default: 'float32'.
+        ns_form: see :class:`mgup_core.Muon`. Default: 'direct'.
+        flat: the rule's. Default: False.
+        row_blocks: the rule's. Default: 1.
+        mu2: decay rate of the second moment, in [0, 1). Default: 0.95.
+        out_axis: 0 for weights (outputs, inputs), -1 for (inputs, outputs), as in flax. Default: 0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.02,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        scale: Literal["match_rms_adamw", "original"] = "original",
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        eps: float = 1e-07,
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        ns_form: Literal["direct", "gram"] = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
+        mu2: float = 0.95,
+        out_axis: int = 0,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdaMuon(RuleOptimizer):
+    """AdaMuon with MGUP, for MindSpore.
+
+    AdaMuon: Si, Zhang and Shen, Adaptive Muon Optimizer, 2025, arXiv 2507.11005.
+
+    Muon with Adam's second moment of the orthogonalised update::
+
+        m <- momentum*m + (1 - momentum)*g
+        b  = (1 - momentum)*g + momentum*m with nesterov, else m    a = b
+        o  = newton_schulz(b), or with ``signed`` newton_schulz(sign(b))
+        v <- mu2*v + (1 - mu2)*o*o
+        n  = o / (sqrt(v / (1 - mu2^t)) + eps)
+        u  = n * 0.2*sqrt(rows*cols) / (|n| + eps)
+
+    the form of the authors' code. MGUP ranks by ``b``, as for Muon, and multiplies ``u``. Matrices
+    only: (rows, cols), or a stack of them.
+
+    State: ``momentum_buffer`` (m) and ``update_sq`` (v), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.02.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: decay rates of the two moments, in [0, 1). Default: 0.95.
+        mu2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        nesterov: whether b looks ahead. Default: True.
+        eps: added to the root and to the length, >= 0. Default: 1e-08.
+        signed: orthogonalise the signs of b, as later versions of the paper do. Default: False.
+        ns_coefficients: see :class:`mgup_core.Muon`. Default: (3.4445, -4.775, 2.0315).
+        ns_steps: see :class:`mgup_core.Muon`. Default: 5.
+        ns_dtype: see :class:`mgup_core.Muon`. Default: 'float32'.
+        ns_form: see :class:`mgup_core.Muon`. Default: 'direct'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.02,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.95,
+        mu2: float = 0.999,
+        nesterov: bool = True,
+        eps: float = 1e-08,
+        signed: bool = False,
+        ns_coefficients: NSCoefficients = (3.4445, -4.775, 2.0315),
+        ns_steps: int = 5,
+        ns_dtype: Literal["float32", "bfloat16", "exact"] = "float32",
+        ns_form: Literal["direct", "gram"] = "direct",
+        weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPProdigy(RuleOptimizer):
+    """Prodigy with MGUP, for MindSpore.
+
+    Prodigy: Mishchenko and Defazio, An Expeditiously Adaptive Parameter-Free Learner, 2023.
+
+    Adam whose learning rate estimates the distance to the solution (arXiv 2306.06101), in the form
+    of the authors' package ``prodigyopt``. With r = d/d0, so that nothing is too small::
+
+        k    = r^2 * lr * bc                (bc: 1, or Adam's correction with ``bias_correction``)
+        p    = memory*p + k*<g, w_0 - w>                        (w_0: the parameter at first)
+        s   <- memory*s + k*g                                   (r^2*g with ``safeguard_warmup``)
+        d'   = max(d, d_coef * sum(p) / sum(|s|))               (sums over all parameters)
+        m   <- b1*m + (1 - b1)*r*g
+        v   <- b2*v + (1 - b2)*r*r*g*g
+        u    = m / (sqrt(v) + eps*r')                                               a = u
+
+    at the rate ``d * lr * bc``, decay included. ``memory`` is sqrt(b2) unless given.
+
+    One d serves all parameters, so they must have one learning rate, or 0; the default, 1, is meant
+    to stay, with a schedule if there is one. ``w_0 - w`` is summed up step by step. A parameter
+    without a gradient misses by how much d grew in that step, as it misses the step (R6).
+
+    State: ``exp_avg`` (m), ``exp_avg_sq`` (v), ``grad_sum`` (s) and ``way_back`` (w_0 - w), zeros
+    of the parameter's shape; ``product_sum`` (p), 0; ``relative`` (r) and ``relative_max``, the
+    largest estimate so far over d0, 1. The last four never below float32.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 1.0.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.9.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.999.
+        eps: added to the root, > 0. Default: 1e-08.
+        memory: decay rate of p and s, in [0, 1); None is sqrt(b2). Default: None.
+        d0: the first estimate, > 0. Default: 1e-06.
+        d_coef: scales the estimate, > 0. Default: 1.0.
+        growth_rate: the most by which d may grow in a step once it has grown, >= 1; None is any.
+            Default: None.
+        bias_correction: see above. Default: False.
+        safeguard_warmup: see above. Default: False.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 1.0,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        memory: float | None = None,
+        d0: float = 1e-06,
+        d_coef: float = 1.0,
+        growth_rate: float | None = None,
+        bias_correction: bool = False,
+        safeguard_warmup: bool = False,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPAdafactor(RuleOptimizer):
+    """Adafactor with MGUP, for MindSpore.
+
+    Adafactor: Shazeer and Stern, Adaptive Learning Rates with Sublinear Memory Cost, 2018.
+
+    Adam's second moment of a matrix as one number for each row and one for each column (arXiv
+    1804.04235), in the form of ``torch.optim.Adafactor``::
+
+        k   = t^(-0.8)
+        r <- (1 - k)*r + k*mean(g^2 over each row)
+        c <- (1 - k)*c + k*mean(g^2 over each column)
+        v   = max(r*c / max(mean(r), eps), eps^2)
+        n   = g / sqrt(v)                         of a vector v <- (1 - k)*v + k*g^2
+        u   = n / max(1, rms(n)/clip)                                               a = u
+        m <- momentum*m + (1 - momentum)*u        with momentum, and m in the place of u
+
+    at the rate ``max(least_scale, rms(w)) * min(lr, 1/sqrt(t))``; decay at ``lr``. The last two
+    axes of an array are a matrix, as in PyTorch; optax factors the two largest.
+
+    Without momentum, the default, ``u * g`` is never negative, and MGUP ranks by size. A
+    warning says so where that is asked for.
+
+    State: ``row_var`` (r) and ``col_var`` (c), zeros of the parameter's shape with the last axis,
+    or the one before it, of length 1; of a vector ``row_var`` (v), zeros of its shape, and an
+    unused 0. With momentum ``exp_avg`` (m), zeros of the parameter's shape.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.01.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        momentum: decay rate of a momentum of the updates, in [0, 1); 0 keeps none. Default: 0.0.
+        eps: the least root of v, >= 0; ``eps[0]`` in PyTorch, there the dtype's. Default:
+            1.1920928955078125e-07.
+        least_scale: what stands for the size of smaller parameters, >= 0; ``eps[1]`` in PyTorch.
+            Default: 0.001.
+        clip: the largest rms of an update, > 0; ``d`` in PyTorch. Default: 1.0.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.01,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        momentum: float = 0.0,
+        eps: float = 1.1920928955078125e-07,
+        least_scale: float = 0.001,
+        clip: float = 1.0,
+        weight_decay: float | Cell = 0.0,
         loss_scale: float = 1.0,
         tau: float = 0.5,
         alpha: float | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -14,7 +14,7 @@ from mindspore.nn.optim.optimizer import _ConvertToCell
 from mgup_core import MGUP, Rule
 from mgup_core._checks import check_fits
 from mgup_core._notices import damped_text, warn
-from mgup_core.rules.base import check_fields
+from mgup_core.rules.base import TO_AVERAGE, check_fields, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
@@ -23,8 +23,12 @@ from .emitter import held
 from .fit import Fit
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
 from .host import fresh_state
+from .model_groups import NoDecay, parameter_groups
+from .operations import assign
 from .runtime import renew
 from .training import Settings
+
+Made = TypeVar("Made", bound="RuleOptimizer")
 
 
 class RuleOptimizer(nn.Optimizer):
@@ -59,11 +63,23 @@ class RuleOptimizer(nn.Optimizer):
             rule = self._rule(group)
             check_elementwise(rule)
             check_fields(rule)
+            if said := size_alone(rule, policy_of(group)):
+                warn(said, __file__, ms.__file__)
         for p in _parameters(theirs):
             _check_parameter(p, groups[p.name], rules[p.name])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)
+        coupled = [rule for rule in rules.values() if rule.couples_parameters and rule.reads_lr]
+        if self.is_group_lr and coupled:
+            raise ValueError(
+                f"groups have learning rates of their own, but one estimate of "
+                f"{type(coupled[0]).__name__} serves all parameters: give one learning rate, and "
+                "the others an optimizer of their own."
+            )
 
         betas = Betas()
+        object.__setattr__(self, "evaluates", False)
+        object.__setattr__(self, "_trained_at", {})
+        object.__setattr__(self, "_averaged", {})
         numbers = {id(group): i for i, group in enumerate(_distinct(groups.values()))}
         object.__setattr__(self, "_groups", _distinct(groups.values()))
         state: dict[str, list[Parameter]] = {}
@@ -79,6 +95,7 @@ class RuleOptimizer(nn.Optimizer):
                         "for something else: give it another name."
                     )
                 state.setdefault(name, []).append(parameter)
+                self._averaged[parameter.name] = p
             decays.append(self._schedule(group["weight_decay"]))
             if p.size == 0:  # R6: a no-op
                 continue
@@ -94,6 +111,39 @@ class RuleOptimizer(nn.Optimizer):
         self.decays = nn.CellList(decays, auto_prefix=False)
         self.step = Step(tasks, places, self.global_step, self._rate_dtype, betas)
         self.fit = Fit(self._parameters, states)
+
+    @classmethod
+    def from_model(
+        cls: type[Made],
+        network: nn.Cell,
+        *,
+        weight_decay: Any = None,
+        no_decay: NoDecay = None,
+        **arguments: Any,
+    ) -> Made:
+        """An optimizer of a network's trainable parameters, with decay on matrices only.
+
+        Args:
+            network: any cell.
+            weight_decay: of what decays; by default the class's.
+            no_decay: further parameters without decay: words in their names, or a function of the
+                parameter.
+            arguments: the class's own.
+
+        Raises:
+            ValueError, TypeError: naming the argument.
+        """
+        groups = cls._groups_of(network, parameter_groups(network, no_decay))
+        if weight_decay is not None:
+            arguments["weight_decay"] = weight_decay
+        make: Any = cls
+        made: Made = make(groups, **arguments)
+        return made
+
+    @classmethod
+    def _groups_of(cls, network: nn.Cell, groups: list[Group]) -> list[Group]:
+        """What a class makes of the groups of a network."""
+        return groups
 
     def _rule(self, group: Group) -> Rule:
         """The rule that trains a group."""
@@ -142,7 +192,41 @@ class RuleOptimizer(nn.Optimizer):
         groups = renew(self.step, self._groups, values, self._rule, self.decays, self._rate_dtype)
         object.__setattr__(self, "_groups", groups)
 
+    # -- where to evaluate ------------------------------------------------------------------------
+
+    def eval(self) -> None:
+        """Move the parameters to where the model is to be evaluated.
+
+        Of Schedule-Free rules that is the average x; other rules have nothing to move. A step is
+        refused then, except within a compiled graph, where nothing can refuse it: call
+        :meth:`train` first. It costs a copy of the parameters, so that :meth:`train` brings
+        back their bits. Save checkpoints in training mode: one of this mode has no copy.
+        """
+        ways = getattr(self, TO_AVERAGE, ()) if not self._trained_at else ()
+        for way in ways:
+            p = self._averaged[way.name]
+            wide = ms.float64 if p.dtype == ms.float64 else ms.float32
+            self._trained_at[p.name] = (p, Tensor(p.value().copy()))
+            assign(p, (p.value().astype(wide) + way.value().astype(wide)).astype(p.dtype))
+        object.__setattr__(self, "evaluates", True)
+
+    def train(self) -> None:
+        """Move the parameters back to where they are trained, to the bit; a new one is there."""
+        for p, trained in self._trained_at.values():
+            assign(p, trained)
+        self._trained_at.clear()
+        object.__setattr__(self, "evaluates", False)
+
     # -- the step --------------------------------------------------------------------------------
+
+    def __call__(self, *gradients: Any, **named: Any) -> Any:
+        """Take one step, as :meth:`construct` says; refused in eval mode."""
+        if self.evaluates:
+            raise RuntimeError(
+                "the optimizer is in eval mode, where a step would start from the wrong point: "
+                "call optimizer.train() before the forward pass."
+            )
+        return super().__call__(*gradients, **named)
 
     def construct(self, gradients: tuple[Tensor, ...]) -> bool:
         """Take one step.

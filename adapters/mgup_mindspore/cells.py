@@ -52,12 +52,12 @@ class Task(nn.Cell):
         dtype, asked = compute_dtype(self.slots[0].dtype), betas.of(self.group)
         xp = Recorder()
         be = MindSporeBackend(xp, dtype, asked)
-        w, g, arrays, t, _, decay = _inputs(xp, self.slots, self.lr_dtype)
+        w, g, arrays, t, lr, decay = _inputs(xp, self.slots, self.lr_dtype)
         parts = {}
         if settings.rule.couples_parameters:
-            parts = contributed(be, settings, w, g, arrays, t, decay, self.names)
+            parts = contributed(be, settings, w, g, arrays, t, lr, decay, self.names)
         given = [*parts.values(), w, *arrays] if parts else []
-        share = Recording(xp, "slots, g, t, decay, corrections", given)
+        share = Recording(xp, "slots, g, t, lr, decay, corrections", given)
 
         xp = Recorder()
         be = MindSporeBackend(xp, dtype, asked)
@@ -96,9 +96,9 @@ class Contribution(nn.Cell):
         self.slots, self.program = slots, recording.cell()
 
     def construct(
-        self, g: Tensor, t: Tensor, decay: Tensor, corrections: Sequence[Tensor]
+        self, g: Tensor, t: Tensor, lr: Tensor, decay: Tensor, corrections: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        given: tuple[Tensor, ...] = self.program(self.slots, g, t, decay, corrections)
+        given: tuple[Tensor, ...] = self.program(self.slots, g, t, lr, decay, corrections)
         return given
 
 
@@ -150,7 +150,7 @@ class Step(nn.Cell):
         for j in range(len(self.places)):
             gradient = gradients[self.places[j]]
             if self.coupled[j] and gradient is not None:
-                parts = self.tasks[j].share(gradient, t, decay[j], corrections)
+                parts = self.tasks[j].share(gradient, t, lr[j], decay[j], corrections)
                 n = len(self.tasks[j].gives)
                 totals = added(totals, parts[:n])
                 read += (parts[n:],)

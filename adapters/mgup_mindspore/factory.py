@@ -10,7 +10,7 @@ from typing import Any
 
 from mgup_core import Rule
 from mgup_core.frontend.documentation import docstring
-from mgup_core.frontend.reserved import check_names
+from mgup_core.frontend.reserved import check_names, check_state_names
 from mgup_core.frontend.signatures import bind, optimizer_signature
 from mgup_core.trace.elementwise import check_elementwise
 
@@ -43,6 +43,7 @@ class FromRule(RuleOptimizer):
         if rule is None:  # a subclass of one that is made
             return
         check_names(rule)
+        check_state_names(rule())
         check_elementwise(rule())
         title, signature = cls.__name__, _signature(rule, positional)
 

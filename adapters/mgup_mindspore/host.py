@@ -80,7 +80,7 @@ class _Work:
         """Of the sums over all parameters."""
         task = self.task
         return contributed(
-            self.be, task.settings, self.w, self.g, self.arrays, t, self.decay, task.names
+            self.be, task.settings, self.w, self.g, self.arrays, t, self.lr, self.decay, task.names
         )
 
     def run(self, t: int, totals: State) -> None:

@@ -12,21 +12,24 @@ from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.frontend.signatures import takes
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm, coefficients_of
 from mgup_core.rules.muon import Scale
 
 from .base import RuleOptimizer
 from .groups import MGUP_DEFAULTS, Group, listed
+from .model_groups import tables_and_heads
 from .selection import on_host
 
 
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for MindSpore: matrices to Muon, everything else to AdamW.
 
-    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. A group with ``"use_muon"`` set is taken at
-    its word. ``parameters`` keeps the order of ``params``.
+    ``MGUPMuon.from_model(network)`` asks the cells first: embeddings and the last dense layer go to
+    AdamW. Of the rest, and from ``params``, which know no cells, a parameter goes to Muon if it has
+    exactly two dimensions and its name holds none of ``exceptions`` as a word (between dots and
+    underscores): ``lm_head.weight`` is left out by ``head``, ``multihead_attn.in_proj_weight`` is
+    not. A group with ``"use_muon"`` set is taken at its word. ``parameters`` keeps the order of
+    ``params``.
 
     Args:
         params: parameters, or groups.
@@ -36,8 +39,10 @@ class MGUPMuon(RuleOptimizer):
         ns_dtype: of the Newton-Schulz products, ``"float32"``, ``"bfloat16"`` where the device
             multiplies it (the CPU does not), or ``"exact"``: the same bits in every framework, at
             many times the cost (N9).
-        exceptions: words in names.
+        ns_form, flat, row_blocks: see :class:`mgup_core.Muon`; a group may have its own.
+        exceptions: words in names; with ``^`` before it, one counts outside of numbered layers.
         adamw_learning_rate: of the parameters that go to AdamW; default ``learning_rate``.
+        adamw_weight_decay: of these, where a group has none of its own; default ``weight_decay``.
         adamw_beta1, adamw_beta2, adamw_eps: of AdamW.
         decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         tau, alpha, gamma, mode, ties, tau_min, stacked_dims: the policy, for both kinds.
@@ -57,15 +62,19 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Cell = Muon.weight_decay,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+        ns_coefficients: NSCoefficients = Muon.ns_coefficients,
         eps: float = 1e-7,
         ns_steps: int = 5,
         scale: Scale = "match_rms_adamw",
         loss_scale: float = 1.0,
         *,
         ns_dtype: NSDtype = "float32",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = EXCEPTIONS,
         adamw_learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule | None = None,
+        adamw_weight_decay: float | Cell | None = None,
         adamw_beta1: float = 0.95,
         adamw_beta2: float = 0.95,
         adamw_eps: float = 1e-8,
@@ -77,13 +86,17 @@ class MGUPMuon(RuleOptimizer):
         settings: Group = {
             "momentum": momentum,
             "nesterov": nesterov,
-            "ns_coefficients": ns_coefficients,
+            "ns_coefficients": coefficients_of(ns_coefficients),
             "eps": eps,
             "ns_steps": ns_steps,
             "scale": scale,
             "ns_dtype": ns_dtype,
+            "ns_form": ns_form,
+            "flat": flat,
+            "row_blocks": row_blocks,
             "exceptions": check_words(exceptions),
             "adamw_learning_rate": adamw_learning_rate,
+            "adamw_weight_decay": adamw_weight_decay,
             "adamw_beta1": adamw_beta1,
             "adamw_beta2": adamw_beta2,
             "adamw_eps": adamw_eps,
@@ -93,6 +106,20 @@ class MGUPMuon(RuleOptimizer):
         }
         groups = list(_split(listed("MGUPMuon", params), settings))
         super().__init__(groups, learning_rate, weight_decay, loss_scale, settings)
+
+    @classmethod
+    def _groups_of(cls, network: Cell, groups: list[Group]) -> list[Group]:
+        special = tables_and_heads(network)
+        split: list[Group] = []
+        for group in groups:
+            if "order_params" in group:
+                split.append(group)
+                continue
+            for fallback in (False, True):
+                kind = [p for p in group["params"] if (p.name in special) == fallback]
+                if kind:
+                    split.append({**group, "params": kind, "use_fallback": fallback})
+        return split
 
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:
@@ -108,6 +135,9 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps",
             "eps",
             "ns_dtype",
+            "ns_form",
+            "flat",
+            "row_blocks",
             "decay",
         )
         return Muon(**{name: group[name] for name in names})
@@ -125,18 +155,27 @@ def _split(params: list[Any], settings: Group) -> Iterable[Any]:
             else:
                 yield group  # refused by nn.Optimizer, which says what it is
             continue
+        group = dict(group)
         members = listed("MGUPMuon", group["params"])
         order += members
         if "use_muon" in group:
             yield {**group, "params": members}
             continue
         exceptions = check_words(group.get("exceptions", settings["exceptions"]))
+        fallback = group.pop("use_fallback", False)
         lr = group.get("adamw_learning_rate", settings["adamw_learning_rate"])
+        decay = group.get("adamw_weight_decay", settings["adamw_weight_decay"])
         for use_muon in (True, False):
-            kind = [p for p in members if _is_hidden_matrix(p, exceptions) == use_muon]
+            kind = [
+                p
+                for p in members
+                if (not fallback and _is_hidden_matrix(p, exceptions)) == use_muon
+            ]
             half = {**group, "params": kind, "use_muon": use_muon}
             if not use_muon and lr is not None:
                 half["lr"] = lr
+            if not use_muon and decay is not None:
+                half.setdefault("weight_decay", decay)
             if kind or (use_muon and not members):
                 yield half
     yield {"order_params": order if given is None else given}

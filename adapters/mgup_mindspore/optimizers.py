@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mgup_core import rules
-from mgup_core.frontend.names import find
+from mgup_core.frontend.names import create
 
 from .base import RuleOptimizer
 from .factory import FromRule
@@ -112,13 +112,32 @@ class MGUPRAdam(FromRule, rule=rules.RAdam): ...
 class MGUPStableAdamW(FromRule, rule=rules.StableAdamW): ...
 
 
+class MGUPScheduleFreeAdamW(FromRule, rule=rules.ScheduleFreeAdamW): ...
+
+
+class MGUPScheduleFreeSGD(FromRule, rule=rules.ScheduleFreeSGD): ...
+
+
+class MGUPNorMuon(FromRule, rule=rules.NorMuon): ...
+
+
+class MGUPAdaMuon(FromRule, rule=rules.AdaMuon): ...
+
+
+class MGUPProdigy(FromRule, rule=rules.Prodigy): ...
+
+
+class MGUPAdafactor(FromRule, rule=rules.Adafactor): ...
+
+
 _ALL: list[type[RuleOptimizer]] = [MGUPMuon, *FromRule.__subclasses__()]
-_BY_NAME = {one.__name__: one for one in _ALL}
+CLASSES = {one.__name__: one for one in sorted(_ALL, key=lambda one: one.__name__.lower())}
+"""The optimizers of this package by name."""
 
 
 def list_optimizers() -> list[str]:
     """The names of all optimizers of this package, as :func:`create_optimizer` takes them."""
-    return sorted(_BY_NAME, key=str.lower)
+    return list(CLASSES)
 
 
 def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
@@ -133,6 +152,4 @@ def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
         ValueError: for an unknown name, with the nearest known one.
         TypeError: for an argument that the class does not take.
     """
-    make: Any = _BY_NAME[find(name, _BY_NAME)]
-    made: RuleOptimizer = make(params, **arguments)
-    return made
+    return create(CLASSES, name, params, **arguments)

@@ -1,4 +1,4 @@
-"""The rank mask (P4): by partition in host memory, by the counting search anywhere."""
+"""The rank mask (P4): by partition in host memory, by pairs or the counting search anywhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from mgup_core import counting_mask
+from mgup_core.selection.pairwise import pairwise_mask
 from mgup_core.selection.partition import partition_mask
 
 from .emitter import Program, Recorder, held
+
+_PAIRS = 1 << 16  # beyond that the loop is as fast
 
 
 def on_host() -> bool:
@@ -20,10 +23,17 @@ def on_host() -> bool:
 
 
 def search(shape: tuple[int, ...], dtype: Any) -> Program:
-    """The counting search over canonical scores (n, d), for any k (n, 1): ``search(scores, k)``."""
+    """The mask of canonical scores (n, d), for any k (n, 1): ``search(scores, k)``.
+
+    It counts in a loop, which takes MindSpore milliseconds to run; in short rows it compares all
+    pairs.
+    """
     xp = Recorder()
+    n, d = shape
     scores = xp.symbol("scores", shape, dtype)
-    k = xp.symbol("k", (shape[0], 1), ms.int32)
+    k = xp.symbol("k", (n, 1), ms.int32)
+    if n * d * d <= _PAIRS:
+        return xp.cell("scores, k", [pairwise_mask(xp, scores, k)])
     return xp.cell("scores, k", [counting_mask(xp, scores, k, loop=xp.loop)])
 
 

@@ -33,13 +33,14 @@ def contributed(
     g: Any,
     arrays: Sequence[Any],
     t: Any,
+    lr: Any,
     decay: Any,
     names: Iterable[str],
 ) -> State:
     """This parameter's part of the sums over all."""
     state = dict(zip(names, arrays, strict=True))
     g, decay = unscaled(be, settings, g), decay if settings.decays else 0.0
-    return contribution(be, settings.rule, w, g, state, t, weight_decay=decay)
+    return contribution(be, settings.rule, w, g, state, t, lr=lr, weight_decay=decay)
 
 
 def proposed(

@@ -24,6 +24,8 @@ from mgup_core import __version__ as __version__
 from .base.optimizer import RuleOptimizer
 from .contrib.mkor import MKOR
 from .factory import optimizer
+from .integrations import timm as timm
+from .model_groups import parameter_groups
 from .muon import MGUPMuon
 from .optimizers import (
     MGUPADOPT,
@@ -36,7 +38,9 @@ from .optimizers import (
     MGUPSGD,
     MGUPSGDP,
     MGUPAdaBelief,
+    MGUPAdafactor,
     MGUPAdamP,
+    MGUPAdaMuon,
     MGUPAdamW,
     MGUPAdan,
     MGUPAdEMAMix,
@@ -53,7 +57,11 @@ from .optimizers import (
     MGUPMARSAdamW,
     MGUPMARSLion,
     MGUPNAdamW,
+    MGUPNorMuon,
+    MGUPProdigy,
     MGUPRAdam,
+    MGUPScheduleFreeAdamW,
+    MGUPScheduleFreeSGD,
     MGUPSGDSaI,
     MGUPSignum,
     MGUPStableAdamW,
@@ -69,6 +77,7 @@ __all__ = [
     "create_optimizer",
     "list_optimizers",
     "optimizer",
+    "parameter_groups",
     "MGUPMuon",
     "MGUPADOPT",
     "MGUPAMAdamW",
@@ -101,4 +110,10 @@ __all__ = [
     "MGUPSGDSaI",
     "MGUPSignum",
     "MGUPStableAdamW",
+    "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeSGD",
+    "MGUPNorMuon",
+    "MGUPAdaMuon",
+    "MGUPProdigy",
+    "MGUPAdafactor",
 ]

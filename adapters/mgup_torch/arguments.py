@@ -38,7 +38,11 @@ TORCH_ARGUMENTS: dict[str, Argument] = {
     "statistics": Argument("bool", "whether to measure what the policy does, for statistics()."),
     "maximize": Argument("bool", "whether to ascend."),
     "foreach": Argument("bool | None", "accepted as in torch.optim, and changes nothing."),
-    "fused": Argument("bool | None", "accepted as in torch.optim, and changes nothing."),
+    "fused": Argument(
+        "bool | None",
+        "accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to a "
+        "fused step whether it is skipped.",
+    ),
     "capturable": Argument("bool", "whether the count of steps lies on the parameter's device."),
     "differentiable": Argument("bool", "accepted as in torch.optim; True is refused."),
     "amsgrad": Argument("bool", "accepted as in torch.optim; True is refused: use MGUPAMSGrad."),

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from mgup_core.frontend import modes
 from .arguments import Implementation, Scope
 
 Group = dict[str, Any]
+Value = TypeVar("Value")
 
 IMPLEMENTATIONS: tuple[str, ...] = get_args(Implementation)
 SCOPES: tuple[str, ...] = get_args(Scope)
@@ -39,7 +40,8 @@ TWIN_DEFAULTS: Group = {
     "fused": None,
 }
 """What every optimizer of torch.optim has. foreach and fused choose an implementation there; here
-``implementation`` says it, and never changes the result."""
+``implementation`` says it, and never changes the result. With fused=True, a GradScaler leaves it to
+the step to find out whether it is to be skipped."""
 
 INSTEAD = {
     "amsgrad": " here: it is a rule of its own, MGUPAMSGrad",
@@ -252,6 +254,12 @@ def every(groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:
         places = [f"{n}.{i}" for i in range(len(group["params"]))]
         names = group.get("param_names", places)
         yield from zip(map(str, names), group["params"], strict=True)
+
+
+def of_names(groups: Sequence[Group], values: Sequence[Value | None]) -> dict[str, Value]:
+    """Values of all parameters, in group order, by name; without those that are ``None``."""
+    pairs = zip(every(groups), values, strict=True)
+    return {name: value for (name, _), value in pairs if value is not None}
 
 
 def named(params: Any) -> Iterator[tuple[str, torch.Tensor]]:

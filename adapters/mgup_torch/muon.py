@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,21 +12,25 @@ from mgup_core import AdamW, Muon, Rule
 from mgup_core.frontend.muon_routing import EXCEPTIONS, check_words, names_one_of
 from mgup_core.frontend.signatures import takes
 from mgup_core.rules.base import Decay
-from mgup_core.rules.matrix import NSDtype
+from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm, coefficients_of
 from mgup_core.rules.muon import SCALES, Scale
 
 from .base.optimizer import RuleOptimizer
 from .groups import MGUP_DEFAULTS, TWIN_DEFAULTS, Group, listed, rule_of
+from .model_groups import tables_and_heads
+from .notices import warn
 
 
 class MGUPMuon(RuleOptimizer):
     """Muon with MGUP, for PyTorch: matrices to Muon, everything else to AdamW.
 
-    A parameter goes to Muon if it has exactly two dimensions and its name holds none of
-    ``exceptions`` as a word (between dots and underscores): ``lm_head.weight`` is left out by
-    ``head``, ``multihead_attn.in_proj_weight`` is not. Give ``model.named_parameters()``, since
-    plain tensors have no names and are told apart by shape alone. A group with ``"use_muon"`` set
-    is taken at its word. Each kind becomes a group of its own, so schedulers see both.
+    ``MGUPMuon.from_model(model)`` asks the modules first: embeddings, heads and what is tied to
+    them go to AdamW, and so do names that hold one of ``exceptions`` as a word (between dots and
+    underscores); of the rest, matrices go to Muon. From ``params``, which know no modules, the
+    words alone decide: ``lm_head.weight`` is left out by ``head``,
+    ``multihead_attn.in_proj_weight`` is not. Plain tensors have no names and are told apart by
+    shape, with a warning. A group with ``"use_muon"``, or timm's ``"use_fallback": True``, is taken
+    at its word. Each kind becomes a group of its own, so schedulers see both.
 
     Args:
         params: ``model.named_parameters()``, tensors, or groups of either.
@@ -37,8 +40,13 @@ class MGUPMuon(RuleOptimizer):
             ``"original"`` (``None`` is the same, as in torch).
         ns_dtype: of the Newton-Schulz products, ``"bfloat16"`` (as torch), ``"float32"``, or
             ``"exact"``: the same bits in every framework, at many times the cost (N9).
-        exceptions: words in names.
+        ns_form, flat, row_blocks: as :class:`mgup_core.Muon`, which has names for
+            ``ns_coefficients``, too. A group of convolutions has ``"use_muon"`` and ``"flat"`` set;
+            one of fused QKV weights, ``"row_blocks": 3``.
+        exceptions: words in names; with ``^`` before it, one counts outside of numbered layers.
         adamw_lr: learning rate of the AdamW group; default ``lr``.
+        adamw_weight_decay: decay of the AdamW group, where a group has none of its own; default
+            ``weight_decay``.
         adamw_betas, adamw_eps: of AdamW.
         decay: ``"all"``, or ``"aligned"`` for cautious weight decay (R0c), of both kinds.
         maximize, foreach, capturable, differentiable, fused: as for every MGUP optimizer.
@@ -59,14 +67,18 @@ class MGUPMuon(RuleOptimizer):
         weight_decay: float | Tensor = Muon.weight_decay,
         momentum: float = 0.95,
         nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = Muon.ns_coefficients,
+        ns_coefficients: NSCoefficients = Muon.ns_coefficients,
         eps: float = 1e-7,
         ns_steps: int = 5,
         adjust_lr_fn: Scale | None = "match_rms_adamw",
         *,
         ns_dtype: NSDtype = "bfloat16",
+        ns_form: NSForm = "direct",
+        flat: bool = False,
+        row_blocks: int = 1,
         exceptions: tuple[str, ...] = EXCEPTIONS,
         adamw_lr: float | Tensor | None = None,
+        adamw_weight_decay: float | Tensor | None = None,
         adamw_betas: tuple[float, float] = (0.95, 0.95),
         adamw_eps: float = 1e-8,
         decay: Decay = "all",
@@ -85,8 +97,12 @@ class MGUPMuon(RuleOptimizer):
             "ns_steps": ns_steps,
             "adjust_lr_fn": adjust_lr_fn,
             "ns_dtype": ns_dtype,
+            "ns_form": ns_form,
+            "flat": flat,
+            "row_blocks": row_blocks,
             "exceptions": check_words(exceptions),
             "adamw_lr": adamw_lr,
+            "adamw_weight_decay": adamw_weight_decay,
             "adamw_betas": adamw_betas,
             "adamw_eps": adamw_eps,
             "use_muon": True,
@@ -96,7 +112,7 @@ class MGUPMuon(RuleOptimizer):
         super().__init__(params, defaults, statistics=statistics)
 
     def _known_defaults(self) -> Group:
-        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, "decay": "all"}
+        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, "decay": "all", "adamw_weight_decay": None}
 
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:
@@ -107,18 +123,34 @@ class MGUPMuon(RuleOptimizer):
                 f"adjust_lr_fn={group['adjust_lr_fn']!r} is none of None, 'original', "
                 "'match_rms_adamw'."
             )
-        if not isinstance(group["ns_coefficients"], Sequence):
-            raise TypeError(f"ns_coefficients={group['ns_coefficients']!r} is no tuple of numbers.")
         return Muon(
             momentum=group["momentum"],
             nesterov=group["nesterov"],
             scale=group["adjust_lr_fn"] or "original",
-            ns_coefficients=tuple(group["ns_coefficients"]),
+            ns_coefficients=coefficients_of(group["ns_coefficients"]),
             ns_steps=group["ns_steps"],
             eps=group["eps"],
             ns_dtype=group["ns_dtype"],
+            ns_form=group["ns_form"],
+            flat=group["flat"],
+            row_blocks=group["row_blocks"],
             decay=group["decay"],
         )
+
+    def _init_transient(self) -> None:
+        super()._init_transient()
+        self._told_of_unnamed = False
+
+    @classmethod
+    def _groups_of(cls, model: torch.nn.Module, groups: list[Group]) -> list[Group]:
+        special = tables_and_heads(model)
+        split: list[Group] = []
+        for group in groups:
+            fallback = [(name, p) for name, p in group["params"] if p in special]
+            others = [(name, p) for name, p in group["params"] if p not in special]
+            split.append({**group, "params": others})
+            split.append({**group, "params": fallback, "use_fallback": True})
+        return [group for group in split if group["params"]]
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, split in two if it holds parameters of both kinds."""
@@ -126,25 +158,24 @@ class MGUPMuon(RuleOptimizer):
             super().add_param_group(param_group)
             return
         group = dict(param_group)
-        params = listed(group.pop("params"))
-        params = [params] if isinstance(params, Tensor) else params
+        params = _with_names(group)
+        fallback = bool(group.pop("use_fallback", False))
         exceptions = check_words(group.get("exceptions", self.defaults["exceptions"]))
         if "exceptions" in group:
             group["exceptions"] = exceptions
         kinds: dict[bool, list[Any]] = {True: [], False: []}
         for param in params:
-            kinds[_is_hidden_matrix(param, exceptions)].append(param)
+            kinds[not fallback and _is_hidden_matrix(param, exceptions)].append(param)
         halves = [
             {**group, "params": members, "use_muon": use_muon}
             for use_muon, members in kinds.items()
             if members or (use_muon and not params)
         ]
-        lr = group.get("adamw_lr", self.defaults["adamw_lr"])
         for half in halves:
-            if not half["use_muon"] and lr is not None:
-                half["lr"] = lr
-            half["params"] = list(half["params"])
+            if not half["use_muon"]:
+                self._set_adamw(half)
             self._check(half)
+        self._warn_unnamed(kinds[True])
         before = len(self.param_groups)
         try:
             for half in halves:
@@ -152,6 +183,37 @@ class MGUPMuon(RuleOptimizer):
         except Exception:
             del self.param_groups[before:]
             raise
+
+    def _set_adamw(self, group: Group) -> None:
+        """Give a group of AdamW's the rates that are its own."""
+        lr, decay = (
+            group.get(name, self.defaults[name]) for name in ("adamw_lr", "adamw_weight_decay")
+        )
+        if lr is not None:
+            group["lr"] = lr
+        if decay is not None and ("adamw_weight_decay" in group or "weight_decay" not in group):
+            group["weight_decay"] = decay
+
+    def _warn_unnamed(self, params: list[Any]) -> None:
+        unnamed = sum(isinstance(param, Tensor) for param in params)
+        if unnamed and not self._told_of_unnamed:
+            self._told_of_unnamed = True
+            warn(
+                f"MGUPMuon was given matrices without names ({unnamed}), which all go to Muon: "
+                "embeddings and heads among them, which AdamW should train, cannot be told. Use "
+                "MGUPMuon.from_model(model), give model.named_parameters(), or mark each group "
+                "with 'use_muon'."
+            )
+
+
+def _with_names(group: Group) -> list[Any]:
+    """Take from a group what it holds, as (name, tensor) pairs where it knows the names."""
+    params = listed(group.pop("params"))
+    params = [params] if isinstance(params, Tensor) else params
+    names = group.pop("param_names", None)
+    if names is None or len(names) != len(params):
+        return list(params)
+    return [(n, p) if isinstance(p, Tensor) else p for n, p in zip(names, params, strict=True)]
 
 
 def _is_hidden_matrix(param: Any, exceptions: tuple[str, ...]) -> bool:

@@ -166,11 +166,35 @@ def totals_of(tasks: Sequence[Task]) -> State:
 
     def part(task: Task) -> State:
         be = TorchBackend(compute_dtype(task.param.dtype), task.param.device)
-        p, g, decay = task.param.detach(), _uphill(task), decay_of(task.group)
-        found = contribution(be, task.rule, p, g, task.arrays, task.t, weight_decay=decay)
+        p, g, group = task.param.detach(), _uphill(task), task.group
+        found = contribution(
+            be, task.rule, p, g, task.arrays, task.t,
+            lr=group["lr"], weight_decay=decay_of(group),
+        )  # fmt: skip
         return {name: value.to(coupled[0].param.device) for name, value in found.items()}
 
     return summed([part(task) for task in coupled])
+
+
+def check_one_rate(tasks: Sequence[Task]) -> None:
+    """Refuse several learning rates where a sum over all parameters has one, as Prodigy's.
+
+    Raises:
+        ValueError: with the remedy; a learning rate of 0 trains nothing and is no other.
+    """
+    rates = {
+        float(task.group["lr"]): task.name
+        for task in tasks
+        if task.rule.couples_parameters and task.rule.reads_lr
+    }
+    rates.pop(0.0, None)
+    if len(rates) > 1:
+        one, other = list(rates)[:2]
+        raise ValueError(
+            f"parameter {rates[one]} has lr={one}, and parameter {rates[other]} lr={other}: one "
+            "estimate serves all parameters of this rule, so their groups must have one learning "
+            "rate, or 0. Give the others an optimizer of their own."
+        )
 
 
 def _uphill(task: Task) -> Tensor:

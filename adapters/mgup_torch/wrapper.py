@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,9 +17,11 @@ from mgup_core.rules.base import Decay, check_decay
 from mgup_core.statistics import measure
 from mgup_core.step import rescale
 
+from . import averaging
 from .arguments import Scope
 from .backend import TorchBackend, compute_dtype
 from .base.optimizer import RuleOptimizer
+from .base.state_dict import tell_of_replaced
 from .distributed import (
     PartBackend,
     Proposal,
@@ -35,7 +36,6 @@ from .executors import CUDA, NO_GRADIENT, Explained, Explanation, Ranks, Step, W
 from .executors.programs import ReadOff
 from .fitting import check_shape
 from .groups import (
-    MGUP_DEFAULTS,
     Group,
     Shapes,
     check_group,
@@ -44,29 +44,15 @@ from .groups import (
     every,
     listed,
     named,
+    of_names,
     parameter_name,
     policy_of,
     reads_slices,
     same_shapes,
 )
+from .model_groups import NoDecay, parameter_groups
 from .parameter_step import Task, all_damped, check_gradient, readable, warn_all_damped
-
-_COUPLED = (
-    torch.optim.ASGD,
-    torch.optim.Adadelta,
-    torch.optim.Adagrad,
-    torch.optim.Adam,
-    torch.optim.Adamax,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.RMSprop,
-    torch.optim.SGD,
-)
-"""Optimizers of torch.optim whose weight decay is L2, unless a group says otherwise."""
-
-_OWN = ("tau", "alpha", "gamma", "mode", "ties", "tau_min", "stacked_dims", "scope", "decay")
-_PREFIX = "mgup_"
-"""Before the names above in the shared groups, where ``alpha`` may be the inner optimizer's."""
+from .wrapped_groups import COUPLED, OWN, PREFIX, check_own_keys, own_of
 
 
 class _Step(NamedTuple):
@@ -76,8 +62,12 @@ class _Step(NamedTuple):
     param: Tensor
     before: Tensor
     """A copy."""
+    grad: Tensor
+    """As it came: a copy where ``inner`` may overwrite it."""
     group: Group
     policy: Policy | None
+    averaging: averaging.Averaging | None = None
+    """Where ``inner`` averages another iterate than the parameter."""
 
 
 def _of_inner(name: str) -> property:
@@ -99,7 +89,9 @@ class MGUP(torch.optim.Optimizer):
     the state of ``inner`` after it.
 
     ``param_groups``, ``state`` and ``defaults`` are those of ``inner``; step, schedule, scale and
-    save this object, not ``inner``.
+    save this object, not ``inner``. So are :meth:`train` and :meth:`eval`: of the optimizers of the
+    package ``schedulefree`` the step of z is rescaled, and ``y - z`` is the alignment operand, as
+    of :class:`mgup_core.ScheduleFreeAdamW`.
 
     Args:
         inner: any ``torch.optim.Optimizer`` that steps without a closure.
@@ -135,9 +127,9 @@ class MGUP(torch.optim.Optimizer):
         if isinstance(inner, (RuleOptimizer, MGUP)):
             raise TypeError(f"{type(inner).__name__} has MGUP already; it would be applied twice.")
         given = (tau, alpha, gamma, mode, ties, tau_min, stacked_dims, scope, decay)
-        own = {_PREFIX + name: value for name, value in zip(_OWN, given, strict=True)}
+        own = {PREFIX + name: value for name, value in zip(OWN, given, strict=True)}
         for group in inner.param_groups:
-            _check_keys(inner, group, near=own)
+            check_own_keys(inner, group, near=own)
             self._check(inner, {**own, **group})
         inner.defaults.update(own)
         self.inner = inner
@@ -145,12 +137,29 @@ class MGUP(torch.optim.Optimizer):
         self._shapes: Shapes = {p: p.shape for g in inner.param_groups for p in g["params"]}
         self._adopt()
 
+    @classmethod
+    def from_model(
+        cls,
+        model: torch.nn.Module,
+        inner: Callable[[list[Group]], torch.optim.Optimizer],
+        *,
+        weight_decay: float | None = None,
+        no_decay: NoDecay = None,
+        **arguments: Any,
+    ) -> MGUP:
+        """As :meth:`mgup_torch.RuleOptimizer.from_model`, around ``inner`` of the model's groups.
+
+        Args:
+            inner: a class of optimizers, or a ``functools.partial`` of one with its arguments.
+        """
+        return cls(inner(parameter_groups(model, weight_decay, no_decay)), **arguments)
+
     def _adopt(self) -> None:
         """Become an Optimizer for schedulers, scalers and hooks without owning any parameter."""
         self._measured: dict[Tensor, Statistics | None] = {}
         self._warned: set[Tensor] = set()
         self._state_shapes: Shapes = {}  # for which inner made its state
-        self._sharding = Sharding(_PREFIX)
+        self._sharding = Sharding(PREFIX)
         self._fusion = CUDA()
         self._complete()
         # Optimizer.__setstate__ makes the hook tables that its __init__ would; the three shared
@@ -160,10 +169,10 @@ class MGUP(torch.optim.Optimizer):
 
     def _complete(self) -> None:
         """Give groups that do not know of MGUP this wrapper's arguments."""
-        self.inner.defaults.setdefault(_PREFIX + "decay", "all")  # pickles of 0.1.0 lack it
+        self.inner.defaults.setdefault(PREFIX + "decay", "all")  # pickles of 0.1.0 lack it
         for group in self.inner.param_groups:
-            for name in _OWN:
-                group.setdefault(_PREFIX + name, self.inner.defaults[_PREFIX + name])
+            for name in OWN:
+                group.setdefault(PREFIX + name, self.inner.defaults[PREFIX + name])
 
     param_groups = _of_inner("param_groups")
     state = _of_inner("state")
@@ -183,7 +192,7 @@ class MGUP(torch.optim.Optimizer):
 
     @staticmethod
     def _check(inner: torch.optim.Optimizer, group: Group, *, wait: bool = True) -> None:
-        own = _own_of(group)
+        own = own_of(group)
         check_group({**own, "lr": 0.0, "weight_decay": 0.0}, wait=wait)
         policy = policy_of(own)
         if policy is not None and policy.opaque:
@@ -197,7 +206,7 @@ class MGUP(torch.optim.Optimizer):
             check_placement(name, p)
             check_stacked_dims(name, p, own["stacked_dims"])
         decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
-        if isinstance(inner, _COUPLED) and not decoupled and group.get("weight_decay"):
+        if isinstance(inner, COUPLED) and not decoupled and group.get("weight_decay"):
             raise ValueError(
                 f"weight_decay={group['weight_decay']!r}: {type(inner).__name__} adds it to the "
                 "gradient, where it cannot be kept out of the score. Use weight_decay=0, a "
@@ -207,7 +216,7 @@ class MGUP(torch.optim.Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Add a group to ``inner``; it may have its own ``mgup_tau``, ``mgup_mode`` and so on."""
         group = {**param_group, "params": listed(param_group["params"])}
-        _check_keys(self.inner, group, near=self.inner.defaults)
+        check_own_keys(self.inner, group, near=self.inner.defaults)
         self._check(self.inner, {**self.inner.defaults, **group})
         self.inner.add_param_group(group)
         self._shapes.update((p, p.shape) for p in self.param_groups[-1]["params"])
@@ -220,6 +229,9 @@ class MGUP(torch.optim.Optimizer):
             saved = [{**now, **old} for now, old in zip(present, saved, strict=True)]
         for group in saved:
             self._check(self.inner, group)
+        if len(saved) == len(self.param_groups):
+            own = [{**own_of(g), **g} for g in self.param_groups]
+            tell_of_replaced(own, saved, lambda group: policy_of(own_of(group)), PREFIX)
         super().load_state_dict({**state_dict, "param_groups": saved})
         self._state_shapes.clear()
 
@@ -252,7 +264,8 @@ class MGUP(torch.optim.Optimizer):
             settled = self._settle(moving)
             while moving:
                 step = moving[-1]
-                local(step.param).copy_(self._rescaled(step, *settled.get(step.param, ())))
+                for kept, value in self._rescaled(step, *settled.get(step.param, ())):
+                    local(kept).copy_(value)
                 moving.pop()
         finally:  # interrupted: at least no parameter keeps a step that was not rescaled
             for step in moving:
@@ -263,7 +276,7 @@ class MGUP(torch.optim.Optimizer):
         fused, others = [], []
         for step in moving:
             task = self._task(step)
-            if self._fuses(task):
+            if step.averaging is None and self._fuses(task):
                 fused.append(task)
             else:
                 others.append(step)
@@ -275,6 +288,14 @@ class MGUP(torch.optim.Optimizer):
     def _fuses(self, task: Task) -> bool:
         placed = is_dtensor(task.param)
         return not placed and self._fusion.serves(task) and self._fusion.refuses(task) is None
+
+    def train(self) -> None:
+        """``inner.train()``, where it has one: move the parameters to where they are trained."""
+        getattr(self.inner, "train", lambda: None)()
+
+    def eval(self) -> None:
+        """``inner.eval()``, where it has one: move the parameters to where they are evaluated."""
+        getattr(self.inner, "eval", lambda: None)()
 
     def communication(self) -> Traffic:
         """As :meth:`mgup_torch.RuleOptimizer.communication`, without what ``inner`` sends."""
@@ -298,26 +319,30 @@ class MGUP(torch.optim.Optimizer):
         moving, damped = [], []
         for group in self.param_groups:
             self._check(self.inner, group, wait=False)
-        policies = [policy_of(_own_of(group)) for group in self.param_groups]
+        policies = [policy_of(own_of(group)) for group in self.param_groups]
         whole = [reads_slices(policy) for policy in policies]
+        # Others may use a gradient's memory for what they make of it.
+        keeps = type(self.inner).step.__module__.startswith("torch.optim.")
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         for group, policy in zip(self.param_groups, policies, strict=True):
-            own = _own_of(group)
+            own = own_of(group)
             check_numbers({**group, **own}, group["params"])
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
                 name = parameter_name(group, i)
-                check_gradient_placement(name, p)
+                check_gradient_placement(name, p, p.grad)
                 check_gradient(name, p, p.grad)
                 if self.state.get(p):
                     check_shape(name, p, self.state[p], self._state_shapes.setdefault(p, p.shape))
                 if p not in self._warned and all_damped(policy, p, own):
                     damped.append((name, p, own))
-                moving.append(_Step(name, p, torch.empty_like(p), group, policy))
+                average = averaging.before(p, group, self.state.get(p) or {})
+                grad = p.grad.detach() if keeps else p.grad.detach().clone()
+                moving.append(_Step(name, p, torch.empty_like(p), grad, group, policy, average))
         if damped:
             self._warned.update(p for _, p, _ in damped)
-            warn_all_damped(damped, prefix=_PREFIX)
+            warn_all_damped(damped, prefix=PREFIX)
         if moving:
             torch._foreach_copy_([step.before for step in moving], [step.param for step in moving])
         return moving
@@ -334,45 +359,51 @@ class MGUP(torch.optim.Optimizer):
 
     def _task(self, step: _Step) -> Task:
         """A step that was read off, for an executor."""
-        grad = step.param.grad
-        assert grad is not None  # or it would not have been gathered
         group = {
             "weight_decay": 0.0, "lr": 0.0, "maximize": False, "implementation": "auto",
-            **step.group, **_own_of(step.group),
+            **step.group, **own_of(step.group),
         }  # fmt: skip
         rule = ReadOff(decay=group["decay"])
         return Task(
-            step.name, step.param, readable(step.param, grad), {"before": step.before},
+            step.name, step.param, readable(step.param, step.grad), {"before": step.before},
             ("before",), 1, rule, step.policy, group, self._measure,
         )  # fmt: skip
 
     def _rescaled(
         self, step: _Step, be: TorchBackend | None = None, measured: Statistics | None = None
-    ) -> Tensor:
-        """Where a parameter goes, of which ``inner`` has shown the way; what lies here of it."""
-        group = step.group
-        grad = step.param.grad
-        assert grad is not None
-        p, before, g = local(step.param), local(step.before), local(grad)
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Where a parameter goes, of which ``inner`` has shown the way; what lies here of it.
+
+        Each tensor with its new value: the iterate that ``inner`` averages is the second.
+        """
+        group, average = step.group, step.averaging
+        p, before, g = local(step.param), local(step.before), local(step.grad)
         alone = be is None
         be = be or TorchBackend(compute_dtype(p.dtype), p.device)
+        w, y = be.cast(before, be.dtype), be.cast(p, be.dtype)
+        way, operand = (w, y), None
+        if average is not None:
+            way, operand = averaging.way(be, average, w, self.state[step.param])
         done = rescale(
             be,
             step.policy,
-            be.cast(before, be.dtype),
-            be.cast(p, be.dtype),
+            *way,
             be.cast(-g if group.get("maximize") else g, be.dtype),
-            lr=group.get("lr", 0.0),
+            operand=operand,
+            w=w,
+            lr=group.get("lr", 0.0) if average is None else averaging.rate_of_decay(group),
             weight_decay=group.get("weight_decay") or 0.0,
-            decay=group[_PREFIX + "decay"],
-            stacked_dims=group[_PREFIX + "stacked_dims"],
+            decay=group[PREFIX + "decay"],
+            stacked_dims=group[PREFIX + "stacked_dims"],
         )
         if self._measure and done.split is not None:
             assert done.scores is not None
             rows = done.scores.reshape(done.split.mask.shape)
             self._measured[step.param] = measure(be, rows, done.split) if alone else measured
-        moved_to: Tensor = done.w
-        return moved_to
+        if average is None:
+            return [(step.param, done.w)]
+        y = averaging.followed(be, average, y, done.w - way[1], group)
+        return [(step.param, y), (self.state[step.param][averaging.ITERATE], done.w)]
 
     def explain(self) -> Explanation:
         """As :meth:`mgup_torch.RuleOptimizer.explain`: who rescales the step of each parameter.
@@ -385,13 +416,13 @@ class MGUP(torch.optim.Optimizer):
         def row(name: str, p: Tensor, group: Group, policy: Policy | None) -> Explained:
             if p.grad is None:
                 return Explained(name, None, NO_GRADIENT)
-            if self._fuses(self._task(_Step(name, p, p.detach(), group, policy))):
+            if self._fuses(self._task(_Step(name, p, p.detach(), p.grad, group, policy))):
                 return Explained(name, CUDA.name, reason)
             asks = self._sharding.asks(p, group, None, policy, statistics=self._measure)
             return Explained(name, (Ranks if asks else Whole).name, reason)
 
         self._complete()
-        placed = [(g, policy_of(_own_of(g))) for g in self.param_groups for _ in g["params"]]
+        placed = [(g, policy_of(own_of(g))) for g in self.param_groups for _ in g["params"]]
         return Explanation(
             row(*one, *where) for one, where in zip(every(self.param_groups), placed, strict=True)
         )
@@ -402,26 +433,6 @@ class MGUP(torch.optim.Optimizer):
             raise RuntimeError("statistics are off: make the wrapper with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
 
-
-def _check_keys(inner: torch.optim.Optimizer, group: Group, *, near: Collection[str]) -> None:
-    """Refuse a key that is a slip for an argument of MGUP's, or for one ``near``.
-
-    Any other is the caller's own or the inner optimizer's, and kept, as in torch.optim.
-    """
-    own = [_PREFIX + name for name in _OWN]
-    for key in group.keys() - {*own, *inner.defaults, "params", "param_names"}:
-        close = difflib.get_close_matches(key, [*own, *near], n=1, cutoff=0.85)
-        close = [_PREFIX + key] if key in _OWN else close
-        if close or key.startswith(_PREFIX):
-            raise ValueError(
-                f"a parameter group holds {key!r}, which {type(inner).__name__} with MGUP does not "
-                f"have"
-                + (f"; did you mean {close[0]!r}?" if close else ".")
-                + f" MGUP's are {', '.join(own)}."
-            )
-
-
-def _own_of(group: Group) -> Group:
-    """What MGUP put into a shared group, under its own names."""
-    own = {name: group[_PREFIX + name] for name in _OWN if _PREFIX + name in group}
-    return {**MGUP_DEFAULTS, "decay": "all", **own}
+    def named_statistics(self) -> dict[str, Statistics]:
+        """As :meth:`mgup_torch.RuleOptimizer.named_statistics`."""
+        return of_names(self.param_groups, self.statistics())

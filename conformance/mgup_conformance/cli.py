@@ -39,14 +39,22 @@ SLOW = ("oracle", "torch_compiled")
 """Shipped backends that take many minutes: one number at a time, and one compilation a case."""
 MANY = 40
 """Cases that are worth a process."""
+EXAMPLES = """examples:
+  mgup-conformance run --fast --backend torch
+  mgup-conformance run --backend mypackage.port:Backend --json report.json
+  mgup-conformance run --backend jax --case "run/adamw*" --case P4
+  mgup-conformance show run/adamw/mgup/float32 --to case
+  mgup-conformance report report.json --markdown matrix.md"""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mgup-conformance",
         description="Check implementations of MGUP against the specification, bit for bit.",
-        epilog=f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage. "
+        epilog=f"{EXAMPLES}\n\n"
+        f"Exit status: {OK} passed or skipped, {FAILED} something failed, {USAGE} usage.\n"
         f"The commands need an extra: {EXTRA}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="versions of suite and library")
     commands = parser.add_subparsers(dest="command")

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .visible import visible
-
 if TYPE_CHECKING:  # at run time only when it is asked for: the plugin loads with every pytest
     from .cases import Case
     from .protocol import Backend
@@ -55,6 +53,7 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         from .runner import run_case
+        from .visible import visible
 
         level = self.config.getoption("mgup_level")
         result = run_case(self.backend, self.case, set_of=self.set_of, level=level)
@@ -101,6 +100,7 @@ def pytest_collection_modifyitems(
     if not names:
         return
     from .backends import load
+    from .visible import visible
 
     try:
         from . import catalogue as catalogue

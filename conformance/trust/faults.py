@@ -231,16 +231,15 @@ def a_corrupted_state(rng: random.Random) -> bool:
     try:
         run.optimizer.step()
     except (ValueError, TypeError) as error:
-        print(
-            f"  loaded, and refused by the next step: {key!r} = {place.get(key) if isinstance(place, dict) else None!r}: {error}"
-        )
+        print(f"  loaded, and refused by the next step: {key!r}: {error}")
         return False
     return True
 
 
 FOREIGN = [
     lambda p: torch.optim.RMSprop(p), lambda p: torch.optim.Adagrad(p, initial_accumulator_value=1),
-    lambda p: torch.optim.Adadelta(p), lambda p: torch.optim.Rprop(p), lambda p: torch.optim.ASGD(p),
+    lambda p: torch.optim.Adadelta(p), lambda p: torch.optim.Rprop(p),
+    lambda p: torch.optim.ASGD(p),
     lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.Adamax(p),
 ]  # fmt: skip
 
@@ -344,7 +343,7 @@ def want_of_memory(rng: random.Random) -> bool:
 
 
 def an_exception(rng: random.Random) -> bool:
-    """Of a closure, a hook before or after, or a scheduler: it arrives, and nothing is half done."""
+    """Of a closure, a hook before or after, or a scheduler: it arrives, nothing is half done."""
     run = Run(rng.randrange(100))
     run.step()
     before = run.bits()

@@ -84,13 +84,12 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str]]:
         elif isinstance(node, ast.Return) and node.value is not None:
             if not (isinstance(node.value, ast.Constant) and node.value.value is None):
                 yield "return", node, "return None"
-        elif isinstance(node, (ast.Expr, ast.AugAssign, ast.Raise)):
-            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-                yield "left out", node, "pass"
+        elif isinstance(node, (ast.Expr, ast.AugAssign, ast.Raise)) and not _is_docstring(node):
+            yield "left out", node, "pass"
 
 
 def _annotations(tree: ast.Module) -> set[int]:
-    """The nodes that no program runs: types, and what `from __future__ import annotations` quotes."""
+    """The nodes that no program runs: types, which the modules quote."""
     quoted: set[int] = set()
     for node in ast.walk(tree):
         for name in ("annotation", "returns"):
@@ -98,6 +97,10 @@ def _annotations(tree: ast.Module) -> set[int]:
             if isinstance(part, ast.AST):
                 quoted.update(map(id, ast.walk(part)))
     return quoted
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_text(node: ast.AST) -> bool:

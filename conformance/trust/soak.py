@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import pathlib
@@ -26,6 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SPARE = 8 << 20
+MIN_STEPS = 1000
+"""Of a run, however slow the machine."""
 SHAPES = [(), (7,), (64,), (33, 5), (64, 64), (4, 3, 5), (5003,), (257, 301), (70_001,)]
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,6 +56,7 @@ def torch_steps(cuda: bool) -> Iterator[Callable[[], int]]:
     import torch
 
     import mgup_torch
+    from mgup_torch.llvm import codegen
 
     where = "cuda" if cuda else "cpu"
     kinds = [mgup_torch.MGUPAdamW, mgup_torch.MGUPLion, mgup_torch.MGUPSGD, mgup_torch.MGUPAdan]
@@ -61,6 +65,12 @@ def torch_steps(cuda: bool) -> Iterator[Callable[[], int]]:
     def held() -> int:
         return torch.cuda.memory_allocated() if cuda else 0
 
+    codegen.WORTH = 0  # what compiles does so at once, and not after hours of small steps
+    modes, decays = ["rank", "sign", "adaptive", "off"], [0.0, 0.1]
+    for kind, mode, decay in itertools.product(kinds, modes, decays):
+        p = torch.ones(70_001, device=where, requires_grad=True)
+        p.grad = torch.ones_like(p)
+        kind([p], mode=mode, weight_decay=decay).step()
     while True:
         groups = [
             {
@@ -68,9 +78,9 @@ def torch_steps(cuda: bool) -> Iterator[Callable[[], int]]:
                     torch.randn(s, device=where).requires_grad_()
                     for s in rng.choices(SHAPES, k=rng.randint(1, 4))
                 ],
-                "mode": rng.choice(["rank", "sign", "adaptive", "off"]),
+                "mode": rng.choice(modes),
                 "tau": rng.choice([0.25, 0.5, 0.75]),
-                "weight_decay": rng.choice([0.0, 0.1]),
+                "weight_decay": rng.choice(decays),
             }
             for _ in range(rng.randint(1, 3))
         ]
@@ -148,12 +158,12 @@ def soak(name: str, minutes: float, cuda: bool) -> dict[str, Any]:
         if steps % 50:
             continue
         now = time.monotonic()
-        if now < warm:
+        if now < warm or steps < MIN_STEPS // 5:
             continue
         seen = load(held)
         first = first or seen
         worst = Load(*map(max, worst, seen))
-        if now > until:
+        if now > until and steps > MIN_STEPS:
             break
     assert first is not None
     last = seen

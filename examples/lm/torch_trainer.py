@@ -13,6 +13,7 @@ import mgup_torch
 from lm.data import VOCABULARY, Batch
 from lm.recipes import Recipe, schedule
 from lm.trainer import Settings, Step, initial_weights
+from mgup_torch.integrations.statistics import layer_of, summary
 
 
 class Block(nn.Module):
@@ -60,12 +61,12 @@ class GPT(nn.Module):
 def make_optimizer(recipe: Recipe, model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     common = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     if recipe.rule == "adamw" and recipe.mode is None:
-        return torch.optim.AdamW(model.parameters(), betas=recipe.betas, **common)
+        return torch.optim.AdamW(model.named_parameters(), betas=recipe.betas, **common)
     policy = _policy(recipe, settings)
     if recipe.rule == "muon":
         return mgup_torch.MGUPMuon(model.named_parameters(), **common, **policy)
     optimizer_class = {"adamw": mgup_torch.MGUPAdamW, "lion": mgup_torch.MGUPLion}[recipe.rule]
-    return optimizer_class(model.parameters(), betas=recipe.betas, **common, **policy)
+    return optimizer_class(model.named_parameters(), betas=recipe.betas, **common, **policy)
 
 
 def _policy(recipe: Recipe, settings: Settings) -> dict[str, object]:
@@ -142,6 +143,11 @@ class TorchTrainer:
         sizes = [w.numel() for group in self.optimizer.param_groups for w in group["params"]]
         means = torch.stack([entry.multiplier for entry in self.optimizer.statistics()])
         return torch.dot(means.double().cpu(), torch.tensor(sizes).double()).item() / sum(sizes)
+
+    def layers(self) -> dict[str, float]:
+        """What the policy did in the last step, by layer; nothing for what has none."""
+        ranks = hasattr(self.optimizer, "named_statistics")
+        return summary(self.optimizer, layer_of) if ranks else {}
 
     def _wait(self) -> None:
         """Accelerators answer before they are done; a time means something only after that."""

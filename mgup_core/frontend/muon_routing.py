@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-EXCEPTIONS = ("embed", "embedding", "embeddings", "emb", "wte", "wpe", "head")
-"""Words in a parameter's name that route it to AdamW although it is a matrix (R4)."""
+EXCEPTIONS = (
+    # Tables that are looked up, or added as they are.
+    "embed", "embedding", "embeddings", "emb", "wte", "wpe", "^shared", "relative_attention_bias",
+    "relative_position_bias_table", "a_log",
+    # Heads.
+    "head", "^heads", "unembed", "classifier", "^output", "^outputs", "^proj_out", "^logits",
+    "^score", "^fc", "^cls",
+)  # fmt: skip
+"""Words in a parameter's name that route it to AdamW although it is a matrix (R4).
+
+One that begins with ``^`` counts before the first number of a name only, since numbers count the
+layers: ``output.weight`` is a head, ``layer.0.output.dense.weight`` is a hidden matrix.
+"""
 
 
 def check_words(exceptions: Any) -> tuple[str, ...]:
@@ -27,6 +38,18 @@ def names_one_of(name: str, exceptions: tuple[str, ...]) -> bool:
     True
     >>> names_one_of("multihead_attn.in_proj_weight", EXCEPTIONS)
     False
+    >>> names_one_of("fc.weight", ("^fc",)), names_one_of("h.0.mlp.c_fc.weight", ("^fc",))
+    (True, False)
     """
-    words = f".{name.lower().replace('_', '.')}."
-    return any(f".{exception.lower().replace('_', '.')}." in words for exception in exceptions)
+    words = _spaced(name).split(".")
+    outside = words[: next((i for i, word in enumerate(words) if word.isdigit()), None)]
+
+    def holds(exception: str) -> bool:
+        place = outside if exception.startswith("^") else words
+        return f".{_spaced(exception.removeprefix('^'))}." in f".{'.'.join(place)}."
+
+    return any(map(holds, exceptions))
+
+
+def _spaced(name: str) -> str:
+    return name.lower().replace("_", ".")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
 
 
 def plain(name: str) -> str:
@@ -34,3 +37,20 @@ def find(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(plain(name), by_name, n=1, cutoff=0.6)
     hint = f"; did you mean {by_name[near[0]]!r}?" if near else "."
     raise ValueError(f"there is no optimizer {name!r}{hint} list_optimizers() has all.")
+
+
+def create(
+    known: Mapping[str, Callable[..., Made]], name: str, *args: Any, **arguments: Any
+) -> Made:
+    """What the optimizer of a name makes of the arguments: ``create_optimizer`` of each adapter.
+
+    Args:
+        known: all optimizers of the adapter, by name.
+        name: as for :func:`find`.
+        args: passed on, as are ``arguments``.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        TypeError: for an argument that the optimizer does not take.
+    """
+    return known[find(name, known)](*args, **arguments)

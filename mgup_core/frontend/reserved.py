@@ -1,10 +1,13 @@
-"""The names that a rule's hyperparameters cannot have, since drivers use them already."""
+"""The names that a rule's hyperparameters and state cannot have: drivers use them already."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import fields
 
+import numpy as np
+
+from ..numerics.backend import backend_for
 from ..rules.base import Rule
 from .modes import DEFAULTS
 
@@ -20,6 +23,14 @@ RESERVED = frozenset(
     }
 )  # fmt: skip
 """Names that every driver refuses, so that a rule which works with one works with all."""
+
+RESERVED_STATE = RESERVED | {
+    # Of a step: the parameter, its gradient, the step, the length of a slice, positive scores.
+    "w", "g", "t", "d", "positive",
+    # What drivers keep beside a rule's arrays, or have as attributes.
+    "step", "count", "moments", "global_step", "state", "defaults", "param_groups", "parameters",
+}  # fmt: skip
+"""Names that no array of a rule's state may have."""
 
 _BETA = re.compile(r"b(\d)")
 
@@ -48,4 +59,26 @@ def check_names(rule_class: type[Rule]) -> None:
                 f"{rule_class.__name__} has a field {name!r}, but {owner} in an optimizer's "
                 f"arguments: give it another name, such as '{name}_'{meant}. "
                 "mgup_core.frontend.reserved.RESERVED lists the names that are taken."
+            )
+
+
+def check_state_names(rule: Rule) -> None:
+    """Refuse a rule with an array of state whose name drivers use for something else.
+
+    They keep a rule's arrays beside the count of steps, and give them to a compiled step by name,
+    beside the parameter ``w``, the gradient ``g`` and the values of the step.
+
+    Raises:
+        ValueError: naming the array and the remedy.
+    """
+    shape = next((x for x in ((2, 3), (6,), ()) if rule.accepts(x) is None), None)
+    if shape is None:
+        return
+    like = np.zeros(shape, np.float32)
+    for name in rule.init(backend_for(like), like):
+        if name in RESERVED_STATE:
+            raise ValueError(
+                f"{type(rule).__name__} keeps an array {name!r} in its state, but that name is "
+                f"taken: give it another in init, such as '{name}_'. "
+                "mgup_core.frontend.reserved.RESERVED_STATE lists the names that are taken."
             )

@@ -261,13 +261,11 @@ class BlockStep:
         state = proposal.state
         if state is None:
             state = {name: self._read(cells, span) for name, cells in self.state.items()}
+        changed = proposal.state is not None
         if type(self.rule).finish is not Rule.finish:
             coupled = be.scalar(self.weight_decay) if self.coupled else None
             _, g = gradients(be, w, self._read(self.g, span), coupled)
-            state = self.rule.finish(be, g, w, state, self.t)
-            self._store(state, span)
-        elif proposal.state is not None:
-            self._store(state, span)
+            state, changed = self.rule.finish(be, g, w, state, self.t), True
         buffers = chain(proposal.free, (np.empty_like(proposal.u) for _ in range(2)))
         delta = next(buffers)
         if mask is None:
@@ -290,6 +288,10 @@ class BlockStep:
                 delta += np.multiply(self.decay, w, out=next(buffers))
             else:
                 delta += decay_term(be, self.rule.decay, self.decay, w, proposal.u)
+        if type(self.rule).follow is not Rule.follow:
+            (delta, state), changed = self.rule.follow(be, delta, w, state, self.t), True
+        if changed:
+            self._store(state, span)
         if isinstance(self.w, np.ndarray) and self.w.dtype == delta.dtype:
             np.subtract(w, delta, out=self.w[span])  # saves a pass over a copy
         else:

@@ -2,7 +2,9 @@
 
 from .._typing import State as State
 from .adabelief import AdaBelief as AdaBelief
+from .adafactor import Adafactor as Adafactor
 from .adamp import AdamP as AdamP
+from .adamuon import AdaMuon as AdaMuon
 from .adamw import AdamW as AdamW
 from .adan import Adan as Adan
 from .ademamix import AdEMAMix as AdEMAMix
@@ -29,8 +31,12 @@ from .muon import Muon as Muon
 from .nadamw import NAdamW as NAdamW
 from .namo import NAMO as NAMO
 from .namo import NAMOD as NAMOD
+from .normuon import NorMuon as NorMuon
+from .prodigy import Prodigy as Prodigy
 from .radam import RAdam as RAdam
 from .scale import SCALE as SCALE
+from .schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
+from .schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from .sgd import SGD as SGD
 from .sgd_sai import SGDSaI as SGDSaI
 from .sgdp import SGDP as SGDP
@@ -43,7 +49,9 @@ ALL: tuple[type[Rule], ...] = (
     SGD,
     Muon,
     AdaBelief,
+    Adafactor,
     AdamP,
+    AdaMuon,
     Adan,
     AdEMAMix,
     ADOPT,
@@ -64,8 +72,12 @@ ALL: tuple[type[Rule], ...] = (
     NAdamW,
     NAMO,
     NAMOD,
+    NorMuon,
+    Prodigy,
     RAdam,
     SCALE,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     SGDP,
     SGDSaI,
     Signum,

@@ -9,7 +9,7 @@ from .._checks import check_beta, check_eps
 from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.scalars import ema, inverse_correction
-from .base import Rule
+from .base import Rule, is_zero
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class AdamMoments(Rule):
         check_beta("b1", self.b1)
         check_beta("b2", self.b2)
         check_eps("eps", self.eps)
+
+    @property
+    def ranks_by_size(self) -> bool:
+        return is_zero(self.b1)
 
     def init(self, be: Backend, w: Array) -> State:
         return {"exp_avg": be.zeros_like(w), "exp_avg_sq": be.zeros_like(w)}

@@ -14,6 +14,11 @@ DECAYS: tuple[str, ...] = get_args(Decay)
 """Where weight decay acts: everywhere, or where it goes with the step (R0c)."""
 
 
+TO_AVERAGE = "to_average"
+"""A state of this name leads from the parameter, where a model is trained, to where it is to be
+evaluated: drivers add it (``eval()`` of an optimizer, ``mgup_jax.eval_params``)."""
+
+
 class Direction(NamedTuple):
     """A rule's direction for one parameter: ``u`` and ``a``, of its shape, in the compute dtype."""
 
@@ -31,7 +36,8 @@ class Rule:
     """A momentum optimizer for one parameter, written once for every framework.
 
     A step calls :meth:`accumulate` (the moments take in the gradient), :meth:`direction` (formed
-    from the moments) and :meth:`finish` (the state that the paper updates last), in this order.
+    from the moments), :meth:`finish` (the state that the paper updates last) and :meth:`follow`
+    (what hangs on the step as the policy made it), in this order.
     Each method is pure: it returns new arrays and changes none. ``g``, ``w`` and ``state`` are in
     the compute dtype; ``t`` is 1, 2, … as a Python int or a 0-d integer array. The step, not the
     rule, applies the decay, the score, the multiplier and the learning rate.
@@ -68,6 +74,9 @@ class Rule:
     rule reduces over the whole tensor."""
     reads_parameters: ClassVar[bool] = False
     """Whether the rule reads the parameter's values, and not only its shape."""
+    reads_lr: ClassVar[bool] = False
+    """Whether :meth:`accumulate` and :meth:`totals` read the learning rate of this step. The state
+    that they take then has it as ``lr``, 0-d."""
     exact_state: ClassVar[tuple[str, ...]] = ()
     """State that stays in the compute dtype when the parameter's is lower: sums, factors."""
     lr: ClassVar[float] = 1e-3
@@ -96,6 +105,11 @@ class Rule:
     @property
     def couples_parameters(self) -> bool:
         """Whether a step needs the sums of :meth:`totals` over all parameters."""
+        return False
+
+    @property
+    def ranks_by_size(self) -> bool:
+        """Whether it has no momentum: then ``a * g`` is never negative and ranks by size alone."""
         return False
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
@@ -151,6 +165,44 @@ class Rule:
             rate, direction: the results of :meth:`rates` and :meth:`direction`.
         """
         return delta
+
+    def follow(
+        self, be: Backend, delta: Array, w: Array, state: State, t: Any
+    ) -> tuple[Array, State]:
+        """(what is subtracted from the parameter, the state); by default both unchanged.
+
+        For rules whose own iterate is not the parameter, and must know the step as it was made. It
+        is elementwise where the rule is.
+
+        Args:
+            delta: the whole step, multiplier and decay included.
+            state: the result of :meth:`finish`.
+        """
+        return delta, state
+
+
+def evaluation(be: Backend, w: Array, state: State) -> Array:
+    """Where a model is to be evaluated: at the parameter, or where its state leads.
+
+    Args:
+        w, state: in the compute dtype.
+    """
+    return w + state[TO_AVERAGE] if TO_AVERAGE in state else w
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a hyperparameter is the number 0; of a traced one that cannot be known."""
+    return isinstance(value, (int, float)) and value == 0
+
+
+def size_alone(rule: Rule, policy: Any) -> str | None:
+    """What to say of a policy that ranks a rule without momentum; ``None`` if there is nothing."""
+    if policy is None or not policy.ranks or not rule.ranks_by_size:
+        return None
+    return (
+        f"{type(rule).__name__} has no momentum here, so every score is positive and MGUP ranks by "
+        "size alone: the largest updates are made larger. Give it momentum, or mode='off'."
+    )
 
 
 def check_decay(decay: Any, rule: Rule | None = None) -> None:

@@ -11,7 +11,15 @@ from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.scalars import ema
 from .base import Direction
-from .matrix import MatrixRule, NSDtype, check_newton_schulz, newton_schulz
+from .matrix import (
+    CLASSIC,
+    MatrixRule,
+    NSCoefficients,
+    NSDtype,
+    NSForm,
+    check_newton_schulz,
+    newton_schulz,
+)
 
 Scale = Literal["match_rms_adamw", "original"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -35,10 +43,19 @@ class Muon(MatrixRule):
         nesterov: whether b looks ahead.
         scale: ``"match_rms_adamw"`` is ``0.2*sqrt(max(rows, cols))``, so that AdamW's learning
             rates carry over; ``"original"`` is ``sqrt(max(1, rows/cols))``.
-        ns_coefficients, ns_steps, eps: of the iteration.
+        ns_coefficients, ns_steps, eps: of the iteration: three numbers, ``"classic"`` (Keller
+            Jordan's, the same) or ``"polar_express"`` (arXiv 2505.16932), of another polynomial at
+            each step, whose singular values come to 1.
         ns_dtype: of its matrix products, ``"float32"``, ``"bfloat16"`` where the backend has it, or
             ``"exact"``: the same bits on every backend (N9), at many times the cost. float32 is
             float64 for float64 parameters.
+
+        ns_form: ``"gram"`` iterates on ``XX^T`` alone: fewer products for a matrix with one side
+            much longer than the other.
+        flat: take an array of more than two axes for one matrix of the first axis and all others,
+            as Keller Jordan's code takes convolutions (outputs, inputs, height, width).
+        row_blocks: orthogonalise as many equal blocks of rows apart, each with its own scale: 3 for
+            a fused QKV weight (3*outputs, inputs), or the number of heads.
 
     State: ``momentum_buffer`` (m), zeros of the parameter's shape.
     """
@@ -46,10 +63,13 @@ class Muon(MatrixRule):
     momentum: float = 0.95
     nesterov: bool = True
     scale: Scale = "match_rms_adamw"
-    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
+    ns_coefficients: NSCoefficients = CLASSIC
     ns_steps: int = 5
     eps: float = 1e-7
     ns_dtype: NSDtype = "float32"
+    ns_form: NSForm = "direct"
+    flat: bool = False
+    row_blocks: int = 1
     gathers: ClassVar[bool] = True
 
     counts_steps: ClassVar[bool] = False
@@ -60,7 +80,28 @@ class Muon(MatrixRule):
         check_eps("eps", self.eps)
         if self.scale not in SCALES:
             raise ValueError(f"scale={self.scale!r} is none of {', '.join(map(repr, SCALES))}.")
-        check_newton_schulz(self.ns_steps, self.ns_dtype, self.ns_coefficients)
+        if not (isinstance(self.row_blocks, int) and self.row_blocks >= 1):
+            raise ValueError(f"row_blocks={self.row_blocks!r} must be an int >= 1.")
+        check_newton_schulz(self.ns_steps, self.ns_dtype, self.ns_coefficients, form=self.ns_form)
+
+    def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
+        if reason := super().accepts(shape, stacked_dims):
+            return reason
+        if self.flat and stacked_dims:
+            return f"flat=True makes one matrix of it: stacked_dims={stacked_dims} must be 0."
+        rows = shape[0] if self.flat else shape[-2]
+        if rows % self.row_blocks:
+            return f"row_blocks={self.row_blocks} does not divide its {rows} rows."
+        return None
+
+    def _matrices(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what is orthogonalised: (..., rows, cols)."""
+        if self.flat:
+            shape = shape[0], math.prod(shape[1:])
+        if self.row_blocks == 1:
+            return shape
+        *stack, rows, cols = shape
+        return *stack, self.row_blocks, rows // self.row_blocks, cols
 
     def init(self, be: Backend, w: Array) -> State:
         return {"momentum_buffer": be.zeros_like(w)}
@@ -71,18 +112,25 @@ class Muon(MatrixRule):
     def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
         m = state["momentum_buffer"]
         b = ema(be, m, g, self.momentum) if self.nesterov else m
-        return Direction(be.whole(lambda x: self._orthogonal(be, x), b), a=b)
+        return Direction(be.whole(lambda x: self._scaled(be, x), b), a=b)
 
-    def _orthogonal(self, be: Backend, b: Array) -> Array:
+    def orthogonal(self, be: Backend, b: Array) -> Array:
+        """Near the orthogonal factor of each matrix of ``b``."""
+        shape = self._matrices(b.shape)
         o = newton_schulz(
             be,
-            b,
+            b if shape == b.shape else be.xp.reshape(b, shape),
             coefficients=self.ns_coefficients,
             steps=self.ns_steps,
             eps=self.eps,
             dtype=self.ns_dtype,
+            form=self.ns_form,
         )
-        return be.mul(o, be.scalar(self._scale(*b.shape[-2:])))
+        return o if shape == b.shape else be.xp.reshape(o, b.shape)
+
+    def _scaled(self, be: Backend, b: Array) -> Array:
+        o = self.orthogonal(be, b)
+        return be.mul(o, be.scalar(self._scale(*self._matrices(b.shape)[-2:])))
 
     def _scale(self, rows: int, cols: int) -> float:
         if self.scale == "original":

@@ -11,7 +11,7 @@ from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.scalars import ema
 from ..numerics.sums import dots_along
-from .base import Direction, Rule
+from .base import Direction, Rule, is_zero
 
 Role = Literal["matrix", "embedding", "last"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -71,6 +71,10 @@ class SCALE(Rule):
     @property
     def _axis(self) -> int:
         return -1 if self.role == "embedding" else self.out_axis
+
+    @property
+    def ranks_by_size(self) -> bool:
+        return self.role != "last" or is_zero(self.momentum)
 
     def init(self, be: Backend, w: Array) -> State:
         return {"momentum_buffer": be.zeros_like(w)} if self.role == "last" else {}

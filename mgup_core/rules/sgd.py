@@ -9,7 +9,7 @@ from .._checks import check_beta, check_range
 from .._typing import Array, State
 from ..numerics.backend import Backend
 from ..numerics.scalars import at_first, ema
-from .base import Direction, Rule
+from .base import Direction, Rule, is_zero
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class SGD(Rule):
     @property
     def couples_decay(self) -> bool:
         return self.coupled_decay
+
+    @property
+    def ranks_by_size(self) -> bool:
+        return is_zero(self.momentum) and not self.coupled_decay
 
     def init(self, be: Backend, w: Array) -> State:
         return {"momentum_buffer": be.zeros_like(w)}

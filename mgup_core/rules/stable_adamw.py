@@ -26,7 +26,8 @@ class StableAdamW(AdamMoments):
         r  = sqrt(mean(g^2 / max(v / (1 - b2^t), eps^2)))
         u  = (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)        a = u
 
-    at the rate ``lr / max(1, r)``, decay included. The paper corrects the betas in place of the
+    at the rate ``lr / max(1, r)``, decay included, as the paper has it (the authors' own script
+    decays at ``lr``). The paper corrects the betas in place of the
     moments, which is the same.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from ..numerics.backend import backend_for
 from ..rules.base import Rule
 from .ops import NotElementwise
-from .tracer import Symbol, record
+from .tracer import Symbol, recorded
 
 
 def check_elementwise(rule: Rule) -> None:
@@ -33,7 +33,7 @@ def _reaches_beyond(rule: Rule) -> str | None:
         if value.shape != like.shape:
             return f"state {name!r} of shape {value.shape} for a parameter of {like.shape}"
     try:
-        record(rule, None, decays=True, dtype="float64")
+        recorded(rule)
     except NotElementwise as error:
         return error.operation
     except AttributeError as error:

@@ -153,7 +153,7 @@ def _tried(rule: Rule) -> bool:
             w, t = np.ones(shape, np.float32), np.asarray(1)
             state = rule.init(be, w)
             with np.errstate(all="ignore"):
-                sums = contribution(be, rule, w, w, state, t, weight_decay=0.1)
+                sums = contribution(be, rule, w, w, state, t, lr=0.1, weight_decay=0.1)
                 update_array(
                     be, rule, None, w, w, state, t, lr=0.1, weight_decay=0.1, totals=sums
                 )  # fmt: skip

@@ -222,7 +222,8 @@ def record_rescaling(
 
 
 @Forms
-def _recorded(rule: Rule) -> Program:
+def recorded(rule: Rule) -> Program:
+    """The program of a rule with decay and without a policy, recorded once for each form."""
     return record(rule, None, decays=True)
 
 
@@ -235,7 +236,7 @@ def check_recordable(rule: Rule) -> None:
     if not rule.elementwise:
         return
     try:
-        _recorded(rule)
+        recorded(rule)
     except Unrecordable:
         raise
     except Exception:  # another fault, which a step of whole arrays need not have

@@ -38,6 +38,7 @@ from ..groups import (
     check_rates,
     every,
     key_of,
+    of_names,
     parameter_name,
     same_shapes,
 )
@@ -45,24 +46,26 @@ from ..parameter_step import (
     Task,
     all_damped,
     check_gradient,
+    check_one_rate,
     check_whole,
     local_task,
     readable,
     totals_of,
     warn_all_damped,
 )
+from .evaluation import Evaluating
 from .grad_scaler import check_scaled, forget, unscale
-from .rule_groups import RuleGroups
 from .settings import GroupSettings, settings_of
 
 _LEAST_SPARE = 1 << 21
 _SPARE = 0.065  # the share of the parameters' bytes that a step may use besides them
 
 
-class RuleOptimizer(RuleGroups):
+class RuleOptimizer(Evaluating):
     """The base class of the optimizers made by :func:`mgup_torch.optimizer`."""
 
-    _measure = False
+    # No instance attribute has a default on the class: the wrappers of Lightning are of a class
+    # made from this one, and ask the optimizer itself for what they lack only.
 
     def __init__(self, params: Any, defaults: Group, *, statistics: bool = False) -> None:
         self._measure = statistics
@@ -100,8 +103,9 @@ class RuleOptimizer(RuleGroups):
 
         Raises:
             RuntimeError, ValueError: for a sparse gradient, or a gradient or state that does not
-                fit its parameter, before anything changes.
+                fit its parameter, or in eval mode, before anything changes.
         """
+        self._check_training()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -117,10 +121,13 @@ class RuleOptimizer(RuleGroups):
     def _step_supports_amp_scaling(self) -> bool:
         """Whether ``torch.amp.GradScaler`` leaves it to :meth:`step` to skip a step.
 
-        A fused step reads on the device whether it is to be skipped, and nothing waits. For other
-        steps the scaler waits for the device and decides.
+        As in ``torch.optim``, for ``fused=True`` only: Lightning refuses to clip for an optimizer
+        that says so, since its gradients are not unscaled yet. A fused step then reads on the
+        device whether it is to be skipped, and nothing waits. For other steps the scaler waits for
+        the device and decides.
         """
-        return self._fusion.wanted(self.param_groups)
+        asked = all(group["fused"] for group in self.param_groups)
+        return asked and self._fusion.wanted(self.param_groups)
 
     def _step_eager(self) -> None:
         done: list[str] = []
@@ -211,6 +218,7 @@ class RuleOptimizer(RuleGroups):
                     task = task._replace(key=key_of(self.param_groups, n, i))
                 tasks.append(local_task(task, self._sharding.part))
         check_scaled(self, (task.grad for task in tasks))
+        check_one_rate(tasks)
         return tasks
 
     def _task(self, name: str, p: Tensor, group: Group, settings: GroupSettings) -> Task:
@@ -280,7 +288,7 @@ class RuleOptimizer(RuleGroups):
         params = (local(p) for group in self.param_groups for p in group["params"])
         return max(int(_SPARE * sum(p.nbytes for p in params)), _LEAST_SPARE)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _gather_for_graph(self) -> list[Task]:
         """The tasks with every value that changes as a tensor, so that no step recompiles (R7).
 
@@ -311,6 +319,13 @@ class RuleOptimizer(RuleGroups):
         if not self._measure:
             raise RuntimeError("statistics are off: make the optimizer with statistics=True.")
         return [self._measured.get(p) for group in self.param_groups for p in group["params"]]
+
+    def named_statistics(self) -> dict[str, Statistics]:
+        """:meth:`statistics` by the names of the parameters that were stepped and are ranked.
+
+        A parameter that was given without a name is called ``0.2``, the third of the first group.
+        """
+        return of_names(self.param_groups, self.statistics())
 
 
 @contextmanager

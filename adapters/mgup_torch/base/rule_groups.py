@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from mgup_core import Rule
-from mgup_core.rules.base import check_fields
+from mgup_core.rules.base import check_fields, size_alone
 from mgup_core.trace.elementwise import check_elementwise
 from mgup_core.trace.tracer import check_recordable
 
@@ -28,10 +28,15 @@ from ..groups import (
     listed,
     named,
     plain,
+    policy_of,
     rule_defaults,
     rule_of,
 )
-from .state_dict import Checkpoint, check_checkpoint
+from ..model_groups import NoDecay, parameter_groups
+from ..notices import warn
+from .state_dict import Checkpoint, check_checkpoint, tell_of_replaced
+
+Made = TypeVar("Made", bound="RuleGroups")
 
 
 class RuleGroups(torch.optim.Optimizer):
@@ -44,6 +49,39 @@ class RuleGroups(torch.optim.Optimizer):
         defaults = {name: plain(value) for name, value in defaults.items()}
         params = listed(params)
         super().__init__(params, {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **defaults})
+
+    @classmethod
+    def from_model(
+        cls: type[Made],
+        model: torch.nn.Module,
+        *,
+        weight_decay: float | None = None,
+        no_decay: NoDecay = None,
+        **arguments: Any,
+    ) -> Made:
+        """An optimizer of a model's trainable parameters, with names, decay on matrices only.
+
+        Args:
+            model: any module; of models that are wrapped (FSDP2, DDP, PEFT), the wrapped one.
+            weight_decay: of what decays; by default the class's.
+            no_decay: further parameters without decay: words in their names, such as ``"embed"``,
+                or a function of name and parameter; see :func:`mgup_torch.parameter_groups`.
+            arguments: the class's own.
+
+        Raises:
+            ValueError, TypeError: naming the argument.
+        """
+        groups = parameter_groups(model, no_decay=no_decay)
+        if weight_decay is not None:
+            arguments["weight_decay"] = weight_decay
+        make: Any = cls
+        made: Made = make(cls._groups_of(model, groups), **arguments)
+        return made
+
+    @classmethod
+    def _groups_of(cls, model: torch.nn.Module, groups: list[Group]) -> list[Group]:
+        """What a class makes of the groups of a model."""
+        return groups
 
     def _rule(self, group: Group) -> Rule:
         """The rule that trains a group."""
@@ -68,6 +106,8 @@ class RuleGroups(torch.optim.Optimizer):
         rule = self._rule(merged)
         check_elementwise(rule)
         check_fields(rule)
+        if said := size_alone(rule, policy_of(merged)):
+            warn(said)
         check_recordable(rule)
         check_numbers(merged, [p for _, p in named(group["params"])], rule)
         for name, p in named(group["params"]):
@@ -99,11 +139,19 @@ class RuleGroups(torch.optim.Optimizer):
         """The defaults of entries that a group of an older pickle may lack."""
         return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, **rule_defaults(self.rule_class)}
 
+    def state_dict(self) -> Checkpoint:
+        """As in ``torch.optim``; what groups hold besides is in types that every loader knows."""
+        packed: Checkpoint = super().state_dict()
+        for group in packed["param_groups"]:
+            group.update({n: x if type(x) is list else plain(x) for n, x in group.items()})
+        return packed
+
     def load_state_dict(self, state_dict: Checkpoint) -> None:
         """Load a checkpoint of this class, or of its twin in torch.optim.
 
-        What the checkpoint's groups lack (tau, alpha, gamma, … in a twin's) stays as it is. The
-        tensors are copied.
+        What the checkpoint's groups lack (tau, alpha, gamma, … in a twin's) stays as it is; what
+        they have replaces it, with a warning where the policy becomes another. The tensors are
+        copied.
 
         Raises:
             ValueError: when groups, hyperparameters or shapes do not fit. Nothing changes then.
@@ -117,6 +165,7 @@ class RuleGroups(torch.optim.Optimizer):
             for hook in hooks.values():
                 state_dict = hook(self, state_dict) or state_dict
             fitting = check_checkpoint(state_dict, self.param_groups, self._rule)
+            tell_of_replaced(self.param_groups, fitting["param_groups"], policy_of, "")
             super().load_state_dict(fitting)
         finally:
             self._optimizer_load_state_dict_pre_hooks = hooks

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mgup_core import Rule
+from mgup_core.frontend.modes import DEFAULTS
 from mgup_core.numerics.scalars import STEP_BITS
 from mgup_core.rules.base import check_fields
 
@@ -16,8 +17,36 @@ from ..backend import DTYPES
 from ..distributed import check_same_placement
 from ..fitting import has_state, state_shapes
 from ..groups import Group, check_group, check_numbers, check_stacked_dims
+from ..notices import warn
 
 Checkpoint = dict[str, Any]
+
+
+def tell_of_replaced(
+    groups: Sequence[Group], saved: Sequence[Group], policy_of: Callable[[Group], Any], prefix: str
+) -> None:
+    """Warn of policies that a checkpoint brings in the place of those that were asked for.
+
+    Args:
+        groups: as they are; saved: those of the checkpoint, with all that it lacks.
+        policy_of: the policy of a group.
+        prefix: of the names of MGUP's arguments in the groups.
+    """
+    names = [prefix + name for name in DEFAULTS]
+    told: dict[str, None] = {}
+    for now, then in zip(groups, saved, strict=True):
+        if policy_of(now) != policy_of(then):
+            told.update(
+                (f"{name}={then[name]!r} (not {now[name]!r})", None)
+                for name in names
+                if then[name] is not now[name] and then[name] != now[name]
+            )
+    if told:
+        warn(
+            f"the checkpoint's {', '.join(told)} replaces what this optimizer was made with, as "
+            "all hyperparameters do in torch.optim. If it is not what you mean to go on with, set "
+            "it in optimizer.param_groups after loading."
+        )
 
 
 def check_checkpoint(

@@ -33,21 +33,22 @@ class Agreement:
         Raises:
             ValueError: naming a parameter, the value that differs, and the ranks.
         """
-        before, sent = self._last.pop(mesh_group.key, (None, None))
-        if sent is not None and sent.differs():
+        last = self._last.pop(mesh_group.key, None)
+        if last is not None and last[1].differs():
             raise ValueError(
-                _difference_message(mesh_group, before, "took different steps last time")
+                _difference_message(mesh_group, last[0], "took different steps last time")
             )
         sent = _Fingerprint(mesh_group, inputs)
-        changed = before is not None and before.lasting() != inputs.lasting()
-        if not (sent.waits and before is not None) and sent.differs():
+        if not (sent.waits and last is not None) and sent.differs():
             raise ValueError(
                 _difference_message(
                     mesh_group, inputs, "disagree, and no parameter has taken this step"
                 )
             )
+        before = inputs.lasting() if last is None else last[0].lasting()
+        changed = before != inputs.lasting()
         if sent.waits and changed and sent.differs():  # the other ranks do not read it in this step
-            own = {"the last step": before.lasting(), "this": inputs.lasting()}
+            own = {"the last step": before, "this": inputs.lasting()}
             raise ValueError(
                 f"rank {torch.distributed.get_rank()} steps otherwise than before, and the other "
                 f"ranks do not follow: {difference(own)}. No parameter has taken this step here. "

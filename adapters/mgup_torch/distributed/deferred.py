@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Policy, Rule, Split
+from mgup_core._typing import Decider
 
 from ..backend import TorchBackend
 from .mesh_group import MeshGroup
@@ -101,7 +102,7 @@ class PartBackend(TorchBackend):
         self._watch = watch
         return self
 
-    def decide(self, policy: Policy, scores: Tensor, stacked_dims: int = 0) -> Split:
+    def decide(self, policy: Decider, scores: Tensor, stacked_dims: int = 0) -> Split:
         split = super().decide(policy, scores, stacked_dims)
         if self._watch:
             self.decision = scores.reshape(split.mask.shape), split
@@ -109,7 +110,8 @@ class PartBackend(TorchBackend):
 
     def _request(self, make: Callable[[], Request], placeholder: Tensor) -> Tensor:
         if self._results is not None:
-            return next(self._results)
+            result: Tensor = next(self._results)
+            return result
         self.requests.append(make())
         return placeholder
 
@@ -126,8 +128,9 @@ class PartBackend(TorchBackend):
 
     def count(self, mask: Tensor) -> Tensor:
         if self.slice_group is None:
-            return super().count(mask)
-        here = mask.sum(-1, keepdim=True)  # int64, whatever the length of a part
+            counted: Tensor = super().count(mask)
+            return counted
+        here: Tensor = mask.sum(-1, keepdim=True)  # int64, whatever the length of a part
         return self._request(lambda: CountRequest(self.part, here=here), here)
 
     def whole(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

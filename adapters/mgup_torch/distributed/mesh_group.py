@@ -72,9 +72,8 @@ class MeshGroup:
     def _reduce(self, x: Tensor, operation: Any) -> Tensor:
         if x.numel() == 0:  # it is empty on every rank then
             return x
-        buffer = x.to(
-            self.device, copy=True
-        ).contiguous()  # an offloaded parameter lies on the host
+        # The mesh's device: an offloaded parameter lies in host memory.
+        buffer = x.to(self.device, copy=True).contiguous()
         self._reduce_(buffer, operation)
         return buffer.to(x.device)
 
@@ -89,7 +88,7 @@ class MeshGroup:
 
     def broadcast(self, x: Tensor, owner: int) -> Tensor:
         """The ``x`` of the rank with this index (:attr:`rank`), on the device of ``x``."""
-        source = []
+        source: list[int] = []
         for n in reversed(self.shape):
             owner, at = divmod(owner, n)
             source.insert(0, at)

@@ -35,7 +35,7 @@ class Rows(NamedTuple):
     """The number of coordinates to select in each whole slice."""
     length: int
     """d, the length of a whole slice."""
-    index: Callable[[torch.dtype], Tensor]
+    index_of: Callable[[torch.dtype], Tensor]
     """Gives, in an integer dtype, the flat index in the whole slice of each coordinate here, (m,),
     ascending."""
 
@@ -101,7 +101,8 @@ def _column(keys: Tensor, value: int) -> Tensor:
 
 
 def _per_part(values: Tensor, parts: Sequence[Rows]) -> tuple[Tensor, ...]:
-    return values.split([part.keys.shape[0] for part in parts])
+    split: tuple[Tensor, ...] = values.split([part.keys.shape[0] for part in parts])
+    return split
 
 
 def _short(parts: Sequence[Rows]) -> bool:
@@ -110,7 +111,7 @@ def _short(parts: Sequence[Rows]) -> bool:
 
 def _from_the_end(part: Rows, dtype: torch.dtype) -> Tensor:
     """The flat index counted from the end: the first of equal scores is the largest (P4)."""
-    return (part.length - 1) - part.index(dtype)[None, :]
+    return (part.length - 1) - part.index_of(dtype)[None, :]
 
 
 def _search(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor
 
 from .mesh_group import MeshGroup, Traffic
 
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def is_dtensor(x: Any) -> bool:
+def is_dtensor(x: Any) -> TypeGuard[DTensor]:
     """Whether ``x`` is a DTensor; it does not import ``torch.distributed.tensor``."""
     if type(x) in _PLAIN:  # nearly always, and asked many times of each tensor
         return False
@@ -24,7 +27,11 @@ def is_dtensor(x: Any) -> bool:
 
 def local(x: Tensor) -> Tensor:
     """This rank's shard of a DTensor; any other tensor as it is."""
-    return x.detach().to_local() if is_dtensor(x) else x
+    if not is_dtensor(x):
+        return x
+    detached: Any = x.detach()
+    shard: Tensor = detached.to_local()
+    return shard
 
 
 def check_placement(name: str, p: Tensor) -> None:
@@ -62,9 +69,10 @@ def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> Non
     Raises:
         ValueError: naming both placements and the remedy.
     """
-    if is_dtensor(p) == is_dtensor(x) and (
-        not is_dtensor(p) or (p.device_mesh == x.device_mesh and p.placements == x.placements)
-    ):
+    if is_dtensor(p) and is_dtensor(x):
+        if p.device_mesh == x.device_mesh and p.placements == x.placements:
+            return
+    elif not is_dtensor(p) and not is_dtensor(x):
         return
 
     def placed(x: Tensor) -> str:
@@ -73,7 +81,7 @@ def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> Non
     raise ValueError(f"{what} {placed(x)}, but the parameter {placed(p)}: {remedy}.")
 
 
-def check_gradient_placement(name: str, p: Tensor) -> None:
+def check_gradient_placement(name: str, p: Tensor, g: Tensor) -> None:
     """Refuse a gradient whose placements are not its DTensor parameter's.
 
     Raises:
@@ -82,13 +90,13 @@ def check_gradient_placement(name: str, p: Tensor) -> None:
     check_same_placement(
         f"the gradient of parameter {name}",
         p,
-        p.grad,
+        g,
         remedy="place it alike, p.grad.redistribute(placements=p.placements)",
     )
 
 
 def placed_gradient(name: str, p: Tensor) -> Tensor:
-    """The gradient with its parameter's placements; a partial gradient is summed.
+    """The gradient of a parameter that has one, with its placements; a partial one is summed.
 
     Tensor parallelism leaves partial gradients of the weights that it replicates.
 
@@ -96,13 +104,15 @@ def placed_gradient(name: str, p: Tensor) -> Tensor:
         ValueError: for any other gradient with other placements.
     """
     g = p.grad
+    assert g is not None
     if not (is_dtensor(p) or is_dtensor(g)):
         return g
     if is_dtensor(p) and is_dtensor(g) and p.device_mesh == g.device_mesh:
         pairs = list(zip(g.placements, p.placements, strict=True))
         if is_partial(g) and all(have == want or have.is_partial() for have, want in pairs):
-            return g.redistribute(placements=p.placements)
-    check_gradient_placement(name, p)
+            summed: Tensor = g.redistribute(placements=p.placements)
+            return summed
+    check_gradient_placement(name, p, g)
     return g
 
 
@@ -169,14 +179,20 @@ class Part:
 
     def whole(self, x: Tensor) -> Tensor:
         """The whole tensor of which this rank holds ``x``; gathers it."""
-        return self.wrap(x).full_tensor()
+        gathered: Tensor = self.wrap(x).full_tensor()
+        return gathered
 
     def wrap(self, x: Tensor) -> Any:
         """The DTensor of which this rank holds ``x``."""
         from torch.distributed.tensor import DTensor
 
         return DTensor.from_local(
-            x, self.mesh, self.placements, run_check=False, shape=self.shape, stride=self.stride
+            x,
+            self.mesh,
+            self.placements,
+            run_check=False,
+            shape=torch.Size(self.shape),
+            stride=self.stride,
         )
 
     def part(self, whole: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -65,16 +65,17 @@ def _lowest(decisions: Sequence[Decision]) -> list[Tensor]:
 
 
 def _shared(
-    mesh_groups: Sequence[MeshGroup | None], values: Sequence[Tensor], reduce: object
+    mesh_groups: Sequence[MeshGroup | None],
+    values: Sequence[Tensor],
+    reduce: Callable[[MeshGroup, Tensor], Tensor],
 ) -> list[Tensor]:
     """Each value reduced over its mesh group, by one collective for each mesh group."""
     found = list(values)
-    by_mesh_group: dict[tuple[str, ...], list[int]] = {}
-    for i, mesh_group in enumerate(mesh_groups):
-        if mesh_group is not None:
-            by_mesh_group.setdefault(mesh_group.key, []).append(i)
-    for numbers in by_mesh_group.values():
-        mesh_group = mesh_groups[numbers[0]]
+    by_mesh_group: dict[tuple[str, ...], tuple[MeshGroup, list[int]]] = {}
+    for i, one in enumerate(mesh_groups):
+        if one is not None:
+            by_mesh_group.setdefault(one.key, (one, []))[1].append(i)
+    for mesh_group, numbers in by_mesh_group.values():
         flat = reduce(mesh_group, torch.cat([values[i].reshape(-1) for i in numbers]))
         parts = flat.split([values[i].numel() for i in numbers])
         for i, part in zip(numbers, parts, strict=True):

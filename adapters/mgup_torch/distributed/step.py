@@ -188,7 +188,13 @@ class Sharding:
         for given, be in asking:
             given.step(be.again(watch=True))
         decided = {given.param: be for given, be in asking if be.decision is not None}
-        found = measure([(be.part, be.slice_group, *be.decision) for be in decided.values()])
+        found = measure(
+            [
+                (be.part, be.slice_group, *be.decision)
+                for be in decided.values()
+                if be.decision is not None
+            ]
+        )
         for be in decided.values():
             be.decision = None
         return dict(zip(decided, found, strict=True))

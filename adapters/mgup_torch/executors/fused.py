@@ -184,13 +184,13 @@ class TaskPlan:
         self.offsets = starts * np.array(itemsize)
         """Bytes from the address of a task's arrays to those of each slice, (slices, arrays)."""
         ranks = kind.policy is not None and kind.policy.ranks
+        top = [
+            p.top(n) if ranks and (p := task.policy) else 0
+            for task, n in zip(tasks, lengths, strict=True)
+        ]
+        slices = [batches.Slice(*each) for each in zip(local_lengths, lengths, top, strict=True)]
         self.plan: Plan = plan.Plan(
-            [
-                batches.Slice(
-                    local_lengths[i], lengths[i], _top(tasks[i], lengths[i]) if ranks else 0
-                )
-                for i in self.task_of
-            ],
+            [slices[i] for i in self.task_of.tolist()],
             codegen.functions(kind),
             len(itemsize),
             self.device,
@@ -250,7 +250,7 @@ class TaskPlan:
 
     def grads(self) -> list[Tensor]:
         """The gradients whose addresses :meth:`addresses` has found."""
-        return _local_tensors([p.grad for p in self.params])
+        return _local_tensors([g for p in self.params if (g := p.grad) is not None])
 
     def addresses(self, state: Any) -> Any:
         """The addresses of parameters, gradients and state arrays: (tasks, arrays) int64.
@@ -258,12 +258,12 @@ class TaskPlan:
         ``None`` if anything but the addresses has changed since :meth:`set_tasks`. This runs at
         every step, so each question is asked of all tensors in one call.
         """
-        grads = [p.grad for p in self.params]
-        if any(g is None for g in grads):
+        grads = [g for p in self.params if (g := p.grad) is not None]
+        if len(grads) < len(self.params):
             return None
         same = all(map(operator.is_, map(state.get, self.params), self.states))
         if is_dtensor(self.params[0]):
-            pairs = zip(self.params, grads, strict=True)
+            pairs: Any = zip(self.params, grads, strict=True)
             same = same and all(p.placements == g.placements for p, g in pairs)
         same = same and all(
             all(map(operator.is_, [kept.get(name) for kept in self.states], arrays))
@@ -272,7 +272,7 @@ class TaskPlan:
         )
         if not same or list(map(Tensor.data_ptr, self.counts)) != self.count_addresses:
             return None
-        columns = [_local_tensors(x) for x in (self.params, grads, *self.arrays.values())]
+        columns = list(map(_local_tensors, [self.params, grads, *self.arrays.values()]))
         shapes = [self.shapes, self.shapes, *self.state_shapes]
         dtypes = [self.dtype, self.dtype, *self.state_dtypes]
         # The same tensors may have been given other storage: `.data` can be assigned.
@@ -325,15 +325,12 @@ class TaskPlan:
         return on_device
 
 
-def _top(task: Task, length: int) -> int:
-    """How many of a slice's coordinates are selected."""
-    assert task.policy is not None
-    return task.policy.top(length)
-
-
 def _local_tensors(tensors: list[Tensor]) -> list[Tensor]:
     """The parts on this rank of tensors, all of which are DTensors or none."""
-    return [x._local_tensor for x in tensors] if is_dtensor(tensors[0]) else tensors
+    if not is_dtensor(tensors[0]):
+        return tensors
+    sharded: Any = tensors
+    return [x._local_tensor for x in sharded]
 
 
 def _one_unless_found(found_inf: Tensor, like: Tensor) -> Tensor:

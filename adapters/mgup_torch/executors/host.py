@@ -42,7 +42,8 @@ class NumPyBlocks(_Host):
     name = "numpy"
 
     def batches(self, tasks: Sequence[Task]) -> Iterable[list[Task]]:
-        small, large = [], []
+        small: list[Task] = []
+        large: list[Task] = []
         for task in tasks:
             (small if _is_small(task) else large).append(task)
         return [*([task] for task in large), *stacks(small, kind, _STACK)]
@@ -76,13 +77,14 @@ class LLVM(_Host):
             return reason
         if task.group["implementation"] == "reference":
             return "implementation='reference'"
-        if _together(task) and not task.policy.ranks:
+        if _together(task) and task.policy is not None and not task.policy.ranks:
             return "its slices are short, and counted together"
         return refusal(*_kind(task), coordinates=task.param.numel())
 
     def run(self, batch: Sequence[Task], step: Step) -> Statistics | None:
         (task,) = batch
         code = code_for(*_kind(task))
+        assert code is not None  # or the task had been refused
         be = host_backend(compute_dtype(task.param.dtype))
         make = functools.partial(CompiledStep, be, code, task.rule)
         measured = _moved(task, make, step)

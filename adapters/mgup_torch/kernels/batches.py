@@ -25,10 +25,12 @@ class Slice(NamedTuple):
 class MeshGroup(Protocol):
     """The devices that hold the parts of slices, in the order of their coordinates."""
 
-    rank: int
-    world_size: int
     traffic: Any
 
+    @property
+    def rank(self) -> int: ...
+    @property
+    def world_size(self) -> int: ...
     def all_reduce_sum_(self, x: Tensor) -> None: ...
     def all_reduce_max(self, x: Tensor) -> Tensor: ...
 

@@ -265,19 +265,26 @@ def _text_of(kind: Kind, numbers: Numbers) -> tuple[str, int]:
         value = writer.names[symbol]
         writer.lines.append(f"tl.store({addresses}, {value}.to({_TYPES[dtype]}), mask=inside)")
     text += writer.function("update(row, scalars, start, offsets, inside, record, earlier_ties)")
-    if kind.policy is not None and kind.policy.ranks:
+    if kind.policy is not None and kind.policy.ranks and not _selected(program)[1]:
         text += _both_updates(program, kind, columns)
     return text, len(columns)
+
+
+def _selected(program: Program) -> tuple[set[Symbol], bool]:
+    """(the symbols that depend on the selection, whether a state is among them)."""
+    outputs = list(program.outputs.values())
+    depends = {symbol for symbol in needed(outputs) if symbol.op == "selected"}
+    for symbol in needed(outputs):
+        if not depends.isdisjoint(symbol.args):
+            depends.add(symbol)
+    return depends, any(s in depends for name, s in program.outputs.items() if name != "w")
 
 
 def _both_updates(program: Program, kind: Kind, columns: dict[Symbol, int]) -> str:
     """A function that computes a step for either multiplier, and one that stores a step."""
     outputs = list(program.outputs.values())
     selected = next(s for s in needed(outputs) if s.op == "selected")
-    depends = {selected}
-    for symbol in needed(outputs):
-        if not depends.isdisjoint(symbol.args):
-            depends.add(symbol)
+    depends, _ = _selected(program)
     states = {name: symbol for name, symbol in program.outputs.items() if name != "w"}
     writer = _Writer()
     _arrays(writer, program, kind, outputs)

@@ -67,6 +67,7 @@ def make_optimizer(spec: RunSpec, groups: list[dict[str, Any]]) -> torch.optim.O
         rule["betas"] = tuple(rule.pop(name) for name in betas)
     if kind == "muon":
         rule = {"ns_dtype": "float32", "adjust_lr_fn": rule.pop("scale"), **rule}
+        groups = [{"use_muon": True, **group} for group in groups]
     state_dtype = getattr(torch, spec["state_dtype"])
     common: dict[str, Any] = {
         "lr": spec["lr"],

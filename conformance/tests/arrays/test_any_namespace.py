@@ -36,6 +36,8 @@ class Framework(NamedTuple):
     get: Callable[[Any], Any]
     wide: Callable[[], Any] = contextlib.nullcontext
     """A context in which float64 arrays may be made."""
+    compiles: bool = False
+    """Whether it compiles each operation for each shape, which takes longer than the operation."""
 
 
 def _torch() -> Framework:
@@ -49,7 +51,7 @@ def _jax() -> Framework:
     pytest.importorskip("mgup_jax")
     from mgup_conformance.backends.jax import enable_x64
 
-    return Framework(jnp.asarray, np.asarray, lambda: enable_x64(True))
+    return Framework(jnp.asarray, np.asarray, lambda: enable_x64(True), compiles=True)
 
 
 def _mindspore() -> Framework:

@@ -21,7 +21,14 @@ PACKAGES = {
     name: next(
         path for part in ("", "adapters", "conformance") if (path := ROOT / part / name).is_dir()
     )
-    for name in ("mgup_core", "mgup_torch", "mgup_jax", "mgup_mindspore", "mgup_conformance")
+    for name in (
+        "mgup_core",
+        "mgup_torch",
+        "mgup_jax",
+        "mgup_mindspore",
+        "mgup_keras",
+        "mgup_conformance",
+    )
 }
 LAYERS = {
     "mgup_core": """
@@ -30,17 +37,19 @@ LAYERS = {
     """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
-        | distributed statistics | fitting | parameter_step | executors | base | factory
-        | muon wrapper contrib | optimizers
+        | distributed statistics model_groups | fitting | parameter_step | executors | base
+        | factory | averaging wrapped_groups | muon wrapper contrib | optimizers | integrations
     """,
     "mgup_jax": """
         arguments | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | transformation wrapper | muon | optimizers
+        | shard_map state parameter_step | transformation wrapper | muon
+        | module_types optimizers
     """,
     "mgup_mindspore": """
         arguments numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit | runtime | base | factory | muon | optimizers
+        | cells fit model_groups | runtime | base | factory | muon | optimizers | integrations
     """,
+    "mgup_keras": "optimizers",
 }
 """The layers, lowest first: a module imports from earlier layers and from its own folder only."""
 
@@ -129,7 +138,7 @@ def test_a_circle_is_found():
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_circle(package):
     edges = graph(package)
-    assert sum(map(len, edges.values())) > len(edges) / 2
+    assert sum(map(len, edges.values())) >= len(edges) / 2
     found = circle(edges)
     assert found is None, " -> ".join(found or [])
 

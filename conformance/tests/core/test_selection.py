@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mgup_conformance.data import SCORES, generator
 from mgup_core import rank, rank_mask, top_count
+from mgup_core.selection.pairwise import pairwise_mask
 
 from .support import oracle_mask, score_rows, strictly
 
@@ -28,6 +29,19 @@ def test_every_way_is_the_oracle(pattern, dtype, method):
         for k in {0, 1, d // 2, d - 1, d}:
             expected = oracle_mask(scores[None], k)[0]
             np.testing.assert_array_equal(rank_mask(scores, k, method=method), expected)
+
+
+@pytest.mark.parametrize("pattern", SCORES)
+def test_pairs_are_the_oracle(pattern):
+    """P2, P4: of short rows, under array-api-strict, for another K in each row."""
+    with np.errstate(over="ignore"):
+        scores = SCORES[pattern](generator(pattern, "pairs"), 4 * 17, False).astype(np.float32)
+    scores = np.where(np.abs(scores) < 2.0**-125, np.float32(0), scores).reshape(4, 17)
+    ks = [0, 1, 8, 17]
+    with strictly():
+        mask = pairwise_mask(xps, xps.asarray(scores), xps.asarray([[k] for k in ks]))
+    expected = [oracle_mask(row[None], k)[0] for row, k in zip(scores, ks, strict=True)]
+    np.testing.assert_array_equal(np.asarray(mask), expected)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,4 +1,7 @@
-"""The documentation runs, and its links lead somewhere."""
+"""The documentation runs, and its links lead somewhere.
+
+No clause: CONTRIBUTING.md, "Claims are measured", and the site's own promises.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the distribution says of itself is so: one version, true addresses, extras that exist."""
+"""What the distribution says of itself is so: one version, true addresses, extras that exist.
+
+No clause: packaging.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the site is made of: anchors, the notebook, the API's pages, and the figures."""
+"""What the site is made of: anchors, the notebook, the API's pages, and the figures.
+
+No clause: CONTRIBUTING.md, "Claims are measured", and the site's own promises.
+"""
 
 from __future__ import annotations
 

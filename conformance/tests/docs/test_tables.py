@@ -1,4 +1,7 @@
-"""The tables of the measurements' pages are those of the JSON beside them."""
+"""The tables of the measurements' pages are those of the JSON beside them.
+
+No clause: CONTRIBUTING.md, "Claims are measured".
+"""
 
 from __future__ import annotations
 

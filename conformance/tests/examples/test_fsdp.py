@@ -1,4 +1,7 @@
-"""The language model under FSDP2 (issue 6)."""
+"""The language model under FSDP2 (issue 6).
+
+No clause: the example's own promises.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The language model of the examples: one model and one optimizer, in four frameworks."""
+"""The language model of the examples: one model and one optimizer, in four frameworks.
+
+No clause: the example's own promises.
+"""
 
 from __future__ import annotations
 

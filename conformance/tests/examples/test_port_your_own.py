@@ -1,4 +1,7 @@
-"""The rule of examples/port_your_own.py: its own identities, its uses, its place in the suite."""
+"""The rule of examples/port_your_own.py: its own identities, its uses, its place in the suite.
+
+It checks P11, R0: as for every rule.
+"""
 
 from __future__ import annotations
 

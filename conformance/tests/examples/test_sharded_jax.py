@@ -1,4 +1,7 @@
-"""The language model in JAX on eight virtual devices (issue 6)."""
+"""The language model in JAX on eight virtual devices (issue 6).
+
+No clause: the example's own promises.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ SMALL = ["--steps=2", "--width=8", "--heads=2", "--context=8", "--batch=4"]
 TWO = ["--optimizers=adamw,cautious-adamw"]  # the latter counts but does not search: soon compiled
 
 
+@pytest.mark.slow  # jax/test_sharding.py shows what is sent and what is computed
 def test_eight_devices(tmp_path):
     """The closing tables, the files, and nothing sent for AdamW's sake."""
     (tmp_path / "a.py").write_text("x = 1\n" * 200)

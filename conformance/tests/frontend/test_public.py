@@ -1,4 +1,7 @@
-"""What users see of each package: names, signatures, documentation, defaults."""
+"""What users see of each package: names, signatures, documentation, defaults.
+
+No clause: the names and signatures that docs/api.md lists.
+"""
 
 from __future__ import annotations
 

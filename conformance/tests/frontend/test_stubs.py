@@ -1,4 +1,7 @@
-"""The stubs are as ``make stubs`` writes them."""
+"""The stubs are as ``make stubs`` writes them.
+
+No clause: CONTRIBUTING.md, "Adding a rule".
+"""
 
 from __future__ import annotations
 

@@ -66,8 +66,9 @@ FORMS = {"AdamW": ["standard", "paper", "published"], "NAdamW": ["dozat", "timm"
 def identical(kind: type[core.Rule]) -> bool:
     """Whether the rule has the same bits everywhere once its products are exact (N9)."""
     exact = {f.name: "exact" for f in fields(kind) if f.name in ("ns_dtype", "product_dtype")}
-    rule = kind(**exact)
-    return rule.identical and not rule.bounded_state
+    rule = kind(**exact, **({"beta_scope": "tensor"} if kind is rules.AMSGD else {}))
+    # What couples parameters sums over all groups; the model steps one group at a time.
+    return rule.identical and not rule.bounded_state and not rule.couples_parameters
 
 
 RULES = [kind for kind in rules.ALL if identical(kind)]

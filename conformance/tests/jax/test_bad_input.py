@@ -1,4 +1,7 @@
-"""Bad input: a clear error that names the argument, before anything is computed."""
+"""Bad input: a clear error that names the argument, before anything is computed.
+
+It checks P3, P5, P7 and R6.
+"""
 
 from __future__ import annotations
 

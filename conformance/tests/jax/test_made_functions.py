@@ -1,4 +1,7 @@
-"""Functions of a user's own rules: they pickle where a name leads to them, and their repr reads."""
+"""Functions of a user's own rules: they pickle where a name leads to them, and their repr reads.
+
+No clause: the contract of ``pickle``.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+import mgup_jax
 from mgup_core import (
     ADOPT,
     AdaBelief,
@@ -21,6 +22,8 @@ from mgup_core import (
     NAdamW,
     Optimizer,
     RAdam,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
     Signum,
 )
 
@@ -73,6 +76,52 @@ def lion_k(mode, **options):
 def test_the_same_after_ten_steps(rule, theirs):
     ours, other = both(rule, theirs())
     np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_schedule_free_trains_and_evaluates_where_optax_does(kind):
+    """At the parameters y, and at the average x; both are the reference's to the bit (R8)."""
+    rule = {"adamw": ScheduleFreeAdamW, "sgd": ScheduleFreeSGD}[kind]()
+    rng = np.random.default_rng(1)
+    w = rng.standard_normal((4, 6))
+    core = Optimizer(rule, None, lr=0.05, weight_decay=0.3)
+    reference, steps = [w], core.init([w])
+    with jax.enable_x64(True):
+        theirs = getattr(optax.contrib, f"schedule_free_{kind}")(0.05, weight_decay=0.3)
+        make = getattr(mgup_jax, f"mgup_schedule_free_{kind}")
+        ours = make(0.05, weight_decay=0.3, mode="off")
+        params, y = [jnp.asarray(w)], jnp.asarray(w)
+        state, memory = ours.init(params), theirs.init(y)
+        for _ in range(10):
+            g = rng.standard_normal((4, 6))
+            updates, state = ours.update([jnp.asarray(g)], state, params)
+            params = optax.apply_updates(params, updates)
+            updates, memory = theirs.update(jnp.asarray(g), memory, y)
+            y = optax.apply_updates(y, updates)
+            reference, steps = core.step(reference, [g], steps)
+        x = optax.contrib.schedule_free_eval_params(memory, y)
+        there = mgup_jax.eval_params((optax.EmptyState(), (state,)), params)
+    np.testing.assert_array_equal(params[0], reference[0])
+    np.testing.assert_array_equal(there[0], core.evaluation(reference, steps)[0])
+    np.testing.assert_allclose(params[0], y, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(there[0], x, rtol=0, atol=1e-13)
+
+
+def test_the_wrapper_refuses_an_average_of_optax():
+    """R8: the multiplier belongs on z, which the wrapper cannot reach."""
+    params = [jnp.ones(3)]
+    for inner in (
+        optax.contrib.schedule_free_sgd(0.1),
+        optax.chain(optax.clip(1.0), optax.contrib.schedule_free_sgd(0.1)),
+    ):
+        with pytest.raises(ValueError, match="put MGUP inside"):
+            mgup_jax.mgup(inner, learning_rate=0.1).init(params)
+
+
+def test_eval_params_of_a_state_without_an_average():
+    params = [jnp.ones(3)]
+    with pytest.raises(ValueError, match="no average"):
+        mgup_jax.eval_params(mgup_jax.mgup_adamw().init(params), params)
 
 
 def test_ademamix_decays_alike():

@@ -1,4 +1,7 @@
-"""SAM-GS on JAX's arrays, compiled."""
+"""SAM-GS on JAX's arrays, compiled.
+
+It checks N10: the bits of NumPy.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,11 @@ def test_placed(checks):
 
     For meshes with automatic and explicit axes, and inside a user's ``shard_map``.
     """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    given = os.environ.get("XLA_FLAGS", "")  # a processor (conformance/processors.py)
+    flags = {
+        "XLA_FLAGS": f"{given} --xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("placed.py"), *checks.split()],
         capture_output=True,

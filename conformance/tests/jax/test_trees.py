@@ -47,29 +47,26 @@ def same(expected, actual):
 
 
 def like_optax(w, b):
-    """Arguments for a tree of a matrix and a vector; a tree or a function of it."""
+    """Arguments for a tree of a matrix and a vector: a tree, and a function of it."""
     return Linear(w, b), lambda params: Linear(w, b)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["tree", "function"])
-def test_modules_that_can_be_called(which):
+def test_modules_that_can_be_called():
     """As optax.masked has it: a function is what has functions only as leaves."""
     v = values()
     module = Linear(v["w"], v["b"])
-    options = {"mask": (True, False), "stacked_dims": (1, 0)}
-    ours = {name: like_optax(*pair)[which] for name, pair in options.items()}
-    plain = {name: dict(zip("wb", pair, strict=True)) for name, pair in options.items()}
-    for make in (mgup_adamw, mgup_lion, mgup_muon):
-        expected, _ = stepped(make(1e-2, weight_decay=0.1, **plain), v)
-        moved, _ = stepped(make(1e-2, weight_decay=0.1, **ours), module)
-        same([expected["w"], expected["b"]], [moved.weight, moved.bias])
-    numbers = like_optax(MuonDimensionNumbers(1, 0), None)[which]
-    moved, _ = stepped(mgup_muon(1e-2, muon_weight_dimension_numbers=numbers), module)
-    expected, _ = stepped(
-        mgup_muon(1e-2, muon_weight_dimension_numbers={"w": MuonDimensionNumbers(1, 0), "b": None}),
-        v,
-    )
-    same([expected["w"], expected["b"]], [moved.weight, moved.bias])
+    masked = {"mask": (True, False), "stacked_dims": (1, 0)}
+    numbers = {"muon_weight_dimension_numbers": (MuonDimensionNumbers(1, 0), None)}
+    for make, options in (
+        (mgup_adamw, masked), (mgup_lion, masked), (mgup_muon, masked), (mgup_muon, numbers),
+    ):  # fmt: skip
+        decay = {} if options is numbers else {"weight_decay": 0.1}
+        plain = {name: dict(zip("wb", pair, strict=True)) for name, pair in options.items()}
+        expected, _ = stepped(make(1e-2, **decay, **plain), v)
+        for which in (0, 1):  # a tree, and a function
+            ours = {name: like_optax(*pair)[which] for name, pair in options.items()}
+            moved, _ = stepped(make(1e-2, **decay, **ours), module)
+            same([expected["w"], expected["b"]], [moved.weight, moved.bias])
 
 
 def test_pairs_are_not_axes():

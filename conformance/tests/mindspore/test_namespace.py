@@ -12,6 +12,7 @@ from mindspore import Tensor, ops
 from mgup_conformance.data import SCORES, generator
 from mgup_core.selection.partition import partition_mask
 from mgup_mindspore import operations as namespace
+from mgup_mindspore import selection
 from mgup_mindspore.emitter import Recorder
 from mgup_mindspore.selection import search
 
@@ -57,9 +58,11 @@ def test_the_table_is_whole():
     assert called <= namespace.OPERATIONS.keys()
 
 
+@pytest.mark.parametrize("way", ["pairs", "counts"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_search_selects_as_the_reference(dtype):
+def test_search_selects_as_the_reference(dtype, way, monkeypatch):
     """P2 to P4 as a graph: hard scores and every K that matters; K is data, compiled once."""
+    monkeypatch.setattr(selection, "_PAIRS", selection._PAIRS if way == "pairs" else 0)
     rows, d = 2, 101
     compiled = search((rows, d), ms.float64 if dtype == np.float64 else ms.float32).compiled
     wide = dtype == np.float64

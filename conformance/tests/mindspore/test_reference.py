@@ -52,6 +52,9 @@ MEETINGS = [
 ]
 
 
+OTHER = {"nesterov": False, "scale": "original"}
+
+
 def beside(rule: str, policy: str, dtype: str, shapes=SHAPES) -> Beside:
     cls, kind, options = RULES[rule]
     kwargs, expected = POLICIES[policy]
@@ -70,7 +73,11 @@ def test_pynative(rule, policy, dtype):
     beside(rule, policy, dtype).run(20)
 
 
-@pytest.mark.parametrize(("rule", "policy", "dtype"), MEETINGS[::2])
+# The suite's compact cases of mindspore_graph meet the other policies (suite/test_backends.py).
+@pytest.mark.parametrize(
+    ("rule", "policy", "dtype"),
+    [pytest.param(*m, marks=[pytest.mark.slow] * (i % 2)) for i, m in enumerate(MEETINGS[::2])],
+)
 def test_graph(rule, policy, dtype):
     beside(rule, policy, dtype).compiled().run(20)
 
@@ -94,8 +101,16 @@ def test_graph_at_length(rule, policy, dtype):
     beside(rule, policy, dtype, ((64,), (1,), (8, 3, 5, 5), (0,), (257, 129))).compiled().run(200)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["pynative", "graph"])
-@pytest.mark.parametrize("cls", [MGUPAdamW, MGUPSGD])
+@pytest.mark.parametrize(
+    ("cls", "compiled"),
+    [
+        pytest.param(MGUPAdamW, False, id="adamw-pynative"),
+        pytest.param(MGUPAdamW, True, id="adamw-graph"),
+        pytest.param(MGUPSGD, False, id="sgd-pynative"),
+        # AdamW's graph has these flushes, too.
+        pytest.param(MGUPSGD, True, id="sgd-graph", marks=pytest.mark.slow),
+    ],
+)
 def test_tiny_gradients(cls, compiled):
     """N6, P2: |g| log-uniform down to the smallest subnormal, 30 % zeros, from w = 0."""
     shapes = ((300,), (17, 9))
@@ -124,8 +139,15 @@ def test_special_values_and_shapes(compiled):
     run.step()
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["pynative", "graph"])
-@pytest.mark.parametrize("options", [{}, {"nesterov": False, "scale": "original"}], ids=str)
+@pytest.mark.parametrize(
+    ("options", "compiled"),
+    [
+        pytest.param({}, False, id="pynative"),
+        pytest.param({}, True, id="graph"),
+        pytest.param(OTHER, False, id="other-pynative"),
+        pytest.param(OTHER, True, id="other-graph", marks=pytest.mark.slow),
+    ],
+)
 def test_muon(options, compiled):
     """N7, N8: state identical, and where the step is large tells that the mask is."""
     shapes = ((6, 9), (9, 6), (8, 8))

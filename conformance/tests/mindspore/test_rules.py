@@ -64,3 +64,30 @@ def test_a_vector_is_refused(name):
     """A rule of matrices names itself and the remedy."""
     with pytest.raises(ValueError, match=CLASSES[name].__name__):
         make(name, [np.zeros(4, np.float32)])
+
+
+@pytest.mark.slow
+def test_schedule_free_in_a_graph(graph_mode):
+    test_schedule_free_evaluates_at_the_average()
+
+
+def test_schedule_free_evaluates_at_the_average():
+    """R8: the reference's bits at both points, back to the bit, and no step from the wrong one."""
+    w, g = (np.random.default_rng(i).standard_normal((4, 6)).astype(np.float32) for i in (0, 1))
+    reference = core.Optimizer(core.ScheduleFreeAdamW(), core.MGUP(), weight_decay=0.1)
+    params, state = [w], reference.init([w])
+    p = Parameter(Tensor(w), name="w")
+    optimizer = mgup_mindspore.MGUPScheduleFreeAdamW([p], weight_decay=0.1)
+    for _ in range(3):
+        optimizer((Tensor(g),))
+        params, state = reference.step(params, [g], state)
+    optimizer.eval()
+    optimizer.eval()
+    assert np.array_equal(p.asnumpy(), reference.evaluation(params, state)[0])
+    with pytest.raises(RuntimeError, match=r"optimizer.train\(\)"):
+        optimizer((Tensor(g),))
+    optimizer.train()
+    assert np.array_equal(p.asnumpy(), params[0])
+    optimizer((Tensor(g),))
+    params, state = reference.step(params, [g], state)
+    assert np.array_equal(p.asnumpy(), params[0])

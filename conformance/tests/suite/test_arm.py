@@ -1,4 +1,7 @@
-"""What make arm asks on the other processor would find a wrong bit (issue 17, item 9)."""
+"""What make arm asks on the other processor would find a wrong bit (issue 17, item 9).
+
+No clause: the comparison of ``make arm``.
+"""
 
 from __future__ import annotations
 

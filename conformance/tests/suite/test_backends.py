@@ -1,4 +1,7 @@
-"""Every shipped backend passes the suite."""
+"""Every shipped backend passes the suite.
+
+It checks every clause that the suite knows (``mgup_conformance.clauses``).
+"""
 
 from __future__ import annotations
 

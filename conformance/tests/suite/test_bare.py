@@ -1,4 +1,7 @@
-"""Where only NumPy, array-api-compat and pytest are installed: the plugin and the command."""
+"""Where only NumPy, array-api-compat and pytest are installed: the plugin and the command.
+
+No clause: packaging.
+"""
 
 from __future__ import annotations
 

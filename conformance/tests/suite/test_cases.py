@@ -1,4 +1,7 @@
-"""The cases are worth running: named, cited, and neither settled nor blown up."""
+"""The cases are worth running: named, cited, and neither settled nor blown up.
+
+No clause: the suite itself: which clauses its cases cite.
+"""
 
 from __future__ import annotations
 

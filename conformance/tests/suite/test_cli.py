@@ -1,9 +1,13 @@
-"""The command: list, run, report, golden; what it prints, writes and returns."""
+"""The command: list, run, report, golden; what it prints, writes and returns.
+
+No clause: the suite's command, docs/guides/conformance.md.
+"""
 
 from __future__ import annotations
 
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -11,7 +15,8 @@ import pytest
 
 from mgup_conformance import golden
 from mgup_conformance.backends import load
-from mgup_conformance.cli import FAILED, OK, USAGE, main
+from mgup_conformance.catalogue import all_cases
+from mgup_conformance.cli import EXAMPLES, FAILED, OK, USAGE, _parser, main
 
 QUICK = ["--fast", "--case", "rank/ties/*", "--case", "P3"]
 
@@ -203,3 +208,11 @@ def test_golden_numbers_come_back():
     x = np.array([0.0, -0.0, 1.0, 1 / 3, 16.0, 5e-324, np.inf, np.nan])
     again = golden.decode(golden.encode(x), "float64", [8])
     assert again.tobytes() == x.tobytes()
+
+
+def test_the_examples_of_help_are_commands():
+    """Each names a command and options that there are, and the case of ``show`` exists."""
+    parsed = [_parser().parse_args(shlex.split(line)[1:]) for line in EXAMPLES.splitlines()[1:]]
+    assert {one.command for one in parsed} == {"run", "show", "report"}
+    (shown,) = (one.id for one in parsed if one.command == "show")
+    assert shown in {case.id for case in all_cases()}

@@ -1,4 +1,7 @@
-"""What a backend, a report or a message may do wrong, and what becomes of it (issue 17)."""
+"""What a backend, a report or a message may do wrong, and what becomes of it (issue 17).
+
+No clause: the suite itself: what a broken or hostile backend may do.
+"""
 
 from __future__ import annotations
 

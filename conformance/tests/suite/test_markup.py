@@ -1,4 +1,7 @@
-"""What a backend or a report says is text, whatever brackets, fences and tags it holds."""
+"""What a backend or a report says is text, whatever brackets, fences and tags it holds.
+
+No clause: the suite's reports.
+"""
 
 from __future__ import annotations
 

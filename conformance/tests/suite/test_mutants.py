@@ -1,4 +1,7 @@
-"""The suite catches every mutant, and for the right reason."""
+"""The suite catches every mutant, and for the right reason.
+
+It checks every clause that the suite knows (``mgup_conformance.clauses``).
+"""
 
 from __future__ import annotations
 

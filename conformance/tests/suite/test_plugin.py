@@ -1,4 +1,7 @@
-"""The pytest plugin: cases as items, and a list of known failures that is kept downstream."""
+"""The pytest plugin: cases as items, and a list of known failures that is kept downstream.
+
+No clause: the suite's plugin, docs/guides/conformance.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A stranger's port: found by name, checked, and told what is wrong in words that help."""
+"""A stranger's port: found by name, checked, and told what is wrong in words that help.
+
+No clause: the suite's protocol, docs/guides/porting.md.
+"""
 
 from __future__ import annotations
 

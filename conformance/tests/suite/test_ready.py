@@ -1,4 +1,7 @@
-"""Ready-made backends of others' optimizers, and a case by itself (issue 17, items 6 and 7)."""
+"""Ready-made backends of others' optimizers, and a case by itself (issue 17, items 6 and 7).
+
+No clause: the suite's ready-made backends, docs/guides/conformance.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A backend in another interpreter is a backend like any other."""
+"""A backend in another interpreter is a backend like any other.
+
+No clause: the suite's protocol between two interpreters, docs/guides/conformance.md.
+"""
 
 from __future__ import annotations
 

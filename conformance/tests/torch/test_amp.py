@@ -178,3 +178,13 @@ def test_clipped_gradients_are_what_is_scored(foreach):
         optimizer.step()
         reference.step([p.grad for p in params])
         reference.check(params, optimizer, step=step)
+
+
+@pytest.mark.parametrize("fused", [None, False, True])
+def test_only_a_fused_optimizer_says_that_it_unscales(monkeypatch, fused):
+    """As in torch.optim; Lightning clips for no optimizer that says so (16-mixed)."""
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = MGUPAdamW([p], fused=fused)
+    assert not optimizer._step_supports_amp_scaling  # on the CPU
+    monkeypatch.setattr(optimizer._fusion, "wanted", lambda groups: True)  # as if on CUDA
+    assert optimizer._step_supports_amp_scaling == bool(fused)

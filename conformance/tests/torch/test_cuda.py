@@ -1,4 +1,7 @@
-"""The essentials on an NVIDIA GPU; skipped, with the reason, where there is none."""
+"""The essentials on an NVIDIA GPU; skipped, with the reason, where there is none.
+
+It checks N1, N7, P2 and P4.
+"""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ class Scaled:
 
     def __init__(self, given: Input, params: list[torch.Tensor]) -> None:
         self.params, self.optimizer = params, given.make(params)
+        for group in self.optimizer.param_groups:
+            group["fused"] = True  # or the scaler asks by itself, as with torch.optim
         options = given.reference_options()
         self.reference = Reference(params, given.rule(), given.policy(), **options)
         self.scaler = torch.amp.GradScaler("cuda", init_scale=1024.0)
@@ -90,7 +92,7 @@ def test_nothing_waits_for_the_gpu():
 def test_unscaled_before_and_no_scaler_between():
     """unscale_, clip, step; and a step without a scaler does not remember the last one's."""
     params, plain = parameters(device="cuda"), parameters(device="cuda")
-    optimizer, expected = MGUPAdamW(params, lr=0.02), MGUPAdamW(plain, lr=0.02)
+    optimizer, expected = MGUPAdamW(params, lr=0.02, fused=True), MGUPAdamW(plain, lr=0.02)
     scaler = torch.amp.GradScaler("cuda", init_scale=256.0)
     for step in range(9):
         grads = gradients(params, step)

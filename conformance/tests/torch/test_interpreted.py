@@ -1,4 +1,7 @@
-"""The Triton kernels on the CPU, by Triton's interpreter; skipped where Triton is not installed."""
+"""The Triton kernels on the CPU, by Triton's interpreter; skipped where Triton is not installed.
+
+It checks R7, N1 to N6.
+"""
 
 from __future__ import annotations
 

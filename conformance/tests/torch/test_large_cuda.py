@@ -1,4 +1,7 @@
-"""Slices of about 2^31 coordinates on a GPU; skipped where there is none, or too little memory."""
+"""Slices of about 2^31 coordinates on a GPU; skipped where there is none, or too little memory.
+
+It checks P4.
+"""
 
 from __future__ import annotations
 

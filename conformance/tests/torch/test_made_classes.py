@@ -1,4 +1,7 @@
-"""Optimizers of a user's own rules pickle wherever their class was made; their repr reads."""
+"""Optimizers of a user's own rules pickle wherever their class was made; their repr reads.
+
+No clause: the contracts of ``pickle`` and of ``torch.optim``.
+"""
 
 from __future__ import annotations
 

@@ -79,8 +79,13 @@ def test_one_exception_as_a_string_is_not_its_letters():
 
 
 def test_plain_tensors_are_told_apart_by_shape():
+    """And once, a warning says what that means (R4)."""
     model = Model()
-    optimizer = MGUPMuon(model.parameters())
+    groups = [{"params": [p]} for p in model.parameters()]
+    with pytest.warns(UserWarning, match=r"from_model") as told:
+        optimizer = MGUPMuon(groups)
+    assert len(told) == 1
+    assert told[0].filename == __file__
     for p in model.parameters():
         assert is_muon(optimizer, p) == (p.ndim == 2)
 

@@ -1,4 +1,7 @@
-"""Ranked slices that take their step in one pass on an NVIDIA GPU; skipped where there is none."""
+"""Ranked slices that take their step in one pass on an NVIDIA GPU; skipped where there is none.
+
+It checks N1, N4, N5, P2 to P4, P7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ported rules beside those of torch.optim, after ten steps in float64."""
+"""Ported rules beside those of torch.optim, after ten steps in float64.
+
+It checks P11, and the equations of the rules' clauses.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgup_core import AdamW, AMSGrad, NAdamW, Optimizer, RAdam
+from mgup_core import Adafactor, AdamW, AMSGrad, Grams, NAdamW, Optimizer, RAdam, StableAdamW
 
 SHAPES = ((4, 6), (5,))
 
@@ -42,6 +45,10 @@ def amsgrad(params, **options):
     return torch.optim.AdamW(params, amsgrad=True, **options)
 
 
+def adafactor(params, **options):
+    return torch.optim.Adafactor(params, eps=(2.0**-23, 1e-3), **options)
+
+
 def radam(params, **options):
     return torch.optim.RAdam(params, decoupled_weight_decay=True, **options)
 
@@ -63,12 +70,24 @@ def warming_up(params, **options):
 
 @pytest.mark.parametrize(
     ("rule", "theirs"),
-    [(AMSGrad(), amsgrad), (RAdam(), radam), (NAdamW(), warmed_up)],
-    ids=["AMSGrad", "RAdam", "NAdamW"],
+    [(AMSGrad(), amsgrad), (RAdam(), radam), (NAdamW(), warmed_up), (Adafactor(), adafactor)],
+    ids=["AMSGrad", "RAdam", "NAdamW", "Adafactor"],
 )
 def test_the_same_after_ten_steps(rule, theirs):
     ours, other = both(rule, theirs)
     np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
+
+
+def test_the_same_as_in_pytorch_optimizer():
+    """Where that package is installed: it has what torch.optim has not."""
+    package = pytest.importorskip("pytorch_optimizer")
+    peers = [
+        (Grams(), lambda p, **o: package.Grams(p, eps=1e-8, weight_decouple=True, **o)),
+        (StableAdamW(eps=1e-8), lambda p, **o: package.StableAdamW(p, eps=1e-8, **o)),
+    ]
+    for rule, theirs in peers:
+        ours, other = both(rule, theirs)
+        np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Every rule of the core as an optimizer of PyTorch (issue of ports: names, off, checkpoints)."""
+"""Every rule of the core as an optimizer of PyTorch (issue of ports: names, off, checkpoints).
+
+It checks P11 and R0.
+"""
 
 from __future__ import annotations
 

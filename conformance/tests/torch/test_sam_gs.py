@@ -1,4 +1,7 @@
-"""SAM-GS in front of MGUPAdamW, on tensors."""
+"""SAM-GS in front of MGUPAdamW, on tensors.
+
+No clause: the paper and the official code decide.
+"""
 
 from __future__ import annotations
 

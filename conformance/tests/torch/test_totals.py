@@ -1,4 +1,7 @@
-"""Sums over all parameters (Rule.totals): one beta for every group, as in the reference."""
+"""Sums over all parameters (Rule.totals): one beta for every group, as in the reference.
+
+It checks R6.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import pytest
 import torch
 
 from mgup_core import AMSGD, MGUP, Optimizer
-from mgup_torch import MGUPAMSGD
+from mgup_torch import MGUPAMSGD, MGUPProdigy
 
 SHAPES = ((4, 6), (5,), (3, 2, 2))
 
@@ -51,3 +54,33 @@ def test_a_group_with_a_beta_of_its_own_takes_no_part():
     theirs = run(alone, MGUPAMSGD(alone), [one[1:] for one in grads])
     for one, other in zip(ours[1:], theirs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_prodigy_refuses_several_learning_rates_before_anything_moves():
+    """One estimate for all: as its package does. A learning rate of 0 is no other."""
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal(shape) for shape in SHAPES]
+    parameters = [torch.nn.Parameter(torch.from_numpy(w.copy())) for w in start]
+    optimizer = MGUPProdigy([{"params": parameters[:1], "lr": 0.5}, {"params": parameters[1:]}])
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    with pytest.raises(ValueError, match=r"lr=0\.5, and parameter .* lr=1\.0.*one learning rate"):
+        optimizer.step()
+    for p, w in zip(parameters, start, strict=True):
+        np.testing.assert_array_equal(p.detach().numpy(), w)
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    np.testing.assert_array_equal(parameters[0].detach().numpy(), start[0])
+
+
+def test_prodigy_beside_its_package():
+    """After ten steps; the package forms w_0 - w by a difference, which loses digits."""
+    package = pytest.importorskip("prodigyopt")
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal(shape) for shape in SHAPES]
+    ours, theirs = ([torch.nn.Parameter(torch.tensor(w)) for w in start] for _ in range(2))
+    pair = MGUPProdigy(ours, mode="off", d0=1e-3), package.Prodigy(theirs, d0=1e-3)
+    for parameters, optimizer in zip((ours, theirs), pair, strict=True):
+        run(parameters, optimizer, [start] * 10)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), rtol=1e-9)

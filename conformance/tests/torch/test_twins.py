@@ -1,4 +1,7 @@
-"""Beside torch.optim: the base rules agree to rounding, and checkpoints go both ways."""
+"""Beside torch.optim: the base rules agree to rounding, and checkpoints go both ways.
+
+It checks P11, R1, R2 and R3.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""MGUP(inner): any optimizer of torch.optim, with the contract of torch.optim on the outside."""
+"""MGUP(inner): any optimizer of torch.optim, with the contract of torch.optim on the outside.
+
+It checks P1, P3, P4, P11, R0 and R6.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What mutants of the core showed to be untested: each test kills one that survived."""
+"""What mutants of the core showed to be untested: each test kills one that survived.
+
+It checks N2, P3, P5 to P7, P9, P10, R1, R4, R6 and R7.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ def test_what_a_dtype_holds(dtype):
     checks.check_fits({"lr": math.inf, "eps": math.nan, "flag": True}, dtype)
     if dtype == np.float32:
         for value in (most * 1.0001, -most * 1.0001, 10**39, np.float64(1e39)):
-            with pytest.raises(ValueError, match="lr=.* is beyond float32"):
+            with pytest.raises(ValueError, match=r"lr=.* is beyond float32"):
                 checks.check_fits({"lr": value}, dtype)
 
 

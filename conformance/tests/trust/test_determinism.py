@@ -11,11 +11,13 @@ import sys
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
+pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
 
-processors = pytest.importorskip("processors")
+pytest.importorskip("processors")
+import torch
 
 import mgup_torch
+import processors
 
 from ..torch.support import advance, give, gradients, parameters, same
 

@@ -1,4 +1,7 @@
-"""Steps in host memory block by block, against whole arrays: what only many blocks can show."""
+"""Steps in host memory block by block, against whole arrays: what only many blocks can show.
+
+It checks N1, P3, P4, P8, P9, R5 and R6.
+"""
 
 from __future__ import annotations
 

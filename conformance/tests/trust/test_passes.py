@@ -1,6 +1,8 @@
 """How many passes a selection takes: a wrong sign in a guess costs time, and no result shows it.
 
 The counts are exact: sorts, sums of integers, products and roots have the same bits everywhere.
+
+It checks P4.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ for the shares in their order."""
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_passes_of_counting(kind):
-    """P4: as many as were measured when the guesses were made; fewer are welcome, and noted here."""
+    """P4: as many as when the guesses were made; fewer are welcome, and noted here."""
     x = scores(kind)
     found = [
         [passes_of(x, round(N * share), **how) for share in SHARES]

@@ -1,4 +1,7 @@
-"""Type checkers accept what users write, and tell them their slips where they stand."""
+"""Type checkers accept what users write, and tell them their slips where they stand.
+
+No clause: the stubs of the adapters.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rules of two moments: plain loops of their equations, what they become at their limits."""
+"""Rules of two moments: plain loops of their equations, what they become at their limits.
+
+It checks R0, P11 and N3; the equations are those of the papers that the rules name.
+"""
 
 from __future__ import annotations
 

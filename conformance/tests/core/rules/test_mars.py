@@ -1,4 +1,7 @@
-"""MARS: the authors' code, and the rules that it becomes."""
+"""MARS: the authors' code, and the rules that it becomes.
+
+It checks R0 and P11; the equations are those of the authors' code.
+"""
 
 from __future__ import annotations
 

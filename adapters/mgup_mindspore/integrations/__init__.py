@@ -1,0 +1,1 @@
+"""MGUP in training frameworks of MindSpore, which are imported only where they are used."""
