@@ -112,7 +112,11 @@ class MGUPMuon(RuleOptimizer):
         super().__init__(params, defaults, statistics=statistics)
 
     def _known_defaults(self) -> Group:
-        return {**TWIN_DEFAULTS, **MGUP_DEFAULTS, "decay": "all", "adamw_weight_decay": None}
+        later = {"decay": "all", "adamw_weight_decay": None}
+        return {
+            **TWIN_DEFAULTS, **MGUP_DEFAULTS, **later,
+            "ns_form": "direct", "flat": False, "row_blocks": 1,
+        }  # fmt: skip
 
     def _rule(self, group: Group) -> Rule:
         if not group["use_muon"]:

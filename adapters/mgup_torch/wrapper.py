@@ -317,13 +317,13 @@ class MGUP(torch.optim.Optimizer):
     def _gather(self) -> list[_Step]:
         """All that is to be stepped, checked."""
         moving, damped = [], []
-        for group in self.param_groups:
-            self._check(self.inner, group, wait=False)
         policies = [policy_of(own_of(group)) for group in self.param_groups]
         whole = [reads_slices(policy) for policy in policies]
         # Others may use a gradient's memory for what they make of it.
         keeps = type(self.inner).step.__module__.startswith("torch.optim.")
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
+        for group in self.param_groups:
+            self._check(self.inner, group, wait=False)
         for group, policy in zip(self.param_groups, policies, strict=True):
             own = own_of(group)
             check_numbers({**group, **own}, group["params"])
@@ -344,7 +344,11 @@ class MGUP(torch.optim.Optimizer):
             self._warned.update(p for _, p, _ in damped)
             warn_all_damped(damped, prefix=PREFIX)
         if moving:
-            torch._foreach_copy_([step.before for step in moving], [step.param for step in moving])
+            befores, params = (
+                [local(x) for x in xs]
+                for xs in zip(*((step.before, step.param) for step in moving), strict=True)
+            )
+            torch._foreach_copy_(befores, params)
         return moving
 
     def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:

@@ -31,7 +31,7 @@ from ..executors import (
     assign,
     explain,
 )
-from ..fitting import check_state, has_state
+from ..fitting import check_shape, check_state, has_state
 from ..groups import (
     Group,
     check_numbers,
@@ -205,14 +205,19 @@ class RuleOptimizer(Evaluating):
         """
         self._settings = settings_of(self.param_groups, self._settings, self._rule)
         whole = [one.needs_whole for one in self._settings]
-        self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
+        last = self._shapes
+        self._shapes = same_shapes(self.param_groups, whole, last, self.state)
         tasks = []
         for n, (group, one) in enumerate(zip(self.param_groups, self._settings, strict=True)):
             check_numbers(group, group["params"], one.rule)
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
-                task = self._task(parameter_name(group, i), p, group, one)
+                name, was = parameter_name(group, i), last.get(p)
+                state = self.state.get(p) or {}
+                if was != p.shape and any(getattr(x, "shape", None) == was for x in state.values()):
+                    check_shape(name, p, state, was)
+                task = self._task(name, p, group, one)
                 if one.policy is not None and one.policy.opaque:
                     check_whole(task)
                     task = task._replace(key=key_of(self.param_groups, n, i))

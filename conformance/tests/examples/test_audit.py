@@ -1,4 +1,7 @@
-"""The audit: what it refuses, what it runs next, and that it loses nothing."""
+"""The audit: what it refuses, what it runs next, and that it loses nothing.
+
+No clause: the audit measures, and computes nothing that the specification has.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""docs/evidence.md says what the committed runs say."""
+"""docs/evidence.md says what the committed runs say.
+
+No clause: figures of a page.
+"""
 
 from __future__ import annotations
 

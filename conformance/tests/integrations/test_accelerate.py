@@ -1,4 +1,7 @@
-"""Accelerate: what ``prepare`` hides, skipped steps, a resumed run, FSDP2 in two processes."""
+"""Accelerate: what ``prepare`` hides, skipped steps, a resumed run, FSDP2 in two processes.
+
+No clause: how a framework calls the optimizer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hydra, OmegaConf and Optuna; builders like torchtitan's; ignite."""
+"""Hydra, OmegaConf and Optuna; builders like torchtitan's; ignite.
+
+No clause: how frameworks call the optimizer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Keras 3 on its torch and JAX backends: a process for each, since Keras chooses when imported."""
+"""Keras 3 on its torch and JAX backends: a process for each, since Keras chooses when imported.
+
+N1: the bits are the reference's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lightning and Fabric: their wrappers' classes, clipping in 16-mixed, the command line."""
+"""Lightning and Fabric: their wrappers' classes, clipping in 16-mixed, the command line.
+
+No clause: how a framework calls the optimizer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The blocks of docs/recipes.md, each by itself."""
+"""The blocks of docs/recipes.md, each by itself.
+
+No clause: a page.
+"""
 
 from __future__ import annotations
 

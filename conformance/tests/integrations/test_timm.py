@@ -1,4 +1,7 @@
-"""timm: creation by name, its groups, layer decay, Lookahead."""
+"""timm: creation by name, its groups, layer decay, Lookahead.
+
+No clause: how a framework calls the optimizer.
+"""
 
 from __future__ import annotations
 

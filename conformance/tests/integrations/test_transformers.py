@@ -1,4 +1,7 @@
-"""Trainer: what it makes of the arguments, statistics, and a resumed run bit for bit."""
+"""Trainer: what it makes of the arguments, statistics, and a resumed run bit for bit.
+
+No clause: how a framework calls the optimizer.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-collect_ignore = ["stranger.py"]  # imports a module beside it, as users' modules do
+collect_ignore = ["hostile.py", "stranger.py"]  # import a module beside them, as users' do
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -232,6 +233,9 @@ def test_every_class_s_checkpoint_loads_with_weights_only():
     wrapped.load_state_dict(torch.load(file, weights_only=True))
 
 
+EVALUATES = re.compile(r"(?<![.\w])(?<!def )(?:exec|eval)\(|pickle\.load|yaml\.load")
+
+
 def test_no_module_evaluates_text_but_the_two_that_make_programs():
     """`exec` and `eval` in the library: the sources of kernels, made of a table of operations."""
     import pathlib
@@ -242,6 +246,6 @@ def test_no_module_evaluates_text_but_the_two_that_make_programs():
         for folder in (root, root / "adapters", root / "conformance"):
             for path in (folder / package).rglob("*.py"):
                 text = path.read_text()
-                if any(word in text for word in ("exec(", " eval(", "pickle.load", "yaml.load")):
+                if EVALUATES.search(text):
                     found.add(f"{package}/{path.name}")
-    assert found == {"mgup_torch/source.py", "mgup_mindspore/emitter.py"}
+    assert found == {"mgup_torch/codegen.py", "mgup_mindspore/emitter.py"}

@@ -252,12 +252,12 @@ def orthogonalised_once(n: int):
     optimizer = mgup_torch.MGUPMuon(params, ns_dtype="float32")
     for p in params:
         p.grad = torch.ones_like(p)
-    times, orthogonal = [], Muon._orthogonal
-    Muon._orthogonal = lambda self, be, b: times.append(b.shape) or orthogonal(self, be, b)
+    times, orthogonal = [], Muon.orthogonal
+    Muon.orthogonal = lambda self, be, b: times.append(b.shape) or orthogonal(self, be, b)
     try:
         optimizer.step()
     finally:
-        Muon._orthogonal = orthogonal
+        Muon.orthogonal = orthogonal
     return len(times)
 
 
