@@ -66,7 +66,8 @@ class Evidence:
         """(file name, SVG) of each experiment that has a whole valley to show."""
         for name in (name for name in FIGURES if self.found[name].chosen):
             for scheme, look in figure.LOOKS.items():
-                yield f"audit-{name}-{scheme}.svg", figure.draw(self.found[name], look)
+                suffix = "" if scheme == "light" else f"-{scheme}"
+                yield f"audit-{name}{suffix}.svg", figure.draw(self.found[name], look)
 
     # -- numbers -----------------------------------------------------------------------------------
 

@@ -56,8 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         curves, interrupted = [], True
     begun = [curve for curve in curves if curve.steps]
     if begun:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # An impatient second Ctrl-C loses nothing.
-        report(begun, args, console)
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C loses nothing
+        try:
+            report(begun, args, console)
+        finally:
+            signal.signal(signal.SIGINT, heard)
     if interrupted:
         console.print(
             "Interrupted: the learning rates had not finished their schedule."

@@ -344,11 +344,8 @@ class MGUP(torch.optim.Optimizer):
             self._warned.update(p for _, p, _ in damped)
             warn_all_damped(damped, prefix=PREFIX)
         if moving:
-            befores, params = (
-                [local(x) for x in xs]
-                for xs in zip(*((step.before, step.param) for step in moving), strict=True)
-            )
-            torch._foreach_copy_(befores, params)
+            befores = [local(step.before) for step in moving]
+            torch._foreach_copy_(befores, [local(step.param) for step in moving])
         return moving
 
     def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:

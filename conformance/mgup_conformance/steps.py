@@ -72,6 +72,10 @@ class Told(Policy):
     same_factors: bool = False
     seen: list[Decision] = field(default_factory=list)
 
+    @property
+    def opaque(self) -> bool:
+        return self.inner.opaque
+
     def decide(
         self, be: mgup_core.Backend, scores: Any, context: mgup_core.Context | None = None
     ) -> Split:

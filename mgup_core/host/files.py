@@ -25,13 +25,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         OSError: as :func:`open` and the file's methods; ``path`` is what it was then.
 
     >>> import pathlib, tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = pathlib.Path(folder.name, "checkpoint.npz")
-    >>> with atomic_write(path) as file:
-    ...     _ = file.write(b"whole")
-    >>> path.read_bytes()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "checkpoint.npz")
+    ...     with atomic_write(path) as file:
+    ...         _ = file.write(b"whole")
+    ...     path.read_bytes()
     b'whole'
-    >>> folder.cleanup()
     """
     path = os.path.realpath(path)  # what a link points at is replaced, not the link
     folder, name = os.path.split(path)

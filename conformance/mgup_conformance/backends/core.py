@@ -190,6 +190,10 @@ class Watched(Policy):
     inner: Policy = field(default_factory=mgup_core.MGUP)
     seen: list[tuple[Array, mgup_core.Split]] = field(default_factory=list)
 
+    @property
+    def opaque(self) -> bool:
+        return self.inner.opaque
+
     def decide(
         self, be: mgup_core.Backend, scores: Any, context: mgup_core.Context | None = None
     ) -> mgup_core.Split:

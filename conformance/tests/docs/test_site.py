@@ -161,7 +161,7 @@ def test_an_index_page_gets_addresses(monkeypatch):
     build = script("hatch_build.py")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     made = build.absolute(readme, "https://example.org/o/mgup")
-    assert 'src="https://example.org/o/mgup/raw/main/docs/img/rules.svg"' in made
+    assert 'src="https://example.org/o/mgup/raw/main/docs/img/audit-signals-conv.svg"' in made
     assert "](https://example.org/o/mgup/blob/main/docs/spec.md)" in made
     assert re.findall(r'(?:\]\(|src="|srcset=")(?!https?:|#)', made) == []
     assert build.absolute(made, "https://example.org/o/mgup") == made

@@ -1,4 +1,7 @@
-"""The audit's protocol (issue 19.3): what runs next, and what is chosen."""
+"""The audit's protocol (issue 19.3): what runs next, and what is chosen.
+
+No clause: how the audit chooses its runs.
+"""
 
 from __future__ import annotations
 

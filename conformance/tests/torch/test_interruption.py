@@ -27,6 +27,14 @@ from .support import advance, array, frozen, give, gradients, parameters, same
 CLASSES = [MGUPAdamW, MGUPLion, MGUPSGD, MGUPMuon]
 
 
+@pytest.fixture(autouse=True)
+def default_handler():
+    """A process that a shell starts in the background ignores SIGINT."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 def started(cls, shapes, steps=1):
     params = parameters(shapes)
     optimizer = cls(params, lr=0.05, **({"ns_dtype": "float32"} if cls is MGUPMuon else {}))
