@@ -33,7 +33,11 @@ $(DOCS_READY): $(READY)
 setup: $(READY)  ## Make .venv with all that development needs
 
 .PHONY: test
-test: lint  ## Lint, type-check, and run the fast tests
+test: $(READY)  ## Lint, type-check, and run the fast tests, side by side
+	@$(MAKE) --no-print-directory --jobs 2 lint units
+
+.PHONY: units
+units: $(READY)  ## Run the fast tests only
 	$(BIN)/pytest --numprocesses $(JOBS)
 
 .PHONY: lint

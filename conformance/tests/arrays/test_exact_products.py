@@ -228,7 +228,7 @@ def test_no_compiler_of_torch_simplifies_it(dtype):
             assert np.array_equal(made.numpy(), product(a, b))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [DTYPES[0], pytest.param(DTYPES[1], marks=pytest.mark.slow)])
 def test_xla_does_not_simplify_it(dtype):
     """``(A + c) - c`` would be A, and so would what stands for it here: jitted, and in a scan."""
     jax = pytest.importorskip("jax")

@@ -57,7 +57,9 @@ def test_every_way_on_any_data(method, case):
     np.testing.assert_array_equal(scores, before)
 
 
-@pytest.mark.parametrize("method", ["auto", "argsort", "counting"])
+@pytest.mark.parametrize(
+    "method", ["auto", "argsort", pytest.param("counting", marks=pytest.mark.slow)]
+)
 @given(case=score_rows(max_side=8))
 def test_strictly(method, case):
     """The same under array-api-strict, without boolean indexing or data-dependent shapes."""

@@ -12,7 +12,7 @@ import pytest
 # In a few processes, since each takes seconds to start.
 CHECKS = [
     "rank",
-    "bfloat16 adaptive explicit wrapped uneven",
+    pytest.param("bfloat16 adaptive explicit wrapped uneven", marks=pytest.mark.slow),
     "shard_map bad_input muon",
 ]
 

@@ -46,6 +46,7 @@ def test_a_crash_is_its_cases_and_the_rest_goes_on(file, capsys):
     assert "ended with status 7" in results["run/adamw/off/float32"]["message"]
 
 
+@pytest.mark.slow
 def test_what_never_answers_is_ended(file, capsys):
     arguments = ["run", "--backend", "stranger:Hanging", *OFF_AND_ON, "--timeout", "15"]
     assert main([*arguments, "--json", str(file)]) == FAILED

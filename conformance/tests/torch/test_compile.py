@@ -77,6 +77,7 @@ GROUPS = [
     torch.__version__.startswith("2.9."),
     reason="PyTorch 2.9 compiles once more when the learning rate first changes",
 )
+@pytest.mark.slow
 def test_one_graph_of_many_groups():
     """Modes and dtypes side by side; some steps eager between the compiled ones."""
     twice = [[parameters(SHAPES[:1], dtype)[0] for dtype, _ in GROUPS] for _ in range(2)]

@@ -91,6 +91,7 @@ def test_two_rules_of_one_name():
     assert mgup_torch.list_optimizers().count("MGUPAdamW") == 1
 
 
+@pytest.mark.slow
 def test_from_the_main_module(tmp_path):
     """A script pickles an optimizer of its own rule, and reads it when it runs again."""
     script = tmp_path / "train.py"

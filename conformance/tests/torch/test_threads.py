@@ -123,7 +123,10 @@ AFTER_THE_MAIN_THREAD = """
 """
 
 
-@pytest.mark.parametrize("first", ["", "p.grad = torch.ones(300_000); optimizer.step()"])
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param("", marks=pytest.mark.slow), "p.grad = torch.ones(300_000); optimizer.step()"],
+)
 def test_training_after_the_main_thread_has_ended(first):
     """Issue 15, 21: pools refuse work then, so it is done by the thread that has it."""
     assert run(AFTER_THE_MAIN_THREAD.format(first=first)).split() == ["trained"]
