@@ -13,7 +13,7 @@ import pytest
 CHECKS = [
     "rank",
     pytest.param("bfloat16 adaptive explicit wrapped uneven", marks=pytest.mark.slow),
-    "shard_map bad_input muon",
+    pytest.param("shard_map bad_input muon", marks=pytest.mark.slow),
 ]
 
 

@@ -33,7 +33,14 @@ def test_four_ranks(four, case):
     four.run(f"refused.{case}")
 
 
-@pytest.mark.parametrize("case", ["alone_at_the_door", "late_in_the_search", "late_change"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "alone_at_the_door",
+        pytest.param("late_in_the_search", marks=pytest.mark.slow),
+        pytest.param("late_change", marks=pytest.mark.slow),
+    ],
+)
 def test_a_collective_that_times_out(two, case):
     """The rank that waited is told, with its number and the parameters; it has changed nothing."""
     workers = Workers(2, timeout=3)
