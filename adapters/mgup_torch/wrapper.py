@@ -275,8 +275,7 @@ class MGUP(torch.optim.Optimizer):
         """Let the kernels rescale what they can, in a few launches, and strike it off."""
         fused, others = [], []
         for step in moving:
-            task = self._task(step)
-            if step.averaging is None and self._fuses(task):
+            if (task := self._fused_task(step)) is not None:
                 fused.append(task)
             else:
                 others.append(step)
@@ -285,9 +284,13 @@ class MGUP(torch.optim.Optimizer):
             self._fusion.step.release()
             moving[:] = others
 
-    def _fuses(self, task: Task) -> bool:
-        placed = is_dtensor(task.param)
-        return not placed and self._fusion.serves(task) and self._fusion.refuses(task) is None
+    def _fused_task(self, step: _Step) -> Task | None:
+        """A step as the kernels take it; ``None`` if they do not, as for all in host memory."""
+        elsewhere = step.param.device.type != "cuda" or is_dtensor(step.param)
+        if elsewhere or step.averaging is not None:
+            return None
+        task = self._task(step)
+        return task if self._fusion.refuses(task) is None else None
 
     def train(self) -> None:
         """``inner.train()``, where it has one: move the parameters to where they are trained."""
@@ -417,7 +420,7 @@ class MGUP(torch.optim.Optimizer):
         def row(name: str, p: Tensor, group: Group, policy: Policy | None) -> Explained:
             if p.grad is None:
                 return Explained(name, None, NO_GRADIENT)
-            if self._fuses(self._task(_Step(name, p, p.detach(), p.grad, group, policy))):
+            if self._fused_task(_Step(name, p, p.detach(), p.grad, group, policy)) is not None:
                 return Explained(name, CUDA.name, reason)
             asks = self._sharding.asks(p, group, None, policy, statistics=self._measure)
             return Explained(name, (Ranks if asks else Whole).name, reason)
