@@ -71,6 +71,7 @@ def test_a_matrix_of_rank_one_squares_is_not_rounded_off():
     rng = np.random.default_rng(0)
     g = np.outer(rng.uniform(1, 2, 4), rng.uniform(1, 2, 6)) * rng.choice([-1.0, 1.0], (4, 6))
     after, _ = follow(Adafactor(least_scale=1.0), [np.zeros((4, 6))], [[g]], lr=0.1)
+    # Nothing cancels: sums of squares, quotients and roots in float64, a few units each.
     np.testing.assert_allclose(after[0], -0.1 * np.sign(g), rtol=1e-12)
 
 

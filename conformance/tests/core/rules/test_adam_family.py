@@ -216,6 +216,7 @@ def test_laprop_takes_signs_in_where_the_second_moment_forgets():
     params, grads = data(steps=1)
     moved, _ = follow(LaProp(b2=0.0, eps=0.0), params, grads * 4, lr=0.5)
     for w, g, new in zip(params, grads[0], moved, strict=True):
+        # The square, its root and the quotient round by units of 2 (4e-16), and w cancels no more.
         np.testing.assert_allclose(new, w - 4 * 0.5 * np.sign(g), rtol=1e-14, atol=1e-14)
 
 

@@ -98,6 +98,7 @@ def test_normuon_brings_the_rows_of_a_first_step_to_one_length():
     params, grads = data(((4, 6),), steps=1)
     after, _ = follow(NorMuon(), params, grads)
     lengths = np.linalg.norm(after[0] - params[0], axis=1)
+    # The lengths differ by what eps adds to each row's root mean square, some 1e-10 of it.
     np.testing.assert_allclose(lengths, np.full(4, lengths[0]), rtol=1e-7)
 
 
@@ -139,6 +140,7 @@ def best_quintics(least, steps, cushion):
 def test_the_coefficients_of_polar_express():
     """The paper's for the least singular value 1e-3, with the cushion of its Algorithm 1."""
     computed = best_quintics(1e-3, 5, 0.02407327424182761)
+    # Systems of condition below 200, in float64: what is left is some units of rounding.
     np.testing.assert_allclose(COEFFICIENTS["polar_express"][:5], computed, rtol=1e-9)
 
 
@@ -147,6 +149,7 @@ def test_polar_express_comes_to_the_orthogonal_factor(shape):
     x = np.random.default_rng(0).standard_normal(shape)
     u, _, v = np.linalg.svd(x, full_matrices=False)
     there = newton_schulz(BE, x, coefficients="polar_express", steps=9)
+    # Both are orthogonal to float64's rounding, times the condition of x, below 10 here.
     np.testing.assert_allclose(there, u @ v, rtol=0, atol=1e-9)
 
 
@@ -159,6 +162,7 @@ def test_the_gram_form_is_the_same(name, steps, dtype):
         x = np.random.default_rng(1).standard_normal(shape)
         options = {"coefficients": name, "steps": steps, "dtype": dtype}
         direct, gram = (newton_schulz(BE, x, form=form, **options) for form in ("direct", "gram"))
+        # The Gram form squares the condition, below 10 here, of products in float64.
         np.testing.assert_allclose(gram, direct, rtol=0, atol=1e-11)
 
 
