@@ -140,6 +140,24 @@ def test_float64(name):
         follow(MAKERS[name](**RATES), reference, jax.tree.map(jnp.asarray, start), 10, jit=True)
 
 
+@pytest.mark.parametrize(("dtype", "threshold"), [("float32", -100), ("float64", -967)])
+def test_a_subnormal_decay(dtype, threshold):
+    """N1 (issue 15, 17a): no bit of a parameter at the threshold or above; below it, identical."""
+    with enable_x64(dtype == "float64"):
+        exponents = np.arange(threshold - 23, threshold + 20)
+        start = {"w": np.ldexp(np.ones((), dtype) * 1.2345678, exponents).astype(dtype)}
+        grads = {"w": np.zeros_like(start["w"])}
+        reference = Reference(start, core.SGD(), None, lr=1e-5, weight_decay=1e-6)
+        reference.step(grads)
+        step = jax.jit(step_of(mgup_sgd(1e-5, weight_decay=1e-6, mode="off")))
+        params = jax.tree.map(jnp.asarray, start)
+        params, state = step(params, mgup_sgd(1e-5).init(params), grads)
+        reference.check(params, state.moments, step=1)
+        found, wanted = np.asarray(params["w"]), np.asarray(reference.params["w"])
+        np.testing.assert_array_equal(found[23:], wanted[23:])
+        assert (wanted != start["w"])[-15:].any()  # where the decay is seen at all
+
+
 def test_mu_dtype_is_that_of_the_first_moment():
     """As in optax.adamw."""
     state = mgup_adamw(1e-3, mu_dtype="bfloat16").init({"w": jnp.ones(3)})
