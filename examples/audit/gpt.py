@@ -38,11 +38,15 @@ class StackedGPT(nn.Module):
 
     Args:
         seeds: of the initial weights, each model's own.
+        query_norm: RMS norms, without weights, of queries and keys.
     """
 
-    def __init__(self, size: Size, vocabulary: int, context: int, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, size: Size, vocabulary: int, context: int, seeds: Sequence[int],
+        *, query_norm: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.size, self.seeds = size, len(seeds)
+        self.size, self.seeds, self.query_norm = size, len(seeds), query_norm
         c, layers, out = size.width, size.layers, 0.02 / (2 * size.layers) ** 0.5
         shapes = {
             "embedding": ((vocabulary, c), 0.02), "qkv": ((layers, c, 3 * c), 0.02),
@@ -109,7 +113,10 @@ class StackedGPT(nn.Module):
     def _attend(self, qkv: Tensor, b: int, t: int) -> Tensor:
         s = qkv.shape[0]
         parts = qkv.view(s * b, t, 3, -1, self.size.head).permute(2, 0, 3, 1, 4)
-        q, k = self._turned(parts[0]), self._turned(parts[1])
+        q, k = parts[0], parts[1]
+        if self.query_norm:
+            q, k = (F.rms_norm(x, x.shape[-1:]) for x in (q, k))
+        q, k = self._turned(q), self._turned(k)
         mixed = F.scaled_dot_product_attention(q, k, parts[2], is_causal=True)
         return mixed.transpose(1, 2).reshape(s, b * t, -1)
 

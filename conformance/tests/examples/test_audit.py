@@ -5,6 +5,7 @@ No clause: the audit measures, and computes nothing that the specification has.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -282,6 +283,30 @@ def test_models_of_a_stack_share_nothing(small):
         for p in group["params"]:
             assert not p.grad.select(group["stacked_dims"] - 1, 1).any()
             assert p.grad.select(group["stacked_dims"] - 1, 0).any()
+
+
+def test_each_model_of_a_stack_is_clipped_by_its_own_norm(small):
+    one, where, _ = small
+    cell = Cell("small", "adamw", 0.003, 0.9, 0.1, (1, 2))
+    free, clipped = (
+        Training(dataclasses.replace(one, query_norm=True, clip=clip), cell, where)
+        for clip in (0.0, 0.25)
+    )
+    with torch.no_grad():  # the second model's norm is below the bound, the first's above
+        for training_ in (free, clipped):
+            training_.model.final_norm[1] *= 0.01
+    norms = []
+    for training_ in (free, clipped):
+        training_.forward_backward()
+        grads = [
+            p.grad.movedim(group["stacked_dims"] - 1, 0).flatten(1)
+            for group in training_.optimizer.param_groups for p in group["params"]
+        ]  # fmt: skip
+        norms.append(torch.cat(grads, 1).norm(dim=1))
+    (above, below), (bound, same) = norms
+    assert above > 0.25 > below
+    assert same == below
+    torch.testing.assert_close(bound, torch.tensor(0.25))
 
 
 def test_parameters_are_counted(small):
