@@ -53,6 +53,10 @@ class Experiment:
     vocabulary: int = 2048
     query_norm: bool = False
     """Of the language model: RMS norms of queries and keys."""
+    shifted_keys: bool = False
+    """Of the language model: half of the heads have the key of the token before, so that whether a
+    model copies does not depend on how soon a seed finds out (Olsson et al. 2022, arXiv 2209.11895,
+    smeared keys)."""
     clip: float = 0.0
     """The largest norm of a model's gradient; 0 is no bound."""
     tokens_per_parameter: float = 0.0

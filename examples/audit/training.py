@@ -62,7 +62,10 @@ class Text:
 
     def model(self, seeds: Sequence[int]) -> StackedGPT:
         size, one = SIZES[self.one.model], self.one
-        model = StackedGPT(size, one.vocabulary, one.context, seeds, query_norm=one.query_norm)
+        model = StackedGPT(
+            size, one.vocabulary, one.context, seeds,
+            query_norm=one.query_norm, shifted_keys=one.shifted_keys,
+        )  # fmt: skip
         return model.to(self.device)
 
     def prepare(self, seeds: Sequence[int]) -> None:

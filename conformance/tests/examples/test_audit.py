@@ -274,6 +274,24 @@ def test_a_model_of_a_stack_is_the_model_alone(small):
             assert p.shape[axis] == 3
 
 
+@pytest.mark.parametrize("shifted", [False, True])
+def test_no_model_sees_what_it_is_to_predict(small, shifted):
+    one, where, _ = small
+    one = dataclasses.replace(one, query_norm=True, shifted_keys=shifted)
+    model = training.Text(one, where, torch.device("cpu")).model((1,))
+    tokens = torch.arange(8)[None, None]
+    changed = tokens.clone()
+    changed[..., 5:] = 9
+    assert not torch.equal(changed, tokens)
+    seen = []
+    for given in (tokens, changed):  # the loss of the first five predictions only
+        model.embedding.grad = None
+        x = model.hidden(given)
+        seen.append(x.view(8, -1))
+    assert torch.equal(seen[0][:5], seen[1][:5])
+    assert not torch.equal(seen[0][5:], seen[1][5:])
+
+
 def test_models_of_a_stack_share_nothing(small):
     one, where, _ = small
     made = Training(one, Cell("small", "adamw", 0.003, 0.9, 0.1, (1, 2)), where)
@@ -289,7 +307,9 @@ def test_each_model_of_a_stack_is_clipped_by_its_own_norm(small):
     one, where, _ = small
     cell = Cell("small", "adamw", 0.003, 0.9, 0.1, (1, 2))
     free, clipped = (
-        Training(dataclasses.replace(one, query_norm=True, clip=clip), cell, where)
+        Training(
+            dataclasses.replace(one, query_norm=True, shifted_keys=True, clip=clip), cell, where
+        )
         for clip in (0.0, 0.25)
     )
     with torch.no_grad():  # the second model's norm is below the bound, the first's above
