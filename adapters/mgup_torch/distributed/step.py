@@ -129,12 +129,16 @@ class Sharding:
             theirs = tuple(given if i in used else {} for i, given in enumerate(known))
             self._compare(mesh_group, StepInputs(theirs, tuple(entries)))
 
-    def agree_again(self, groups: Sequence[Group]) -> None:
-        """The same as :meth:`agree`, where only learning rates can have changed since."""
+    def agree_again(self, groups: Sequence[Group], state: Mapping[Tensor, Any]) -> None:
+        """The same as :meth:`agree`, where only hyperparameters can have changed since."""
+        begun = all(entry.step != 0 for _, inputs in self._agreed for entry in inputs.entries)
+        if not begun:  # the first step's ranks had no state, and a rank may not repeat this one
+            self.agree(groups, state)
+            return
         self.traffic.collectives = self.traffic.bytes = 0
         agreed, self._agreed = self._agreed, []
         for mesh_group, inputs in agreed:
-            self._compare(mesh_group, inputs.at_rates_of(groups))
+            self._compare(mesh_group, inputs.with_values_of(groups))
 
     def _compare(self, mesh_group: MeshGroup, inputs: StepInputs) -> None:
         with nothing_moved([entry.name for entry in inputs.entries]):
