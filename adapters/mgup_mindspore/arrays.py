@@ -14,7 +14,8 @@ from mgup_core.numerics.scalars import host_correction
 
 from . import operations as namespace
 from .backend import compute_dtype
-from .emitter import NUMPY, Recorder
+from .emitter import Recorder
+from .operations import NUMPY
 from .selection import select
 
 

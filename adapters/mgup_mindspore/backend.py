@@ -73,6 +73,14 @@ class MindSporeBackend(Backend):
     def cast(self, x: Symbol, dtype: Any) -> Symbol:
         return self.recorder.astype(x, dtype)
 
+    def div(self, a: Symbol, b: Symbol) -> Symbol:
+        """The quotient in one operation, where ``a / b`` takes six.
+
+        Divided by zero, it has the sign that MindSpore gives it. The denominators of this library's
+        rules are roots and sums of positive numbers, and never -0.
+        """
+        return self.recorder.elementwise("divide", a, b)
+
     def correction(self, beta: float, t: Symbol) -> Symbol:
         text = f"corrections[{self.asked.place(beta, self.dtype)}]"
         return self.recorder.symbol(text, (), self.dtype)

@@ -19,12 +19,12 @@ from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
 from .cells import Step, Task
-from .emitter import held
 from .fit import Fit
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
 from .host import fresh_state
 from .model_groups import NoDecay, parameter_groups
 from .operations import assign
+from .program import held
 from .runtime import renew
 from .training import Settings
 

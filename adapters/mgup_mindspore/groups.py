@@ -174,7 +174,7 @@ class Fixed(nn.Cell):
     """A number as a cell that is asked with the step, as schedules are.
 
     Args:
-        value: of one entry, as :func:`mgup_mindspore.emitter.held` gives it.
+        value: of one entry, as :func:`mgup_mindspore.program.held` gives it.
     """
 
     def __init__(self, value: tuple[Parameter, ...]) -> None:

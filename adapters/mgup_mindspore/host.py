@@ -18,7 +18,7 @@ from mgup_core.host.signals import HeldSignals
 from mgup_core.step import summed
 
 from .backend import compute_dtype
-from .emitter import NUMPY
+from .operations import NUMPY
 from .training import Settings, contributed, proposed, unscaled
 
 

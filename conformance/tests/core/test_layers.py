@@ -46,8 +46,9 @@ LAYERS = {
         | module_types optimizers
     """,
     "mgup_mindspore": """
-        arguments numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit model_groups | runtime | base | factory | muon | optimizers | integrations
+        arguments numpy2 operations | program | emitter | selection | backend
+        | arrays groups training | host | cells fit model_groups | runtime | base | factory
+        | muon | optimizers | integrations
     """,
     "mgup_keras": "optimizers",
 }
