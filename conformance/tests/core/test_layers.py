@@ -38,7 +38,8 @@ LAYERS = {
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
         | distributed statistics model_groups | fitting | parameter_step | executors | base
-        | factory | averaging wrapped_groups | muon wrapper contrib | optimizers | integrations
+        | factory | averaging wrapped_groups | inner_step | muon wrapper contrib | optimizers
+        | integrations
     """,
     "mgup_jax": """
         arguments | rounding numbers mesh_axes selection | backend | pytrees settings
