@@ -134,6 +134,20 @@ class Recorder(Functions):
             self._known[key] = Symbol(self, text, array.shape, dtype)
         return self._known[key]
 
+    def operation(self, name: str, *operands: Any) -> Symbol:
+        return SPELLED[name](self, *operands)
+
+    def dtype_name(self, x: Symbol) -> str:
+        return str(x.dtype).lower()
+
+    def refusal(self, name: str) -> Exception:
+        what = f"be.xp.{name} is not among the functions that a step records for MindSpore"
+        if name in INSTEAD:
+            return Unknown(f"{what}: write {INSTEAD[name]}.")
+        methods = [one for one in vars(Recorder) if one[0] != "_" and one not in _OWN]
+        known = ", ".join(sorted({*NAMES, *COMPOSED, *ROUNDED, *methods}))
+        return Unknown(f"{what}: write it with these: {known}.")
+
     def write(self, line: str) -> None:
         """Add one line of source."""
         self.lines.append("    " * self._indent + line)
@@ -151,20 +165,6 @@ class Recorder(Functions):
         symbols = [a if isinstance(a, Symbol) else self.constant(a, like.dtype) for a in args]
         shape = np.broadcast_shapes(*(a.shape for a in symbols))
         return self.call(operation, *symbols, shape=shape, dtype=dtype or like.dtype)
-
-    def operation(self, name: str, *operands: Any) -> Symbol:
-        return SPELLED[name](self, *operands)
-
-    def dtype_name(self, x: Symbol) -> str:
-        return str(x.dtype).lower()
-
-    def refusal(self, name: str) -> Exception:
-        what = f"be.xp.{name} is not among the functions that a step records for MindSpore"
-        if name in INSTEAD:
-            return Unknown(f"{what}: write {INSTEAD[name]}.")
-        methods = [one for one in vars(Recorder) if one[0] != "_" and one not in _OWN]
-        known = ", ".join(sorted({*NAMES, *COMPOSED, *ROUNDED, *methods}))
-        return Unknown(f"{what}: write it with these: {known}.")
 
     def loop(self, n: int, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
         """``body`` applied n times, as a loop of the graph."""
