@@ -1,4 +1,4 @@
-"""The inputs of a step that a rank knows on the host, and that all ranks must agree on."""
+"""The inputs of a step that all ranks must agree on, as far as the host knows them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StepInputs(NamedTuple):
         return self._replace(groups=tuple({**old, **new} if old else old for old, new in known))
 
     def by_parameter(self) -> dict[str, dict[str, Any]]:
-        """Every input by its name, by the parameter's name."""
+        """For each parameter, by name, the value of each input."""
         return {
             entry.name: {
                 "shape": entry.shape,
@@ -78,10 +78,10 @@ def steps_taken(state: Mapping[str, Any]) -> Any:
 
 
 def difference(everyone: Mapping[str, StepInputs]) -> str:
-    """The first input that is not the same everywhere, in words.
+    """A sentence about the first input that differs.
 
     Args:
-        everyone: the inputs by the name of whoever has them, such as ``"rank 3"``.
+        everyone: the inputs of each rank or step, by its name in the message: ``"rank 3"``.
     """
     inputs = {who: given.by_parameter() for who, given in everyone.items()}
     names = dict.fromkeys(name for given in inputs.values() for name in given)
