@@ -1,4 +1,4 @@
-"""Programs: the core's mathematics written down once as straight-line MindSpore source.
+"""Records the core's mathematics once as straight-line MindSpore source.
 
 MindSpore compiles a graph by parsing the source of ``construct``, which the core's closures and
 dataclasses are not made for. (``capture_mode="trace"`` and ``"bytecode"`` are marked experimental,
