@@ -84,7 +84,7 @@ class TensorBackend(Backend):
 
 
 def backend_of(x: Tensor) -> TensorBackend:
-    """What the core does with a tensor of any dtype (N10)."""
+    """The backend for a tensor of any dtype (N10)."""
     return TensorBackend(Arrays(), compute_dtype(x.dtype))
 
 

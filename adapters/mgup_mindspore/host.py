@@ -77,7 +77,7 @@ class _Work:
         self.stored: list[tuple[Parameter, Any]] = []
 
     def part(self, t: int) -> State:
-        """Of the sums over all parameters."""
+        """This parameter's part of the sums over all parameters."""
         task = self.task
         return contributed(
             self.be, task.settings, self.w, self.g, self.arrays, t, self.lr, self.decay, task.names

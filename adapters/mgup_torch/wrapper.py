@@ -229,7 +229,7 @@ class MGUP(torch.optim.Optimizer):
                 step.param.copy_(step.before)
 
     def _rescale_fused(self, moving: list[InnerStep]) -> None:
-        """Let the kernels rescale what they can, in a few launches, and strike it off."""
+        """Let the kernels rescale the steps that they can, and remove these from the list."""
         fused, others = [], []
         for step in moving:
             if (task := self._fused_task(step)) is not None:
@@ -242,7 +242,7 @@ class MGUP(torch.optim.Optimizer):
             moving[:] = others
 
     def _fused_task(self, step: InnerStep) -> Task | None:
-        """A step as the kernels take it; ``None`` if they do not, as for all in host memory."""
+        """The task of a step for the kernels; ``None`` if they cannot, as in host memory."""
         elsewhere = step.param.device.type != "cuda" or is_dtensor(step.param)
         if elsewhere or step.averaging is not None:
             return None
@@ -275,11 +275,11 @@ class MGUP(torch.optim.Optimizer):
                     group["weight_decay"] = decay
 
     def _gather(self) -> list[InnerStep]:
-        """All that is to be stepped, checked."""
+        """The steps that ``inner`` is about to take, checked."""
         moving, damped = [], []
         policies = [policy_of(own_of(group)) for group in self.param_groups]
         whole = [reads_slices(policy) for policy in policies]
-        # Others may use a gradient's memory for what they make of it.
+        # Optimizers from elsewhere may overwrite gradients.
         keeps = type(self.inner).step.__module__.startswith("torch.optim.")
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         for group in self.param_groups:
