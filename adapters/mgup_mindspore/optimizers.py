@@ -141,15 +141,8 @@ def list_optimizers() -> list[str]:
 
 
 def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
-    """An optimizer by its name, as a configuration file or a sweep has it.
+    """The class of a name, called with these parameters and arguments.
 
-    Args:
-        name: one of :func:`list_optimizers`, in any case, with or without ``MGUP``.
-        params: as for its class.
-        arguments: the class's own.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-        TypeError: for an argument that the class does not take.
+    See :func:`mgup_core.frontend.names.create`, which finds it: ``"adamw"`` is ``MGUPAdamW``.
     """
     return create(CLASSES, name, params, **arguments)

@@ -42,11 +42,13 @@ def find(name: str, known: Iterable[str]) -> str:
 def create(
     known: Mapping[str, Callable[..., Made]], name: str, *args: Any, **arguments: Any
 ) -> Made:
-    """What the optimizer of a name makes of the arguments: ``create_optimizer`` of each adapter.
+    """The optimizer of a name, called: ``create_optimizer`` of each adapter.
+
+    For configuration files and sweeps, which have names.
 
     Args:
         known: all optimizers of the adapter, by name.
-        name: as for :func:`find`.
+        name: one of ``list_optimizers()``, in any case, with or without the prefix MGUP.
         args: passed on, as are ``arguments``.
 
     Raises:

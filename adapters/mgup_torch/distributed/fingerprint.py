@@ -1,4 +1,4 @@
-"""The inputs of a step that a rank knows on the host, and that all ranks must agree on."""
+"""The inputs of a step that all ranks must agree on, as far as the host knows them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StepInputs(NamedTuple):
         return self._replace(groups=tuple(old and group_inputs(group) for old, group in now))
 
     def said(self) -> Said:
-        """Every input in words by its name, by the parameter's name."""
+        """For each parameter, by name, each input in words."""
         return {
             entry.name: {
                 what: repr(value)
@@ -88,10 +88,10 @@ def steps_taken(state: Mapping[str, Any]) -> Any:
 
 
 def difference(everyone: Mapping[str, Said]) -> str:
-    """The first input that is not the same everywhere, in words.
+    """A sentence about the first input that differs.
 
     Args:
-        everyone: the inputs by the name of whoever has them, such as ``"rank 3"``.
+        everyone: the inputs of each rank or step, by its name in the message: ``"rank 3"``.
     """
     names = dict.fromkeys(name for given in everyone.values() for name in given)
     for name in names:
