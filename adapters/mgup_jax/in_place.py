@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
 from mgup_core import Rule
 from mgup_core._notices import warn
@@ -27,11 +26,11 @@ StepFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
 class Optimizer(optax.GradientTransformationExtraArgs):  # type: ignore[misc]
     """An optax transformation, which can also step parameters where they are.
 
-    ``params, state = optimizer.step(grads, state, params)`` is ``update`` and
+    ``params, state = optimizer.step(params, state, grads)`` is ``update`` and
     ``optax.apply_updates``, with the bits of the reference: the updates have the compute dtype, so
-    that a parameter is rounded once. On one NVIDIA GPU, with the extra ``mgup[jax-cuda]``, it is
-    done by kernels that read and write each array once. Under ``jax.jit`` donate ``state`` and
-    ``params``, or XLA copies them first. It has no derivative; ``update`` has.
+    that a parameter is rounded once. On one NVIDIA GPU, with the extra ``mgup[jax-cuda]``, kernels
+    do it that read and write each array once. Under ``jax.jit`` donate ``params`` and ``state``,
+    and return them in this order, or XLA copies them. There it has no derivative; ``update`` has.
     """
 
     step: StepFunction
@@ -62,29 +61,16 @@ def step_function(rule: Rule, settings: Settings, update: Any) -> StepFunction:
         update: its ``update``, with updates in the compute dtype.
     """
 
-    def plain(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
+    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
+        wanted = settings.selection == "auto" and settings.param_specs is None
+        if wanted and jax.default_backend() == "gpu":
+            moved: Any = unavailable() or _refusal(rule, settings)
+            moved = moved or _by_kernels(rule, settings, params, state, grads)
+            if not isinstance(moved, str):
+                return moved  # type: ignore[no-any-return]
+            _tell(moved)
         updates, state = update(grads, state, params)
         return optax.apply_updates(params, updates), state
-
-    def by_kernels(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        moved = _by_kernels(rule, settings, grads, state, params)
-        if isinstance(moved, str):
-            _tell(moved)
-            return plain(grads, state, params)
-        return moved
-
-    def step(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
-        if settings.selection != "auto" or settings.param_specs is not None:
-            return plain(grads, state, params)
-        if jax.default_backend() != "gpu":
-            return plain(grads, state, params)
-        if reason := unavailable() or _refusal(rule, settings):
-            _tell(reason)
-            return plain(grads, state, params)
-        moved: tuple[Any, Any] = lax.platform_dependent(
-            grads, state, params, cuda=by_kernels, default=plain
-        )
-        return moved
 
     return step
 
@@ -100,7 +86,7 @@ def _refusal(rule: Rule, settings: Settings) -> str | None:
 
 
 def _by_kernels(
-    rule: Rule, settings: Settings, grads: Any, state: Any, params: Any
+    rule: Rule, settings: Settings, params: Any, state: Any, grads: Any
 ) -> tuple[Any, Any] | str:
     """The parameters and the state after the step, or why these arrays cannot take it so."""
     from .kernels import fused

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from . import apply, compiled, layout, one_pass, radix_select, sample_bracket, ties, tuning, verify
+from . import (
+    apply,
+    compiled,
+    layout,
+    one_pass,
+    radix_select,
+    sample_bracket,
+    sizes,
+    ties,
+    tuning,
+    verify,
+)  # fmt: skip
 from .batches import Batch, MeshGroup, Slice, Workspace, most_coordinates, split_into_batches
 from .codegen import Functions
 from .device import Array, Device
@@ -44,10 +55,15 @@ class Plan:
         self.device, self._launch = device, device.launch
         n = len(slices)
         local_lengths, lengths, k = np.array(slices, np.int64).T
-        sample_chunks = self._sample_chunks(local_lengths, k)
+        self.world_size = 1 if mesh_group is None else mesh_group.world_size
+        sample_chunks = np.zeros(n, np.int64)
+        if ranks and mesh_group is None and functions.both_updates is not None:
+            sample_chunks = sizes.sample_chunks(local_lengths, k, functions.bytes_moved)
         self.one_pass = one_pass = bool(sample_chunks.any())
-        self.sample, self.deviations = self._first_sample()
-        capacity = self._capacity(local_lengths, lengths, k, sample_chunks)
+        self.sample, self.deviations = sizes.first_sample(self.world_size, one_pass=one_pass)
+        share = k / np.maximum(lengths, 1)
+        drawn = share, sample_chunks, self.sample, self.deviations, self.world_size
+        capacity = sizes.capacities(local_lengths, *drawn) * ranks
         blocks, chunks = -(-local_lengths // tuning.BLOCK), -(-capacity // tuning.CANDIDATES)
         samplers = -(-sample_chunks // tuning.VERIFY_CHUNKS)
         self.rows = np.zeros((n, layout.ADDRESSES + addresses), np.int64)
@@ -99,10 +115,9 @@ class Plan:
             )
         self.histograms = zeros(n if ranks else 0, 1 << layout.DIGIT_BITS, dtype="int32")
         if mesh_group is not None:
-            world_size = mesh_group.world_size
             self.bounds = zeros(2, n)
             self.shared_counts = {b: zeros(3, b.slices) for b in self.batches}
-            self.ties_by_rank = {b: zeros(world_size, b.slices) for b in self.batches}
+            self.ties_by_rank = {b: zeros(self.world_size, b.slices) for b in self.batches}
         self.strides = self.rows.shape[1], max(functions.scalar_count, 1)
         self.block_options = {
             "BLOCK": tuning.BLOCK,
@@ -111,46 +126,10 @@ class Plan:
             "enable_fp_fusion": False,
         }
 
-    def _sample_chunks(self, lengths: Any, k: Any) -> Any:
-        """How many chunks are drawn from each slice to verify its bracket: (slices,) int64."""
-        if not self.ranks or self.mesh_group is not None or self.functions.both_updates is None:
-            return np.zeros(len(lengths), np.int64)
-        wide = self.functions.bytes_moved > tuning.NARROW
-        shortest = tuning.ONE_PASS if wide else tuning.ONE_PASS_NARROW
-        chunks = verify.sample_sizes(lengths, tuning.VERIFY_CHUNK, shortest) * (k > 0)
-        least = max(tuning.ONE_PASS_TOTAL, tuning.ONE_PASS_SHARE * lengths.sum())
-        return chunks * (lengths[chunks > 0].sum() >= least)
-
-    def _first_sample(self) -> tuple[int, float]:
-        """The size of the sample of each slice, and the DEVIATIONS of its bracket."""
-        if self.one_pass:
-            return tuning.ONE_PASS_SAMPLE, min(tuning.DEVIATIONS, tuning.ONE_PASS_DEVIATIONS)
-        if self.mesh_group is None:
-            return tuning.SAMPLE, tuning.DEVIATIONS
-        # The span of all devices' brackets misses only if each of them does.
-        return tuning.SAMPLE, max(tuning.DEVIATIONS / self.mesh_group.world_size**0.5, 1.5)
-
-    def _capacity(self, local_lengths: Any, lengths: Any, k: Any, sample_chunks: Any) -> Any:
-        """Room for the candidates of each slice: (slices,) int64."""
-        share = k / np.maximum(lengths, 1)
-        alone = self.mesh_group is None
-        deviations = self.deviations if alone else tuning.DEVIATIONS
-        spread = 2 * deviations * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
-        # The brackets of a small slice's parts may lie apart: then there is room for all scores.
-        least = 0 if alone else tuning.SAMPLE
-        capacity = np.maximum(np.ceil(tuning.ROOM * spread * local_lengths), least)
-        if self.one_pass:
-            width = 2 * verify.half_width(sample_chunks, share, tuning.VERIFY_CHUNK)
-            # The ends of the bracket are edges, so it may be wider by two of their distances.
-            width += 2 * (spread + 1.3 * width) / (tuning.EDGES - 1)
-            listed = np.ceil(tuning.LIST_ROOM * width * local_lengths)
-            capacity = np.where(sample_chunks > 0, listed, capacity)
-        return np.minimum(capacity, local_lengths).astype(np.int64) * self.ranks
-
     def _split(self, lengths: Any, blocks: Any, chunks: Any, samplers: Any) -> list[Batch]:
         """The batches, the same on all devices of a mesh group."""
         if self.mesh_group is not None:
-            lengths = -(-lengths // self.mesh_group.world_size)
+            lengths = -(-lengths // self.world_size)
         parts = tuning.PARTS if self.mesh_group is None else tuning.SHARED_PARTS
         least, parts = tuning.LEAST, parts if self.ranks else 1
         if self.one_pass:
@@ -431,7 +410,7 @@ class Plan:
 
     def _share_ties(self, mesh_group: MeshGroup, batch: Batch) -> None:
         """Leave to this device's quotas what the ties on earlier devices do not use up."""
-        n, ranks, ties_by_rank = batch.slices, mesh_group.world_size, self.ties_by_rank[batch]
+        n, ranks, ties_by_rank = batch.slices, self.world_size, self.ties_by_rank[batch]
         shared = self.search_records, batch.first_slice, ties_by_rank, mesh_group.rank
         self._launch(ties.write_local_ties, n, *shared, ranks, num_warps=1)
         mesh_group.all_reduce_sum_(ties_by_rank)

@@ -129,7 +129,7 @@ class FusedPlan:
             plan.launch()
         return graph
 
-    def run(self, stream: int, arguments: Sequence[int], results: Sequence[int]) -> None:
+    def run(self, stream: int, arguments: Any, results: Any) -> None:
         """Step; returns before the device is done.
 
         Args:
@@ -139,14 +139,14 @@ class FusedPlan:
                 takes.
             results: those of the parameters and the states, which are the same.
         """
-        if list(results) != list(arguments[: len(results)]):
+        if (results != arguments[: len(results)]).any():
             raise RuntimeError("XLA gave the results other memory than the arguments.")
         with self.lock:
             if self.graph is None:
                 self.graph = self._capture(stream)
             self.plan.check()
-            *arrays, taken, values = arguments
-            columns = np.array(arrays, np.int64).reshape(self.arrays, -1)
+            *_, taken, values = arguments
+            columns = arguments[:-2].reshape(self.arrays, -1)
             order = [0, self.arrays - 1, *range(1, self.arrays - 1)]
             found = np.full((columns.shape[1], self.arrays + 1), values, np.int64)
             found[:, :-1] = columns[order].T
@@ -169,7 +169,7 @@ def _capability() -> int:
     return 10 * int(major) + int(minor)
 
 
-def _run(stream: int, arguments: list[int], results: list[int], number: int) -> None:
+def _run(stream: int, arguments: Any, results: Any, number: int) -> None:
     if number not in _plans:
         raise RuntimeError(
             "this program was made in another process, which has the plan of its kernels: trace it "
@@ -178,8 +178,16 @@ def _run(stream: int, arguments: list[int], results: list[int], number: int) -> 
     _plans[number].run(stream, arguments, results)
 
 
+def _not_here(*given: Any) -> None:
+    raise RuntimeError(
+        "this step was traced for the GPU that JAX sees, and runs on the CPU: make the optimizer "
+        "with selection='graph', or let JAX see no GPU (JAX_PLATFORMS=cpu)."
+    )
+
+
 def _plan_of(number: int, make: Callable[[], FusedPlan]) -> None:
     xla_call.register(_TARGET, _run, "CUDA")
+    xla_call.register(_TARGET, _not_here, "cpu")
     with _lock:
         if number not in _plans:
             _plans[number] = make()

@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-Target = Callable[[int, list[int], list[int], int], None]
+Target = Callable[[int, Any, Any, int], None]
 """``(stream, arguments, results, number)``: the address of a ``CUstream``, those of the buffers,
-and the attribute ``number`` of the call."""
+(buffers,) int64, and the attribute ``number`` of the call."""
 
 _METADATA = 1  # XLA_FFI_Extension_Metadata
 _EXECUTE = 3  # XLA_FFI_ExecutionStage_EXECUTE
@@ -109,12 +109,18 @@ class _Frame(Structure):
     )
 
 
-def _addresses(buffers: Any) -> list[int]:
+def _addresses(buffers: Any) -> Any:
+    """Of the buffers, (buffers,) int64."""
     n = buffers.count
     if not n:
-        return []
-    items = (c_int64 * n).from_address(buffers.items)
-    return [c_int64.from_address(item + _DATA).value for item in items]
+        return np.zeros(0, np.int64)
+    items = np.ctypeslib.as_array((c_int64 * n).from_address(buffers.items))
+    width = int(items[1] - items[0]) if n > 1 else 8
+    if width in range(_DATA + 8, 16 * _DATA, 8) and (np.diff(items) == width).all():
+        # XLA has them one after the other, so all are read at once.
+        words = (c_int64 * (n * width // 8)).from_address(int(items[0]))
+        return np.ctypeslib.as_array(words)[_DATA // 8 :: width // 8].copy()
+    return np.array([c_int64.from_address(int(item) + _DATA).value for item in items])
 
 
 def _number(attributes: Any) -> int:
