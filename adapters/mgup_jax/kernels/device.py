@@ -7,6 +7,7 @@ import math
 from contextlib import AbstractContextManager
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mgup_kernels import compiled, cuda_driver
@@ -71,7 +72,7 @@ class JaxDevice:
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
         """A new array of zeros."""
-        made = DeviceArray(self, self.bytes, shape, _dtype(dtype))
+        made = DeviceArray(self, self.bytes, shape, jnp.dtype(dtype))
         self.bytes += -(-made.nbytes // _ALIGNMENT) * _ALIGNMENT
         return made
 
@@ -125,11 +126,3 @@ class JaxDevice:
     def on(self, stream: Any) -> AbstractContextManager[Any]:
         """Likewise."""
         raise NotImplementedError
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)

@@ -244,7 +244,7 @@ def _step_alike(
         d = math.prod(shape[stacked:])
         counts.append(math.prod(shape[:stacked]))
         slices.append(Slice(d, d, policy.top(d) if ranks and policy is not None else 0))
-    text = [f.cache_key for f in functions if hasattr(f, "cache_key")]
+    text = [getattr(f, "cache_key", "") for f in functions]
     told = repr((text, kind[2:], counts, [tuple(one) for one in slices], numbers))
     number = int.from_bytes(hashlib.sha256(told.encode()).digest()[:7], "little")
     _plan_of(number, lambda: FusedPlan(kind, counts, slices, numbers))
