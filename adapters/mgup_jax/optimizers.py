@@ -89,9 +89,16 @@ def list_optimizers() -> list[str]:
 def create_optimizer(
     name: str, learning_rate: Scheduled | None = None, **arguments: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """The function of a name, called with these arguments; ``learning_rate=None`` is its default.
+    """An optimizer by its name, as a configuration file or a sweep has it.
 
-    See :func:`mgup_core.frontend.names.create`, which finds it: ``"adamw"`` is ``mgup_adamw``.
+    Args:
+        name: one of :func:`list_optimizers`, in any case, with or without ``mgup_``.
+        learning_rate: as for its function; None is the function's own default.
+        arguments: the function's own.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        TypeError: for an argument that the function does not take.
     """
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate
