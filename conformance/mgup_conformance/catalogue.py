@@ -276,7 +276,7 @@ def _exact_products() -> Iterator[Case]:
                 name, f"{chosen}/{numbers}", chosen, numbers,
                 steps=50, fast=numbers == "float32" and name not in MUONS,
             )  # fmt: skip
-    for gradients in ("tiny", "nonfinite", "absent", "schedule"):
+    for gradients in ("tiny", "nonfinite", "absent", "schedule", "zero_rows"):
         yield case(
             "muon", gradients, "mgup", "float32", steps=12, gradients=gradients,
             zero_start=gradients == "tiny",
