@@ -14,6 +14,9 @@ _NOT_INPUTS = ("params", "param_names")
 _SIMPLE = (bool, int, float, str, torch.dtype)
 _SCHEDULED = ("lr", "initial_lr")  # they may change at every step
 
+Said = Mapping[str, Mapping[str, str]]
+"""Of each parameter the inputs of its step, in words."""
+
 
 class Entry(NamedTuple):
     """The inputs of one parameter's step."""
@@ -44,14 +47,17 @@ class StepInputs(NamedTuple):
         known = zip(self.groups, now, strict=True)
         return self._replace(groups=tuple({**old, **new} if old else old for old, new in known))
 
-    def by_parameter(self) -> dict[str, dict[str, Any]]:
-        """Every input by its name, by the parameter's name."""
+    def said(self) -> Said:
+        """Every input in words by its name, by the parameter's name."""
         return {
             entry.name: {
-                "shape": entry.shape,
-                "has a gradient": entry.gradient,
-                "step": entry.step,
-                **self.groups[entry.group],
+                what: repr(value)
+                for what, value in (
+                    ("shape", entry.shape),
+                    ("has a gradient", entry.gradient),
+                    ("step", entry.step),
+                    *self.groups[entry.group].items(),
+                )
             }
             for entry in self.entries
         }
@@ -77,22 +83,21 @@ def steps_taken(state: Mapping[str, Any]) -> Any:
     return step if step is None else int(step)
 
 
-def difference(everyone: Mapping[str, StepInputs]) -> str:
+def difference(everyone: Mapping[str, Said]) -> str:
     """The first input that is not the same everywhere, in words.
 
     Args:
         everyone: the inputs by the name of whoever has them, such as ``"rank 3"``.
     """
-    inputs = {who: given.by_parameter() for who, given in everyone.items()}
-    names = dict.fromkeys(name for given in inputs.values() for name in given)
+    names = dict.fromkeys(name for given in everyone.values() for name in given)
     for name in names:
-        if lacking := [who for who, given in inputs.items() if name not in given]:
+        if lacking := [who for who, given in everyone.items() if name not in given]:
             return f"parameter {name} is not among those of {_listed(lacking)}"
     for name in names:
-        for what in dict.fromkeys(w for given in inputs.values() for w in given[name]):
+        for what in dict.fromkeys(w for given in everyone.values() for w in given[name]):
             values: dict[str, list[str]] = {}
-            for who, given in inputs.items():
-                values.setdefault(repr(given[name].get(what)), []).append(who)
+            for who, given in everyone.items():
+                values.setdefault(given[name].get(what, "None"), []).append(who)
             if len(values) > 1:
                 told = "; ".join(f"{value} on {_listed(who)}" for value, who in values.items())
                 return f"parameter {name}, {what}: {told}"

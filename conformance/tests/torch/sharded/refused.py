@@ -333,6 +333,25 @@ def late_change():
             refused(optimizer, params, "rank 0 .*No parameter has taken this step", RuntimeError)
 
 
+def late_change_without_collectives():
+    """Issue 23: the others are told in their next step, and by a rank that has left."""
+    with as_on_an_accelerator():
+        optimizer, params, give = made()
+        alone = dist.get_rank() == 1
+        for step in (1, 2, 3):
+            give(step)
+            optimizer.param_groups[0]["mode"] = "off"
+            if step == 2 and alone:
+                optimizer.param_groups[0]["tau"] = 0.25
+                refused(optimizer, params, "rank 1 steps otherwise than before.*tau: 0.5 on the")
+                return
+            if step == 3:
+                told = "different steps last time.*tau: 0.5 on rank 0; 0.25 on rank 1"
+                refused(optimizer, params, told)
+                return
+            optimizer.step()
+
+
 def late_change_of_all():
     """A change that all ranks make is no disagreement."""
     with as_on_an_accelerator():
