@@ -6,9 +6,12 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,8 @@ except (ImportError, ValueError) as error:
 OK, FAILED, USAGE = 0, 1, 2
 SLOW = ("oracle", "torch_compiled")
 """Shipped backends that take many minutes: one number at a time, and one compilation a case."""
+LOADING = 300.0
+"""Seconds that a backend may take to load, whatever a case may: a framework is imported."""
 MANY = 40
 """Cases that are worth a process."""
 EXAMPLES = """examples:
@@ -187,6 +192,35 @@ def _installed(name: str, console: Console) -> bool:
     return True
 
 
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Ends what takes longer, where the system has timers, by an error of the command."""
+
+    def late(*_: object) -> None:
+        raise RuntimeError(f"no answer after {seconds:g} seconds.")
+
+    if not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _load(name: str, timeout: float) -> Backend:
+    """A backend, if its module, its class or its interpreter answers in time."""
+    seconds = max(timeout, LOADING)
+    try:
+        with _limit(seconds):
+            return load(name)
+    except RuntimeError as error:
+        raise ValueError(f"backend {name!r}: {error}") from error
+
+
 def _check_files(*paths: tuple[str, Path | None]) -> None:
     """Refuse files that could not be written, before there is anything to write."""
     for flag, path in paths:
@@ -209,7 +243,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     cases = _chosen(arguments)
     set_of = "exhaustive" if arguments.exhaustive else "fast" if arguments.fast else "standard"
     names = _names(arguments, console)
-    backends = [load(name) for name in names]
+    backends = [_load(name, arguments.timeout) for name in names]
     check_names(backends)
     idle = [b.name for b in backends if not cases_for(b, cases, set_of=set_of)]
     jobs = arguments.jobs or max(1, min(os.cpu_count() or 1, len(cases) // MANY))

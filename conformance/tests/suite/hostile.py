@@ -166,3 +166,10 @@ class Exiting(toy_port.Port):
 
     def run(self, spec, params):
         sys.exit(0)
+
+
+class Waiting(toy_port.Port):
+    """Is never made."""
+
+    def __init__(self):
+        time.sleep(3600)

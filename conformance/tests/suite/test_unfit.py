@@ -5,12 +5,13 @@ No clause: the suite itself: what it says of modules, classes and names that it 
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from mgup_conformance import all_cases, ports, run_suite
+from mgup_conformance import all_cases, cli, ports, run_suite
 from mgup_conformance.backends import load
 from mgup_conformance.runner import select
 
@@ -74,6 +75,20 @@ def test_two_of_one_name(toys):
     here, same = load("toy_port:Port"), load("toy_port:Port")
     with pytest.raises(ValueError, match="2 backends are called 'toy'"):
         run_suite([here, same], select(all_cases(), ["count/decimals"]))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+@pytest.mark.parametrize("there", [False, True])
+def test_one_that_is_never_made(hostile, monkeypatch, capsys, there):
+    monkeypatch.setattr(cli, "LOADING", 1.0)
+    before = signal.getsignal(signal.SIGALRM)
+    name = "hostile:Waiting" + f"@{sys.executable}" * there
+    arguments = ["run", "--backend", name, "--case", "count/decimals", "--timeout", "1"]
+    assert cli.main(arguments) == cli.USAGE
+    said = capsys.readouterr().err
+    assert name in said
+    assert "no answer after 1 seconds" in said
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 def test_a_rule_without_state(monkeypatch):
