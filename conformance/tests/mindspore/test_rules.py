@@ -12,7 +12,13 @@ import pytest
 from mindspore import Parameter, Tensor
 
 import mgup_core as core
-from mgup_conformance.ports import CLASSES, PORTED, trains_vectors
+from mgup_conformance.ports import (
+    CLASSES,
+    PORTED,
+    REPRODUCIBLE,
+    compared,
+    trains_vectors,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*none is selected")
 
@@ -26,7 +32,7 @@ def arrays(name: str, seed: int):
 def make(name: str, weights):
     params = [Parameter(Tensor(w), name=f"w{i}") for i, w in enumerate(weights)]
     kind = getattr(mgup_mindspore, f"MGUP{CLASSES[name].__name__}")
-    return params, kind(params, 1e-2, weight_decay=0.1)
+    return params, kind(params, 1e-2, weight_decay=0.1, **REPRODUCIBLE.get(name, {}))
 
 
 def step(optimizer, name: str, t: int) -> None:
@@ -37,14 +43,14 @@ def step(optimizer, name: str, t: int) -> None:
 def test_steps_and_checkpoints(name, tmp_path):
     """PyNative: by bits where the rule is identical; saved to disk and loaded, the same goes on."""
     params, optimizer = make(name, arrays(name, 0))
-    reference = core.Optimizer(CLASSES[name](), core.MGUP(), lr=1e-2, weight_decay=0.1)
+    reference = core.Optimizer(compared(name), core.MGUP(), lr=1e-2, weight_decay=0.1)
     expected = arrays(name, 0)
     kept = reference.init(expected)
     for t in range(1, 4):
         step(optimizer, name, t)
         expected, kept = reference.step(expected, arrays(name, t), kept)
         for p, w in zip(params, expected, strict=True):
-            if CLASSES[name]().identical:
+            if reference.rule.identical:
                 np.testing.assert_array_equal(p.asnumpy(), w)
             else:
                 np.testing.assert_allclose(p.asnumpy(), w, rtol=1e-4, atol=1e-5)
