@@ -93,12 +93,12 @@ class SOAP(Rule):
     def _sides(self, x: Array) -> Iterator[tuple[str, int]]:
         """The sides of a matrix that have a basis."""
         for side, axis in SIDES.items():
-            if x.ndim >= 2 and 1 < x.shape[axis] <= self.max_precondition_dim:
+            if x.ndim >= 2 and x.size and 1 < x.shape[axis] <= self.max_precondition_dim:
                 yield side, axis
 
     def init(self, be: Backend, w: Array) -> State:
-        zeros, unused = be.zeros_like(w), be.total(be.zeros_like(w))
-        state = {"exp_avg": zeros, "exp_avg_sq": zeros, **dict.fromkeys(self.exact_state, unused)}
+        state = {name: be.zeros_like(w) for name in ("exp_avg", "exp_avg_sq")}
+        state |= {name: be.total(be.zeros_like(w)) for name in self.exact_state}
         for side, axis in self._sides(w):
             basis = identity(be, w, axis)
             state |= {side: be.zeros_like(basis), f"{side}_basis": basis}
