@@ -60,8 +60,7 @@ class Task(NamedTuple):
 
     @property
     def needs_gathering(self) -> bool:
-        """Whether it is a part of a DTensor, and its rule needs more of the whole than ranks can
-        exchange for it."""
+        """Whether it is a part of a DTensor whose rule needs what ranks cannot exchange."""
         return self.whole is not None and not (self.rule.elementwise or self.rule.gathers)
 
     @property

@@ -128,8 +128,7 @@ class Backend:
         return self.mul(self.scalar(beta), x) + product
 
     def orthogonal_factor(self, x: Array, dtype: str | None = None) -> Array:
-        """Q of ``x = QR``, square and full: by the library, or with ``dtype="exact"`` in its own
-        operations, of the same bits (N9).
+        """Q of ``x = QR`` (..., n, n); with ``dtype="exact"`` of the same bits everywhere (N9).
 
         Override the first alone, where the framework has it; here both are the second.
         """

@@ -12,9 +12,7 @@ from .runtime import on_host
 from .scalars import bias_correction
 
 
-def rectification(
-    be: Backend, beta: float, t: Any, least: float = 5.0
-) -> tuple[Array, Array]:
+def rectification(be: Backend, beta: float, t: Any, least: float = 5.0) -> tuple[Array, Array]:
     """(R, whether it is defined) at step t, each 0-d.
 
     Liu et al., On the Variance of the Adaptive Learning Rate and Beyond (RAdam), 2019, arXiv
@@ -23,8 +21,8 @@ def rectification(
         rho_t = rho - 2*t*beta^t / (1 - beta^t)         rho = 2 / (1 - beta) - 1
         R = sqrt((1 - beta^t) * (rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))
 
-    defined for ``rho_t >= least``, of which 4 is the least. In the first steps that difference is small beside rho, and float32
-    would lose what decides. There ``rho_t = 1 - H(x) + t*H(t*x)`` instead, which is the
+    defined for ``rho_t >= least``, where ``least >= 4``. In the first steps that difference is
+    small beside rho, and float32 would lose what decides. There ``rho_t = 1 - H(x) + t*H(t*x)`` instead, which is the
     same, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its power series.
     """
     one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0

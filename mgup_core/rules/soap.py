@@ -44,8 +44,8 @@ class SOAP(Rule):
         b1, b2: decay rates of the two moments, in [0, 1).
         shampoo_beta: b, that of L and R, in [0, 1); None is b2.
         eps: added to the root, > 0.
-        precondition_frequency: steps between two turns of the bases, >= 1. In a graph of torch.compile every
-            step computes them.
+        precondition_frequency: steps between two turns of the bases, >= 1. In a graph of
+            torch.compile every step computes them.
         max_precondition_dim: the longest side that has a basis, >= 0.
         product_dtype: of the matrix products, ``"float32"``, or ``"exact"``: the same bits on every
             backend (N9), also of the bases, which then take as many small steps as a side is long,

@@ -171,7 +171,8 @@ def sums() -> None:
         (core.Adafactor(momentum=0.9), mgup_adafactor(schedule, momentum=0.9, weight_decay=0.1)),
         (core.ScheduleFreeAdamW(warmup_steps=2),
          mgup_schedulefreeadamw(schedule, warmup_steps=2, weight_decay=0.1)),
-        (core.ScheduleFreeRAdam(b2=0.9), mgup_schedulefreeradam(schedule, b2=0.9, weight_decay=0.1)),
+        (core.ScheduleFreeRAdam(b2=0.9),
+         mgup_schedulefreeradam(schedule, b2=0.9, weight_decay=0.1)),
     ):  # fmt: skip
         reference = core.Optimizer(rule, core.MGUP(), weight_decay=0.1)
         expected = case.numbers(0)

@@ -19,7 +19,7 @@ def soap(w, grads, lr, decay, *, every=10, b1=0.95, b2=0.95, b3=0.95, longest=10
     The first gradient moves nothing. Decay is R0's, of the parameter before the step.
     """
     turned = [i for i in range(w.ndim) if w.ndim == 2 and w.shape[i] <= longest]
-    factors = {i: 0.0 for i in turned}
+    factors = dict.fromkeys(turned, 0.0)
     m, v = np.zeros_like(w), np.zeros_like(w)
 
     def take_in(g):
