@@ -22,8 +22,9 @@ def rectification(be: Backend, beta: float, t: Any, least: float = 5.0) -> tuple
         R = sqrt((1 - beta^t) * (rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))
 
     defined for ``rho_t >= least``, where ``least >= 4``. In the first steps that difference is
-    small beside rho, and float32 would lose what decides. There ``rho_t = 1 - H(x) + t*H(t*x)`` instead, which is the
-    same, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its power series.
+    small beside rho, and float32 would lose what decides. There ``rho_t = 1 - H(x) + t*H(t*x)``
+    instead, which is the same, with ``x = -log(beta)`` and ``H(x) = 2/x - 2/(e^x - 1)`` by its
+    power series.
     """
     one, limit = be.scalar(1.0), 2.0 / (1.0 - beta) - 1.0
     if limit <= least:
