@@ -79,6 +79,10 @@ class TensorBackend(Backend):
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.xp.matmul(*narrow), self.dtype)
 
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        chosen = condition.asnumpy() if isinstance(condition, Tensor) else condition
+        return body(carry) if chosen else carry
+
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
         return select(scores, k, self.xp.full((scores.shape[0], 1), k, dtype=ms.int32))
 

@@ -166,15 +166,16 @@ class Recorder(Functions):
         shape = np.broadcast_shapes(*(a.shape for a in symbols))
         return self.call(operation, *symbols, shape=shape, dtype=dtype or like.dtype)
 
-    def loop(self, n: int, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
+    def loop(self, n: int | Symbol, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
         """``body`` applied n times, as a loop of the graph."""
+        times = n if isinstance(n, Symbol) else self.constant(n, ms.int32)
         zero, one = (self.constant(value, ms.int32) for value in (0, 1))
         i = self.elementwise("add", zero, zero)
         held = tuple(
             self.call("add", c, self.constant(0, c.dtype), shape=c.shape, dtype=c.dtype)
             for c in carry
         )
-        self.write(f"while less({i.text}, {self.constant(n, ms.int32).text}):")
+        self.write(f"while less({i.text}, {times.text}):")
         self._indent += 1
         new = body(held)
         targets, values = (", ".join(x.text for x in xs) for xs in (held, new))

@@ -118,6 +118,20 @@ def test_every_elementwise_rule(four):
     assert four.run("placed.every_elementwise_rule")[0] > 4
 
 
+@pytest.mark.slow
+def test_every_rule_of_whole_tensors(four):
+    """What ranks cannot exchange is gathered: the bits of the unsharded tensors."""
+    assert four.run("placed.every_rule_of_whole_tensors", patience=400)[0] > 9
+
+
+def test_sums_over_all_parameters(two):
+    """Each parameter gathered, on every rank alike; the statistics are the whole tensors'."""
+    traffic = two.run(
+        "placed.compare", (2,), "S0", name="MGUPProdigy", shapes=[(9, 5), (7,)], statistics=True
+    )
+    assert traffic[0].collectives > 0
+
+
 def test_compiled(two):
     two.run("placed.compiled")
 
