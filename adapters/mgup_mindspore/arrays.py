@@ -56,7 +56,7 @@ class Arrays(Recorder):
     def mean(self, x: Tensor) -> Tensor:
         return x.mean()
 
-    def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+    def loop(self, n: Any, body: Callable[[Any], Any], carry: Any) -> Any:
         for _ in range(n):
             carry = body(carry)
         return carry

@@ -43,6 +43,8 @@ class Symbol(Operators):
     __array_priority__ = 1000.0
     device = None
 
+    xp: Recorder
+
     def __init__(self, program: Recorder, text: str, shape: Sequence[int], dtype: Any) -> None:
         self.xp, self.text = program, text
         self.shape, self.dtype = tuple(shape), dtype
@@ -135,7 +137,8 @@ class Recorder(Functions):
         return self._known[key]
 
     def operation(self, name: str, *operands: Any) -> Symbol:
-        return SPELLED[name](self, *operands)
+        spelled: Symbol = SPELLED[name](self, *operands)
+        return spelled
 
     def dtype_name(self, x: Symbol) -> str:
         return str(x.dtype).lower()
@@ -337,7 +340,8 @@ def _quotient(xp: Recorder, x: Any, y: Any) -> Symbol:
 
 def _negative(xp: Recorder, x: Symbol) -> Symbol:
     """The sign of x; -0 is negative, which on MindSpore's CPU its reciprocal alone shows."""
-    return xp.logical_or(xp.less(x, 0.0), xp.less(xp.elementwise("reciprocal", x), 0.0))
+    below: Symbol = xp.logical_or(xp.less(x, 0.0), xp.less(xp.elementwise("reciprocal", x), 0.0))
+    return below
 
 
 def _flush(xp: Recorder, x: Symbol, bound: Any) -> Symbol:
