@@ -129,12 +129,16 @@ class Sharding:
             theirs = tuple(given if i in used else {} for i, given in enumerate(known))
             self._compare(mesh_group, StepInputs(theirs, tuple(entries)))
 
-    def agree_again(self, groups: Sequence[Group]) -> None:
-        """As :meth:`agree`, for a step in which only learning rates can have changed."""
+    def agree_again(self, groups: Sequence[Group], state: Mapping[Tensor, Any]) -> None:
+        """As :meth:`agree`, for a step in which only hyperparameters can have changed."""
+        begun = all(entry.step != 0 for _, inputs in self._agreed for entry in inputs.entries)
+        if not begun:  # the first step's ranks had no state, and a rank may not repeat this one
+            self.agree(groups, state)
+            return
         self.traffic.collectives = self.traffic.bytes = 0
         agreed, self._agreed = self._agreed, []
         for mesh_group, inputs in agreed:
-            self._compare(mesh_group, inputs.at_rates_of(groups))
+            self._compare(mesh_group, inputs.with_values_of(groups))
 
     def _compare(self, mesh_group: MeshGroup, inputs: StepInputs) -> None:
         with nothing_moved([entry.name for entry in inputs.entries]):
