@@ -44,7 +44,7 @@ def _rounds(given: Any, wanted: Any) -> bool:
 
 
 class Known(NamedTuple):
-    """What a step needs once for all parameters, by beta, as far as it was asked for: a pytree."""
+    """The corrections that all parameters of a step share, by beta: a pytree."""
 
     t: Any
     """The step, traced; ``None`` where it is a number or not told."""
@@ -217,7 +217,7 @@ class JaxBackend(Backend):
 
 
 class _Answered(JaxBackend):
-    """For rows whose mask is known already."""
+    """A backend for rows whose mask is already known."""
 
     def __init__(self, be: JaxBackend, mask: Any) -> None:
         super().__init__(be.dtype, be.selection)
@@ -228,7 +228,7 @@ class _Answered(JaxBackend):
 
 
 def backend_of(x: Any) -> JaxBackend:
-    """What the core does with an array, or the tracer of one, of any dtype (N10)."""
+    """The backend for an array, or the tracer of one, of any dtype (N10)."""
     return JaxBackend(compute_dtype(x.dtype))
 
 

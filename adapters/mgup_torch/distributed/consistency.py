@@ -1,4 +1,4 @@
-"""One small collective before each step compares what the ranks are about to do."""
+"""Before each step, one small collective compares the inputs of the ranks' steps."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Agreement:
     """Checks that all ranks of each mesh group pass the same :class:`StepInputs` to a step.
 
     Each rank sends a fingerprint of its inputs, 16 bytes for each mesh dimension. Where the
-    collective runs on the host, the result is read at once. On an accelerator, reading it would
-    wait for the device. So the result is read at once only in the first step and when this rank's
-    own inputs have changed; otherwise the next step reads it, when it has long arrived. By then a
-    rank that was told may have left, so the ranks explain themselves through the process group's
-    store: a collective would wait for one that never comes.
+    collective runs on the host, the rank reads the result at once. On an accelerator, reading it
+    waits for the device. There the rank reads it at once only in the first step and when its own
+    inputs have changed. Otherwise it reads the result in the next step, which need not wait. By
+    then a rank that was told may have left, so the ranks explain themselves through the process
+    group's store: a collective would wait for a rank that never comes.
     """
 
     def __init__(self) -> None:

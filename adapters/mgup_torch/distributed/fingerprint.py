@@ -1,4 +1,4 @@
-"""The inputs of a step that a rank knows on the host, and that all ranks must agree on."""
+"""The inputs of a step that all ranks must agree on, as far as the host knows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ..groups import Group
 
 _NOT_INPUTS = ("params", "param_names")
 _SIMPLE = (bool, int, float, str, torch.dtype)
-_SCHEDULED = ("lr", "initial_lr")  # they may change at every step
 
 Said = Mapping[str, Mapping[str, str]]
 """Of each parameter the inputs of its step, in words."""
@@ -37,18 +36,17 @@ class StepInputs(NamedTuple):
     entries: tuple[Entry, ...]
 
     def lasting(self) -> StepInputs:
-        """The inputs that do not change at every step."""
-        groups = tuple({k: v for k, v in g.items() if k not in _SCHEDULED} for g in self.groups)
+        """The inputs that do not change at every step: all but what a schedule may (R7)."""
+        groups = tuple({k: v for k, v in g.items() if not _scheduled(k, v)} for g in self.groups)
         return StepInputs(groups, tuple(entry._replace(step=None) for entry in self.entries))
 
-    def at_rates_of(self, groups: Sequence[Group]) -> StepInputs:
-        """The same inputs with the current learning rates of the groups."""
-        now = [{k: _plain(group[k]) for k in _SCHEDULED if k in group} for group in groups]
-        known = zip(self.groups, now, strict=True)
-        return self._replace(groups=tuple({**old, **new} if old else old for old, new in known))
+    def with_values_of(self, groups: Sequence[Group]) -> StepInputs:
+        """The same parameters' inputs with the present hyperparameters of the groups."""
+        now = zip(self.groups, groups, strict=True)
+        return self._replace(groups=tuple(old and group_inputs(group) for old, group in now))
 
     def said(self) -> Said:
-        """Every input in words by its name, by the parameter's name."""
+        """For each parameter, by name, each input in words."""
         return {
             entry.name: {
                 what: repr(value)
@@ -61,6 +59,12 @@ class StepInputs(NamedTuple):
             }
             for entry in self.entries
         }
+
+
+def _scheduled(name: str, value: Any) -> bool:
+    """Whether a hyperparameter is a value of a step and none of a program (R7): numbers but tau."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    return not name.endswith("tau") and all(isinstance(x, float) for x in numbers)
 
 
 def group_inputs(group: Group) -> dict[str, Any]:
@@ -84,10 +88,10 @@ def steps_taken(state: Mapping[str, Any]) -> Any:
 
 
 def difference(everyone: Mapping[str, Said]) -> str:
-    """The first input that is not the same everywhere, in words.
+    """A sentence about the first input that differs.
 
     Args:
-        everyone: the inputs by the name of whoever has them, such as ``"rank 3"``.
+        everyone: the inputs of each rank or step, by its name in the message: ``"rank 3"``.
     """
     names = dict.fromkeys(name for given in everyone.values() for name in given)
     for name in names:

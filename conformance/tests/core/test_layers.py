@@ -43,7 +43,8 @@ LAYERS = {
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
         | distributed statistics model_groups | fitting | parameter_step | executors | base
-        | factory | averaging wrapped_groups | muon wrapper contrib | optimizers | integrations
+        | factory | averaging wrapped_groups | inner_step | muon wrapper contrib | optimizers
+        | integrations
     """,
     "mgup_jax": """
         arguments kernels | rounding numbers mesh_axes selection | backend | pytrees settings
@@ -51,8 +52,9 @@ LAYERS = {
         | module_types optimizers
     """,
     "mgup_mindspore": """
-        arguments numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit model_groups | runtime | base | factory | muon | optimizers | integrations
+        arguments numpy2 operations | program | emitter | selection | backend
+        | arrays groups training | host | cells fit model_groups | runtime | base | factory
+        | muon | optimizers | integrations
     """,
     "mgup_keras": "optimizers",
 }
