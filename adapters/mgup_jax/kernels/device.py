@@ -61,7 +61,7 @@ class JaxDevice:
     """
 
     streams = False
-    least_batch = 1 << 27
+    least_batch = 1 << 26
 
     def __init__(self, capability: int) -> None:
         self.capability = capability

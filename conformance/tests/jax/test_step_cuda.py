@@ -1,4 +1,6 @@
-"""The step of the parameters by kernels on a GPU: ``JAX_PLATFORMS=cuda pytest -m cuda``.
+"""The step of the parameters by kernels on a GPU: ``JAX_PLATFORMS=cuda,cpu pytest -m cuda``.
+
+A rule whose betas are traced asks the host, for which JAX needs a CPU device.
 
 N1, N4, N5, P2 to P5, P7, R7.
 """
