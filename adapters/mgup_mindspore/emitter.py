@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from itertools import count
 from math import prod
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,10 @@ for _name, _operation in {
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"({' '.join(f'{x.text},' for x in value)})"
-    return value.text if isinstance(value, Symbol) else repr(value)
+    """The text of symbols, and of whole numbers, whatever their class would say of them."""
+    if isinstance(value, (list, tuple)):
+        return f"({' '.join(f'{_text(x)},' for x in value)})"
+    return value.text if isinstance(value, Symbol) else repr(index(value))
 
 
 class Recorder:
