@@ -265,6 +265,88 @@ def forked(rng: random.Random) -> bool:
                    rng.choice([5003, 300_000]))  # fmt: skip
 
 
+ALARMED = """
+import random, signal, sys, time
+import numpy as np
+rng = random.Random(int(sys.argv[1]))
+class Stop(Exception): pass
+def handler(*_): raise Stop
+signal.signal(signal.SIGALRM, handler)
+SHAPES = [(4, 6), (5,), (5003,), (33, 40)]
+def arrays(seed):
+    return [np.random.default_rng(seed + i).standard_normal(s).astype("f4")
+            for i, s in enumerate(SHAPES)]
+def seconds(step):
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+def interrupted(step, took):
+    "Whether a step was broken off at a random moment of it."
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(rng.random() * took, 1e-5))
+        try:
+            step()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Exception as error:  # JAX makes errors of its own of what its callbacks raise
+        if "Stop" not in f"{type(error).__name__} {error}":
+            raise
+        return True
+    return False
+"""
+
+JAX_ALARMED = (
+    ALARMED
+    + """
+import jax, mgup_jax, optax
+optimizer = mgup_jax.mgup_adamw(0.02, weight_decay=0.1)
+@jax.jit
+def update(w, state, g):
+    updates, state = optimizer.update(g, state, w)
+    return optax.apply_updates(w, updates), state
+def bits(tree):
+    return [np.array(x).tobytes() for x in jax.tree.leaves(tree)]
+w, g = arrays(0), arrays(9)
+state = optimizer.init(w)
+w, state = update(w, state, g)
+def step():
+    jax.block_until_ready(update(w, state, g))
+before, after, took = bits((w, state)), bits(update(w, state, g)), seconds(step)
+broken = sum(interrupted(step, took) for _ in range(20))
+assert broken, "no step was broken off"
+assert bits((w, state)) == before
+assert bits(update(w, state, g)) == after
+"""
+)
+
+MINDSPORE_ALARMED = (
+    ALARMED
+    + """
+import mindspore as ms, mgup_mindspore
+def made():
+    params = [ms.Parameter(ms.Tensor(x), name=f"p{i}") for i, x in enumerate(arrays(0))]
+    return params, mgup_mindspore.MGUPAdamW(params, 0.02, weight_decay=0.1)
+g = tuple(ms.Tensor(x) for x in arrays(9))
+def bits(params, optimizer):
+    moments = zip(optimizer.exp_avg, optimizer.exp_avg_sq, strict=True)
+    return [b"".join(x.asnumpy().tobytes() for x in (p, *m))
+            for p, m in zip(params, moments, strict=True)]
+params, optimizer = made()
+optimizer(g)
+took, broken = seconds(lambda: optimizer(g)), 0
+for _ in range(20):
+    (params, optimizer), other = made(), made()
+    optimizer(g), other[1](g)
+    before = bits(*other)
+    other[1](g)
+    after = bits(*other)
+    broken += interrupted(lambda: optimizer(g), took)
+    for i, now in enumerate(bits(params, optimizer)):
+        assert now in (before[i], after[i]), f"parameter {i} is in between"
+assert broken, "no step was broken off"
+"""
+)
+
 JAX_RAISES = """
 import sys
 import jax, numpy as np, optax, mgup_jax
@@ -340,6 +422,10 @@ FAULTS: dict[str, tuple[Callable[[random.Random], bool], int, tuple[str, ...]]] 
     "FSDP2, two ranks: kill -9 of one (4 kills a try)": (
         lambda rng: killed(FSDP, 2, 12, rng), 50, ("torch",)),
     "fork before and after pools and compiled code": (forked, 10, ("torch",)),
+    "JAX: SIGALRM in a step (20 a try)": (
+        lambda rng: program(JAX_ALARMED, rng.randrange(100)), 20, ("jax", "optax")),
+    "MindSpore: SIGALRM in a step (20 a try)": (
+        lambda rng: program(MINDSPORE_ALARMED, rng.randrange(100)), 20, ("mindspore",)),
     "JAX: exception of a schedule": (
         lambda rng: program(JAX_RAISES, rng.randrange(100)), 50, ("jax", "optax")),
     "MindSpore: exception of a schedule": (

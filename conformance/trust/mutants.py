@@ -42,6 +42,8 @@ CACHE = pathlib.Path(tempfile.gettempdir(), "mgup-mutants")
 TAKEN = ("mgup", "mgup_core", "adapters", "conformance", "docs", "examples", "pyproject.toml")
 COMMON = ("numpy", "hypothesis", "pytest", "array_api_strict", "array_api_compat.numpy",
           "ml_dtypes")  # fmt: skip
+NO_TESTS = 5  # pytest's
+TIMEOUTS = (signal.SIGXCPU, signal.SIGVTALRM)
 FRAMEWORKS = ("torch", "jax", "mindspore", "keras")
 
 
@@ -58,10 +60,21 @@ POOLS = {
     "core": Pool(
         ("mgup_core/",),
         ("core", "arrays", "trust/test_core.py", "trust/test_passes.py", "trust/test_host.py",
-         "trust/test_files.py"),
+         "trust/test_files.py", "trust/test_selection_edges.py", "frontend/test_public.py"),
+    ),
+    # What PyTorch's adapter uses most, and what its tests see of it.
+    "host": Pool(
+        ("mgup_core/host/", "mgup_core/trace/", "mgup_core/frontend/", "mgup_core/_notices.py"),
+        ("core/test_replay.py", "core/test_forms.py", "core/test_ops.py", "core/test_check_rule.py",
+         "core/test_imports.py", "trust/test_core.py", "trust/test_host.py", "trust/test_files.py",
+         "trust/test_torch.py", "frontend/test_public.py", "torch/test_interruption.py",
+         "torch/test_failures.py", "torch/test_warnings.py", "torch/test_compiled.py",
+         "torch/test_dropin.py", "torch/test_words.py", "torch/test_muon.py",
+         "torch/test_runtime_values.py", "fuzz/test_past.py"),
+        ("torch",),
     ),
     "torch": Pool(
-        ("adapters/mgup_torch/", "mgup_core/frontend/"),
+        ("adapters/mgup_torch/",),
         ("torch", "trust/test_torch.py", "fuzz/test_past.py"), ("torch",),
     ),
     "jax": Pool(("adapters/mgup_jax/",), ("jax", "trust/test_jax.py"), ("jax", "optax")),
@@ -70,9 +83,13 @@ POOLS = {
 
 
 def modules(pool: Pool, only: str) -> Iterator[pathlib.Path]:
+    """A pool's modules, but those of which another pool names a folder within."""
+    others = [f for other in POOLS.values() for f in other.modules if f not in pool.modules]
     for folder in pool.modules:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if str(path.relative_to(ROOT)).startswith(only) and path.name != "__init__.py":
+            name = str(path.relative_to(ROOT))
+            inner = any(name.startswith(f) and f.startswith(folder) for f in others)
+            if name.startswith(only) and path.name != "__init__.py" and not inner:
                 yield path
 
 
@@ -138,13 +155,17 @@ class Tree:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         took = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
         if os.WIFSIGNALED(status):
-            return ("timeout" if os.WTERMSIG(status) == signal.SIGXCPU else "failed"), took
+            return ("timeout" if os.WTERMSIG(status) in TIMEOUTS else "failed"), took
+        if os.WEXITSTATUS(status) == NO_TESTS:
+            raise RuntimeError("no test ran")
         return ("failed" if os.WEXITSTATUS(status) else "passed"), took
 
-    def passes(self, tests: list[str], limit: float) -> tuple[str, float]:
-        """What becomes of some tests, given by their ids or files, until the first that fails."""
+    def passes(self, tests: list[str], reached: Touched) -> tuple[str, float]:
+        """What becomes of some tests, given by their ids, until the first that fails."""
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-        plugins = [Chosen(tests)] if any("::" in test for test in tests) else []
+        seconds = {test: reached[test]["seconds"] for test in tests if test in reached}
+        limit = 60 + 3 * sum(seconds.values())
+        plugins = [Chosen(tests, seconds)]
         return self.forked(lambda: self.pytest(["-x", "--tb=no", *files], plugins), limit)
 
     def pytest(self, arguments: list[str], plugins: list[Any]) -> int:
@@ -171,7 +192,7 @@ class Tree:
             null = os.open(os.devnull, os.O_WRONLY)
             for stream in () if os.environ.get("MUTANTS_LOUD") else (1, 2):
                 os.dup2(null, stream)
-            os._exit(1 if work() else 0)
+            os._exit(work())
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -283,9 +304,8 @@ def work(tree: Tree, reached: Touched, some: list[Mutant], until: float, budget:
         tests = fitting(reached, mutant.path, mutant.line, original, budget)
         result, took = "passed", 0.0
         if tests:
-            limit = 10 + 3 * sum(reached[test]["seconds"] for test in tests)
             tree.put(mutant.path, mutant.source)
-            result, took = tree.passes(tests, limit)
+            result, took = tree.passes(tests, reached)
             tree.put(mutant.path, original)
         word = {"passed": "survived", "failed": "killed"}.get(result, result)
         print(f"{word:9} {took:6.1f} s {mutant.path}:{mutant.line} {mutant.before!r} -> "

@@ -73,7 +73,7 @@ def main() -> int:
             f"{what}: {before!r} is in {path} {text.count(before)} times"
         )
         tree.put(path, text.replace(before, after))
-        result, took = tree.passes([f"conformance/tests/{test}"], 120)
+        result, took = tree.passes([f"conformance/tests/{test}"], {})
         tree.put(path, text)
         survived += result == "passed"
         word = "SURVIVED" if result == "passed" else "killed"

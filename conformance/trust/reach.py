@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -62,16 +63,29 @@ class Reach:
 
 
 class Chosen:
-    """A plugin of pytest: runs some tests, in the order in which they are given."""
+    """A plugin of pytest: runs some tests, in the order in which they are given.
 
-    def __init__(self, tests: list[str]) -> None:
+    Args:
+        tests: their ids, or those of functions with all their parametrizations.
+        seconds: what each took of the processor; the process ends when one takes ten times that.
+    """
+
+    def __init__(self, tests: list[str], seconds: dict[str, float]) -> None:
         self.places = {test: i for i, test in enumerate(tests)}
+        self.seconds = seconds
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        limit = 2 + 10 * self.seconds.get(item.nodeid, 10.0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, limit)  # its signal ends a process
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted(
-            (item for item in items if item.nodeid in self.places),
-            key=lambda item: self.places[item.nodeid],
-        )
+        def place(item: pytest.Item) -> int | None:
+            function = item.nodeid.partition("[")[0]
+            return self.places.get(item.nodeid, self.places.get(function))
+
+        placed = [(i, item) for item in items if (i := place(item)) is not None]
+        items[:] = [item for _, item in sorted(placed, key=lambda x: x[0])]
 
 
 def statements(source: str) -> list[tuple[range, bool]]:
