@@ -163,10 +163,11 @@ def test_slices_in_blocks(policy, kind):
     with np.errstate(all="ignore"):
         (whole,), after = optimizer.step([w], [g], optimizer.init([w]))
     m, flat = np.zeros(w.size, np.float32), w.reshape(-1).copy()
-    BlockStep(
+    tally = BlockStep(
         core.backend_for(w), core.SGD(), policy, flat, g.reshape(-1), {"momentum_buffer": m}, 1,
         lr=0.1, length=shape[1], spare=0,
     ).run()  # fmt: skip
+    assert tally == (w.size, 0, np.inf, 0, 0, 1.0, 1.0)
     check_identical("parameter", whole, flat.reshape(shape))
     check_identical("momentum", after.arrays[0]["momentum_buffer"], m.reshape(shape))
 
