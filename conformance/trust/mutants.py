@@ -248,10 +248,14 @@ def add(mutant: Mutant, result: str, tests: int) -> None:
             "path": mutant.path, "line": mutant.line, "kind": mutant.kind,
             "before": mutant.before, "after": mutant.after, "tests": tests, "result": result,
         }  # fmt: skip
-        new = RESULTS.with_suffix(".new")
-        rows = (f"{json.dumps(k)}: {json.dumps(results[k])}" for k in sorted(results))
-        new.write_text("{\n" + ",\n".join(rows) + "\n}\n")
-        os.replace(new, RESULTS)
+        write(results)
+
+
+def write(results: dict[str, dict[str, Any]]) -> None:
+    new = RESULTS.with_suffix(".new")
+    rows = (f"{json.dumps(k)}: {json.dumps(results[k])}" for k in sorted(results))
+    new.write_text("{\n" + ",\n".join(rows) + "\n}\n")
+    os.replace(new, RESULTS)
 
 
 def listed(pool: Pool, only: str) -> list[Mutant]:
@@ -314,29 +318,40 @@ def work(tree: Tree, reached: Touched, some: list[Mutant], until: float, budget:
         add(mutant, word, len(tests))
 
 
+def package(path: str) -> str:
+    """Where a module is counted."""
+    return "/".join(pathlib.PurePath(path).parent.parts[:2])
+
+
+def counts(
+    results: dict[str, dict[str, Any]], equivalent: dict[str, str]
+) -> list[dict[str, str | int]]:
+    """By package and together; a mutant whose tests have no end counts as killed."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, one in results.items():
+        word = "killed" if one["result"] == "timeout" else one["result"]
+        word = "equivalent" if word == "survived" and key in equivalent else word
+        for name in (package(one["path"]), "all"):
+            found[name].update([word, "tried"])
+    words = ("tried", "killed", "equivalent", "survived")
+    return [
+        {"modules": name, **{word: found[name][word] for word in words}}
+        for name in sorted(found, key=lambda n: (n == "all", n))
+    ]
+
+
 def report() -> None:
-    """The table of what was tried of today's sources, as Markdown."""
+    """Drop what was tried of older sources, and print the table, as Markdown."""
     results = load()
     texts = {path: (ROOT / path).read_text() for path in {x["path"] for x in results.values()}
              if (ROOT / path).exists()}  # fmt: skip
     today = {mutant.key for path, text in texts.items() for mutant in mutants(path, text)}
     results = {key: one for key, one in results.items() if key in today}
+    write(results)
     equivalent = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for key, one in results.items():
-        parts = pathlib.PurePath(one["path"]).parts
-        word = "equivalent" if key in equivalent and one["result"] == "survived" else one["result"]
-        counts["/".join(parts[:2])][word] += 1
-        counts["all"][word] += 1
-    print("| module | tried | killed | timed out | equivalent | survived | killed of the others |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for name in sorted(counts, key=lambda n: (n == "all", n)):
-        c = counts[name]
-        tried = sum(c.values())
-        dead = c["killed"] + c["timeout"]
-        share = dead / max(tried - c["equivalent"], 1)
-        print(f"| {name} | {tried} | {c['killed']} | {c['timeout']} | {c['equivalent']} | "
-              f"{c['survived']} | {share:.1%} |")  # fmt: skip
+    print("| modules | tried | killed | equivalent | survived |\n|---|---:|---:|---:|---:|")
+    for row in counts(results, equivalent):
+        print("|", " | ".join(map(str, row.values())), "|")
     for key, one in sorted(results.items(), key=lambda x: (x[1]["path"], x[1]["line"])):
         if one["result"] == "survived" and key not in equivalent:
             print(f"\nsurvived {key}: {one['path']}:{one['line']} `{one['before']}` -> "

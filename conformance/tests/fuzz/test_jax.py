@@ -62,7 +62,8 @@ def trained(optimizer: Any, how: str, w: Any, grads: list[Any]) -> list[tuple[An
 @given(st.data())
 def test_the_bits_of_the_reference(data):
     kind = data.draw(st.sampled_from(draws.ELEMENTWISE), label="rule")
-    given_, own = data.draw(draws.shared_values()), data.draw(draws.own_values(kind))
+    given_ = draws.normal(data.draw(draws.shared_values()))
+    own = draws.normal(data.draw(draws.own_values(kind)))
     # Known: at rates of 1e30 JAX differs (see docs/benchmarks/2026-11-28-trust.md).
     given_["lr"] = min(given_["lr"], 1.0)
     given_["weight_decay"] = min(given_["weight_decay"], 10.0)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, fields
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import mgup_core as core
-from mgup_core.numerics import products
+from mgup_core.numerics import elementary, products
+from mgup_core.numerics.rectification import _BERNOULLI
 from mgup_core.numerics.scalars import host_correction, traced_correction
 from mgup_core.rules import matrix
 from mgup_core.rules.matrix import COEFFICIENTS, SAFETY, newton_schulz
@@ -28,6 +30,29 @@ def test_a_correction_of_an_unknown_step(beta, dtype):
         found = traced_correction(be, beta, np.asarray(t, np.int64))
         assert found == be.scalar(host_correction(dtype, beta, t))
         assert found.dtype == dtype
+
+
+def test_lamberts_fraction():
+    """N1: ``1 / (1 + s / 3)``, ``1 / (1 + s / (3 + s / 5))``, as quotients of polynomials."""
+    assert elementary._fraction(1) == ([1.0], [1.0])
+    assert elementary._fraction(2) == ([1.0], [1.0, 1 / 3])
+    assert elementary._fraction(3) == ([1.0, 1 / 15], [1.0, 6 / 15])
+
+
+@pytest.mark.parametrize(("dtype", "start"), [(np.float32, 9.1), (np.float64, 19.1)])
+def test_the_hyperbolic_tangent_is_1_from_where_it_rounds_to_it(dtype, start):
+    x = np.linspace(start + 1e-3, start + 2, 5000).astype(dtype)
+    be = core.backend_for(x)
+    assert (elementary.tanh(be, x) == 1).all()
+    assert (elementary.tanh(be, -x) == -1).all()
+
+
+def test_bernoullis_numbers():
+    """Of RAdam's rectification: B_2, B_4, … by their recurrence."""
+    b = [Fraction(1)]
+    for n in range(1, 15):
+        b.append(-sum((math.comb(n + 1, k) * b[k] for k in range(n)), Fraction()) / (n + 1))
+    assert list(_BERNOULLI) == [float(b[n]) for n in range(2, 15, 2)]
 
 
 EXACT = [
