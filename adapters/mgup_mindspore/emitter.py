@@ -17,6 +17,7 @@ import builtins
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import prod
+from operator import index
 from typing import Any
 
 import mindspore as ms
@@ -88,9 +89,10 @@ def _exponent(divisor: int) -> int:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"({' '.join(f'{x.text},' for x in value)})"
-    return value.text if isinstance(value, Symbol) else repr(value)
+    """The text of symbols, and of whole numbers, whatever their class would say of them."""
+    if isinstance(value, (list, tuple)):
+        return f"({' '.join(f'{_text(x)},' for x in value)})"
+    return value.text if isinstance(value, Symbol) else repr(index(value))
 
 
 class Recorder(Functions):
