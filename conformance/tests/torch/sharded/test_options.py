@@ -119,9 +119,16 @@ def test_every_elementwise_rule(four):
 
 
 @pytest.mark.slow
-def test_every_rule_of_whole_tensors(four):
+def test_every_rule_of_whole_tensors(two):
     """What ranks cannot exchange is gathered: the bits of the unsharded tensors."""
-    assert four.run("placed.every_rule_of_whole_tensors", patience=400)[0] > 9
+    assert two.run("placed.every_rule_of_whole_tensors", patience=400)[0] > 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["S0 S1", "S1 S0", "R S1", "S0 S0"])
+def test_whole_tensors_of_every_placement(four, layout):
+    """Of a rule with sums of rows; uneven and empty parts, replicas."""
+    four.run("placed.compare", (2, 2), layout, name="MGUPAdafactor", shapes=[(9, 5), (3,)], steps=2)
 
 
 def test_sums_over_all_parameters(two):
