@@ -127,6 +127,19 @@ def test_jax_on_a_gpu():
     assert f"and {warm} s with the cache" in page
 
 
+def test_many_arrays_in_jax():
+    """The guide's times of compilation and step, in those of optax.adamw."""
+    rows = data("2026-11-28-jax-many.json")["rows"]
+    guide = (ROOT / "docs" / "guides" / "jax.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"in times of `optax\.adamw`, (.*)\. The host", guide)
+    wanted = [
+        f"{rows[f'mgup_adamw, {how}'][key]:.1f}"
+        for how in ("auto", "callback", "graph", "sign")
+        for key in ("compile_ratio", "step_ratio")
+    ]
+    assert re.findall(r"\d+\.\d", said) == wanted
+
+
 def test_the_page_of_losses():
     """Its table is that of the CSV beside it."""
     page = figures.newest("rules.csv").with_suffix(".md").read_text(encoding="utf-8")

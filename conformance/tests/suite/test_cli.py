@@ -176,7 +176,7 @@ def test_reports_become_one_matrix(capsys, tmp_path, toys):
 def test_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "mgup_conformance", "list", "--case", "count/decimals"],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     assert "count/decimals" in done.stdout
 
