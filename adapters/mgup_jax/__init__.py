@@ -24,6 +24,7 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import __version__ as __version__
 
+from .in_place import Optimizer
 from .module_types import nnx_dimension_numbers
 from .muon import MuonDimensionNumbers
 from .optimizers import (
@@ -91,6 +92,7 @@ __all__ = [
     "MGUPState",
     "MGUPWrapperState",
     "MuonDimensionNumbers",
+    "Optimizer",
     "Transformation",
     "create_optimizer",
     "eval_params",

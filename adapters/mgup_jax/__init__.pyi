@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, Protocol
 
-import optax
 from jax.typing import DTypeLike
 
 from mgup_core.frontend.modes import Mode
@@ -12,6 +11,7 @@ from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale
 
 from .arguments import Scheduled, Selection, UpdateDtype
+from .in_place import Optimizer as Optimizer
 from .module_types import nnx_dimension_numbers as nnx_dimension_numbers
 from .muon import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers import create_optimizer as create_optimizer
@@ -29,6 +29,7 @@ __all__ = [
     "MGUPState",
     "MGUPWrapperState",
     "MuonDimensionNumbers",
+    "Optimizer",
     "Transformation",
     "create_optimizer",
     "eval_params",
@@ -118,7 +119,7 @@ class _mgup_adabelief(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdaBelief with MGUP, for JAX.
 
         AdaBelief: Zhuang et al., Adapting Stepsizes by the Belief in Observed Gradients, 2020.
@@ -207,7 +208,7 @@ class _mgup_adamp(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdamP with MGUP, for JAX.
 
         AdamP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
@@ -291,7 +292,7 @@ class _mgup_adamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdamW with MGUP, for JAX.
 
         AdamW: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, arXiv 1711.05101.
@@ -370,7 +371,7 @@ class _mgup_adan(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Adan with MGUP, for JAX.
 
         Adan: Xie et al., Adan: Adaptive Nesterov Momentum Algorithm, 2022, arXiv 2208.06677.
@@ -457,7 +458,7 @@ class _mgup_ademamix(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdEMAMix with MGUP, for JAX.
 
         AdEMAMix: Pagliardini, Ablin and Grangier, Better, Faster, Older, 2024, arXiv 2409.03137.
@@ -549,7 +550,7 @@ class _mgup_amadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AMAdamW with MGUP, for JAX.
 
         AdamW with adaptive memory: Topollai and Choromanska, 2025, arXiv 2510.04988.
@@ -635,7 +636,7 @@ class _mgup_amsgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AMSGD with MGUP, for JAX.
 
         SGD with adaptive memory: Topollai and Choromanska, 2025, arXiv 2510.04988.
@@ -716,7 +717,7 @@ class _mgup_anchoredsgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AnchoredSGD with MGUP, for JAX.
 
         A client's step in FedAvg-M: SGD pulled towards the server's direction G.
@@ -795,7 +796,7 @@ class _mgup_auon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AuON with MGUP, for JAX.
 
         AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
@@ -876,7 +877,7 @@ class _mgup_deltamomentum(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """DeltaMomentum with MGUP, for JAX.
 
         Delta Momentum: Behrouz et al., Nested Learning, 2025, arXiv 2512.24695, eq. 48 and 49.
@@ -968,7 +969,7 @@ class _mgup_fismo(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """FISMO with MGUP, for JAX.
 
         FISMO: Xu, Yan and Zhang, 2026, arXiv 2601.21750.
@@ -1062,7 +1063,7 @@ class _mgup_hybridauon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """HybridAuON with MGUP, for JAX.
 
         Hybrid-AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
@@ -1143,7 +1144,7 @@ class _mgup_lion(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Lion with MGUP, for JAX.
 
         Lion: Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, arXiv 2302.06675.
@@ -1214,7 +1215,7 @@ class _mgup_lionk(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """LionK with MGUP, for JAX.
 
         Lion-K: Chen, Liu, Liang and Liu, Lion Secretly Solves Constrained Optimization, 2023.
@@ -1307,7 +1308,7 @@ class _mgup_m3(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """M3 with MGUP, for JAX.
 
         M3: Behrouz, Razaviyayn, Zhong and Mirrokni, Nested Learning, 2025, arXiv 2512.24695.
@@ -1428,7 +1429,7 @@ class _mgup_muon(Transformation, Protocol):
         param_specs: Any = None,
         update_dtype: UpdateDtype = "parameter",
         decay: Decay = "all",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
         A parameter goes to Muon if it has exactly two axes and its path holds none of ``exceptions``
@@ -1485,7 +1486,7 @@ class _mgup_namo(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NAMO with MGUP, for JAX.
 
         NAMO: Zhang, Liu and Schaeffer, 2026, arXiv 2602.17080, as in its official code.
@@ -1576,7 +1577,7 @@ class _mgup_namod(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NAMOD with MGUP, for JAX.
 
         NAMO-D: Zhang, Liu and Schaeffer, 2026, arXiv 2602.17080, as in its official code.
@@ -1660,7 +1661,7 @@ class _mgup_scale(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SCALE with MGUP, for JAX.
 
         SCALE: Glentis et al., A Minimalist Optimizer Design for LLM Pretraining, 2025.
@@ -1742,7 +1743,7 @@ class _mgup_sgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SGD with MGUP, for JAX.
 
         SGD with momentum, as ``torch.optim.SGD``: Sutskever et al., ICML 2013.
@@ -1819,7 +1820,7 @@ class _mgup_sgdp(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SGDP with MGUP, for JAX.
 
         SGDP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
@@ -1898,7 +1899,7 @@ class _mgup_sgdsai(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SGDSaI with MGUP, for JAX.
 
         SGD-SaI: Xu et al., No More Adam: Learning Rate Scaling at Initialization is All You Need.
@@ -1976,7 +1977,7 @@ class _mgup_signum(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Signum with MGUP, for JAX.
 
         Signum: Bernstein et al., signSGD: Compressed Optimisation for Non-Convex Problems, 2018.
@@ -2051,7 +2052,7 @@ class _mgup_soap(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SOAP with MGUP, for JAX.
 
         SOAP: Vyas et al., Improving and Stabilizing Shampoo using Adam, 2024, arXiv 2409.11321.
@@ -2144,7 +2145,7 @@ class _mgup_adopt(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ADOPT with MGUP, for JAX.
 
         ADOPT: Taniguchi et al., Modified Adam Can Converge with Any beta2, 2024, arXiv 2411.02853.
@@ -2219,7 +2220,7 @@ class _mgup_amsgrad(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AMSGrad with MGUP, for JAX.
 
         AMSGrad: Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018.
@@ -2295,7 +2296,7 @@ class _mgup_grams(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Grams with MGUP, for JAX.
 
         Grams: Cao et al., Gradient Descent with Adaptive Momentum Scaling, 2024, arXiv 2412.17107.
@@ -2370,7 +2371,7 @@ class _mgup_laprop(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """LaProp with MGUP, for JAX.
 
         LaProp: Ziyin, Wang and Ueda, Separating Momentum and Adaptivity in Adam, 2020.
@@ -2445,7 +2446,7 @@ class _mgup_marsadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """MARSAdamW with MGUP, for JAX.
 
         MARS-AdamW: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
@@ -2524,7 +2525,7 @@ class _mgup_marslion(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """MARSLion with MGUP, for JAX.
 
         MARS-Lion: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
@@ -2599,7 +2600,7 @@ class _mgup_nadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NAdamW with MGUP, for JAX.
 
         NAdamW: Dozat, Incorporating Nesterov Momentum into Adam, 2016, with decoupled decay.
@@ -2677,7 +2678,7 @@ class _mgup_radam(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """RAdam with MGUP, for JAX.
 
         RAdam: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2019.
@@ -2754,7 +2755,7 @@ class _mgup_stableadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """StableAdamW with MGUP, for JAX.
 
         StableAdamW: Wortsman et al., Stable and Low-Precision Training, 2023, arXiv 2304.13013.
@@ -2834,7 +2835,7 @@ class _mgup_schedulefreeadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ScheduleFreeAdamW with MGUP, for JAX.
 
         Schedule-Free AdamW: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
@@ -2922,7 +2923,7 @@ class _mgup_schedulefreeradam(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ScheduleFreeRAdam with MGUP, for JAX.
 
         Schedule-Free RAdam: RAdam's rectification in the place of a warm-up, arXiv 2405.15682.
@@ -2999,7 +3000,7 @@ class _mgup_schedulefreesgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ScheduleFreeSGD with MGUP, for JAX.
 
         Schedule-Free SGD: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
@@ -3083,7 +3084,7 @@ class _mgup_normuon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NorMuon with MGUP, for JAX.
 
         NorMuon: Li, Liu, Liang, Chen and Zhao, 2025, arXiv 2510.05491, as in the authors' code.
@@ -3181,7 +3182,7 @@ class _mgup_adamuon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdaMuon with MGUP, for JAX.
 
         AdaMuon: Si, Zhang and Shen, Adaptive Muon Optimizer, 2025, arXiv 2507.11005.
@@ -3270,7 +3271,7 @@ class _mgup_prodigy(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Prodigy with MGUP, for JAX.
 
         Prodigy: Mishchenko and Defazio, An Expeditiously Adaptive Parameter-Free Learner, 2023.
@@ -3362,7 +3363,7 @@ class _mgup_adafactor(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Adafactor with MGUP, for JAX.
 
         Adafactor: Shazeer and Stern, Adaptive Learning Rates with Sublinear Memory Cost, 2018.

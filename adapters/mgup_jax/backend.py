@@ -35,8 +35,16 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+def _rounds(given: Any, wanted: Any) -> bool:
+    """Whether a conversion between these dtypes is one to a float of fewer digits."""
+    if not (jnp.issubdtype(wanted, jnp.floating) and jnp.issubdtype(given, jnp.floating)):
+        return False
+    digits, before = (jnp.finfo(dtype).nmant for dtype in (wanted, given))  # type: ignore[no-untyped-call]
+    return bool(digits < before)
+
+
 class Known(NamedTuple):
-    """What a step needs once for all parameters, by beta, as far as it was asked for: a pytree."""
+    """The corrections that all parameters of a step share, by beta: a pytree."""
 
     t: Any
     """The step, traced; ``None`` where it is a number or not told."""
@@ -83,6 +91,11 @@ class JaxBackend(Backend):
             return rounded(value, self.dtype)
         return self.cast(jnp.asarray(value), self.dtype)
 
+    def cast(self, x: Any, dtype: Any) -> Any:
+        # On GPUs XLA drops a rounding whose result is made wide again in the same program.
+        narrow = super().cast(x, dtype)
+        return self._fence(narrow) if _rounds(x.dtype, narrow.dtype) else narrow
+
     def _fence(self, x: Any, of: Any = None) -> Any:
         """``x``, behind a selection that LLVM does not see through.
 
@@ -96,7 +109,7 @@ class JaxBackend(Backend):
         if not is_traced(x):
             return x
         of = x if of is None else of
-        return jnp.where(of == of, x, self.host_dtype(np.nan))
+        return jnp.where(of == of, x, np.asarray(np.nan, x.dtype))
 
     def mul(self, a: Any, b: Any) -> Any:
         with np.errstate(all="ignore"):  # two scalars of the host
@@ -215,7 +228,7 @@ class JaxBackend(Backend):
 
 
 class _Answered(JaxBackend):
-    """For rows whose mask is known already."""
+    """A backend for rows whose mask is already known."""
 
     def __init__(self, be: JaxBackend, mask: Any) -> None:
         super().__init__(be.dtype, be.selection)
@@ -226,7 +239,7 @@ class _Answered(JaxBackend):
 
 
 def backend_of(x: Any) -> JaxBackend:
-    """What the core does with an array, or the tracer of one, of any dtype (N10)."""
+    """The backend for an array, or the tracer of one, of any dtype (N10)."""
     return JaxBackend(compute_dtype(x.dtype))
 
 

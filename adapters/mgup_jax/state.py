@@ -27,7 +27,7 @@ class MGUPState(NamedTuple):
 
 
 def names(rule: Rule) -> tuple[str, ...]:
-    """Of the rule's state, in its order."""
+    """The names of the rule's state arrays, in its order."""
     return tuple(rule.init(JaxBackend(jnp.float32), np.zeros((1, 1), np.float32)))
 
 

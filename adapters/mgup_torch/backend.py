@@ -1,4 +1,4 @@
-"""What PyTorch lends the core: exact roots, and parameters as cells of host memory."""
+"""The core's backend on PyTorch: exact roots, and parameters as cells of host memory."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class TorchBackend(Backend):
 
 
 def backend_of(x: Tensor) -> TorchBackend:
-    """What the core does with a tensor of any dtype (N10)."""
+    """The backend for a tensor of any dtype (N10)."""
     return TorchBackend(compute_dtype(x.dtype), x.device)
 
 
@@ -156,7 +156,7 @@ def _root(x: Tensor) -> Tensor:
 
 
 class _Root(torch.autograd.Function):
-    """The same, for those who differentiate through the core."""
+    """The square root with its derivative, for code that differentiates through the core."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

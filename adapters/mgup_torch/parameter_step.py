@@ -24,7 +24,7 @@ _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, a
 
 
 class Task(NamedTuple):
-    """What one parameter's step needs, checked."""
+    """The inputs of one parameter's step, checked."""
 
     name: str
     param: Tensor

@@ -240,7 +240,6 @@ PRODUCTS = {
 """Rules with matrix products -> the hyperparameter that makes them exact."""
 UNEVEN: tuple[Shape, ...] = ((16, 32), (13, 7), (9, 1))
 
-
 MUONS = ("adamuon", "normuon")
 """Their products are Muon's, which are in the fast set."""
 
@@ -249,7 +248,7 @@ def _exact_products() -> Iterator[Case]:
     """N9: matrix rules with exact products are compared by identity, as elementwise ones are.
 
     Wide, tall and uneven shapes, a stack of matrices where a rule takes it, and gradients of every
-    kind; once, more terms than are added as one.
+    kind, rows and columns of zeros among them; once, more terms than are added as one.
     """
 
     def case(name: str, key: str, chosen: str, numbers: str, **options: Any) -> Case:
@@ -276,7 +275,7 @@ def _exact_products() -> Iterator[Case]:
                 name, f"{chosen}/{numbers}", chosen, numbers,
                 steps=50, fast=numbers == "float32" and name not in MUONS,
             )  # fmt: skip
-    for gradients in ("tiny", "nonfinite", "absent", "schedule"):
+    for gradients in ("tiny", "nonfinite", "absent", "schedule", "zero_rows"):
         yield case(
             "muon", gradients, "mgup", "float32", steps=12, gradients=gradients,
             zero_start=gradients == "tiny",

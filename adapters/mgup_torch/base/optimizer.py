@@ -177,7 +177,7 @@ class RuleOptimizer(Evaluating):
         for group in self.param_groups:
             check_rates(group)
             check_fits({"lr": group["lr"]}, np.float32)
-        self._sharding.agree_again(self.param_groups)
+        self._sharding.agree_again(self.param_groups, self.state)
         return unscale(self, grads)
 
     def _can_skip(self, fused: list[Task], tasks: list[Task]) -> bool:

@@ -1,7 +1,7 @@
 """Steps of DTensor parameters: each rank updates its shard as the whole tensor would be updated.
 
 Most rules are elementwise, so that only the policy's decision needs the other ranks: the mask of
-the K largest, a count, or a statistic (:mod:`.deferred`). No rank changes anything before all
+the K largest, a count, or a statistic (:mod:`.deferred`). A rank changes nothing before all
 collectives of a step have finished.
 """
 

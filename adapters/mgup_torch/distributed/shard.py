@@ -19,7 +19,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 def is_dtensor(x: Any) -> TypeGuard[DTensor]:
     """Whether ``x`` is a DTensor; it does not import ``torch.distributed.tensor``."""
-    if type(x) in _PLAIN:  # nearly always, and asked many times of each tensor
+    if type(x) in _PLAIN:  # the usual case; a step asks this many times of each tensor
         return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(x, module.DTensor)
@@ -170,7 +170,7 @@ class Part:
         self.consecutive = [split[dim] for dim in ranked] == [stacked_dims] and all(
             getattr(placement, "split_factor", 1) == 1 for placement in self.placements
         )
-        """Whether each rank holds one run of each slice, and the runs follow the order of ranks."""
+        """Whether each rank holds consecutive coordinates of each slice, in the order of ranks."""
         self._moved: dict[Any, list[Tensor]] = {}
 
     def index(self, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -1,6 +1,6 @@
 """Every rule of the core as a MindSpore optimizer: the core's steps, and checkpoints on disk.
 
-It checks N1.
+It checks N1, and N9 in a graph.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from mgup_conformance.ports import (
     compared,
     trains_vectors,
 )
+from mgup_core.rules.contrib.fismo import inverse_root
+from mgup_mindspore.backend import MindSporeBackend
+from mgup_mindspore.emitter import Recorder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*none is selected")
 
@@ -132,3 +135,30 @@ def test_schedule_free_evaluates_at_the_average():
     optimizer((Tensor(g),))
     params, state = reference.step(params, [g], state)
     assert np.array_equal(p.asnumpy(), params[0])
+
+
+def recorded_root(n: int, steps: int, dtype):
+    """FISMO's inverse root of an n x n matrix, with exact products."""
+    recorder = Recorder()
+    x = recorder.symbol("x", (n, n), dtype)
+    return recorder, inverse_root(MindSporeBackend(recorder, dtype), x, steps, "exact")
+
+
+def test_a_rules_loop_is_a_loop_of_the_graph():
+    """Unrolled, FISMO's exact products took the compiler more than twenty minutes (N9)."""
+    short, long = (len(recorded_root(3, steps, ms.float32)[0].lines) for steps in (2, 25))
+    assert short == long
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bits_of_a_rules_loop(dtype):
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((5, 5))
+    x = (half @ half.T + np.eye(5)).astype(dtype)
+    expected = inverse_root(core.backend_for(x), x, 9, "exact")
+    recorder, root = recorded_root(5, 9, getattr(ms, dtype))
+    program = recorder.cell("x", [root])
+    for take in (program, program.compiled):
+        (made,) = take(Tensor(x))
+        np.testing.assert_array_equal(made.asnumpy(), expected)
