@@ -54,6 +54,8 @@ mgup_schedulefreeadamw = transformation(
     rules.ScheduleFreeAdamW, positional=("learning_rate", "b1", "b2", "eps")
 )
 mgup_schedulefreesgd = transformation(rules.ScheduleFreeSGD)
+mgup_schedulefreeradam = transformation(rules.ScheduleFreeRAdam)
+mgup_soap = transformation(rules.SOAP)
 mgup_normuon = transformation(rules.NorMuon, defaults={"out_axis": -1})
 mgup_adamuon = transformation(rules.AdaMuon)
 mgup_prodigy = transformation(rules.Prodigy, positional=("learning_rate", "b1", "b2"))
@@ -89,9 +91,16 @@ def list_optimizers() -> list[str]:
 def create_optimizer(
     name: str, learning_rate: Scheduled | None = None, **arguments: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """The function of a name, called with these arguments; ``learning_rate=None`` is its default.
+    """An optimizer by its name, as a configuration file or a sweep has it.
 
-    See :func:`mgup_core.frontend.names.create`, which finds it: ``"adamw"`` is ``mgup_adamw``.
+    Args:
+        name: one of :func:`list_optimizers`, in any case, with or without ``mgup_``.
+        learning_rate: as for its function; None is the function's own default.
+        arguments: the function's own.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        TypeError: for an argument that the function does not take.
     """
     if learning_rate is not None:
         arguments["learning_rate"] = learning_rate

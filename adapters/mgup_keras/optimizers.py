@@ -30,6 +30,7 @@ class RuleOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
         learning_rate: a number or a schedule; default the rule's.
         weight_decay: decoupled, outside of the multiplier (R0); default the rule's.
         tau, alpha, gamma, mode, ties, tau_min: the policy, as for every MGUP optimizer.
+        name: Keras's, of the optimizer; by default the class's in small letters.
         arguments: the rule's fields (``b1`` as ``beta_1``), and Keras's own: ``clipnorm``,
             ``gradient_accumulation_steps``, ``use_ema``, …
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mindspore as ms
@@ -91,6 +92,14 @@ class MindSporeBackend(Backend):
             return product
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.recorder.matmul(*narrow), self.dtype)
+
+    def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+        # Unrolled, FISMO's exact products take the graph's compiler more than twenty minutes.
+        return self.recorder.loop(n, body, carry)
+
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        # A loop of one turn or none: a graph's branches would have to be cells.
+        return self.recorder.loop(self.cast(condition, ms.int32), body, carry)
 
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
         parts = self.recorder.parts

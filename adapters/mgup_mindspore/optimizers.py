@@ -118,6 +118,12 @@ class MGUPScheduleFreeAdamW(FromRule, rule=rules.ScheduleFreeAdamW): ...
 class MGUPScheduleFreeSGD(FromRule, rule=rules.ScheduleFreeSGD): ...
 
 
+class MGUPScheduleFreeRAdam(FromRule, rule=rules.ScheduleFreeRAdam): ...
+
+
+class MGUPSOAP(FromRule, rule=rules.SOAP): ...
+
+
 class MGUPNorMuon(FromRule, rule=rules.NorMuon): ...
 
 
@@ -141,8 +147,15 @@ def list_optimizers() -> list[str]:
 
 
 def create_optimizer(name: str, params: Any, **arguments: Any) -> RuleOptimizer:
-    """The class of a name, called with these parameters and arguments.
+    """An optimizer by its name, as a configuration file or a sweep has it.
 
-    See :func:`mgup_core.frontend.names.create`, which finds it: ``"adamw"`` is ``MGUPAdamW``.
+    Args:
+        name: one of :func:`list_optimizers`, in any case, with or without ``MGUP``.
+        params: as for its class.
+        arguments: the class's own.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        TypeError: for an argument that the class does not take.
     """
     return create(CLASSES, name, params, **arguments)

@@ -42,17 +42,5 @@ def find(name: str, known: Iterable[str]) -> str:
 def create(
     known: Mapping[str, Callable[..., Made]], name: str, *args: Any, **arguments: Any
 ) -> Made:
-    """The optimizer of a name, called: ``create_optimizer`` of each adapter.
-
-    For configuration files and sweeps, which have names.
-
-    Args:
-        known: all optimizers of the adapter, by name.
-        name: one of ``list_optimizers()``, in any case, with or without the prefix MGUP.
-        args: passed on, as are ``arguments``.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-        TypeError: for an argument that the optimizer does not take.
-    """
+    """The optimizer of a name, called: ``create_optimizer`` of each adapter, which documents it."""
     return known[find(name, known)](*args, **arguments)

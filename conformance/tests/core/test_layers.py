@@ -23,6 +23,7 @@ PACKAGES = {
     )
     for name in (
         "mgup_core",
+        "mgup_kernels",
         "mgup_torch",
         "mgup_jax",
         "mgup_mindspore",
@@ -35,6 +36,10 @@ LAYERS = {
         _typing _checks _notices | selection | numerics | policy ranking rules transforms | frontend
         | statistics | step | trace | optimizer host check_rule | check_rule
     """,
+    "mgup_kernels": """
+        layout tuning device cuda_driver | compiled batches ordered_keys | sample_bracket apply
+        | radix_select verify ties codegen | one_pass sizes | plan
+    """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
         | distributed statistics model_groups | fitting | parameter_step | executors | base
@@ -42,8 +47,8 @@ LAYERS = {
         | integrations
     """,
     "mgup_jax": """
-        arguments | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | transformation wrapper | muon
+        arguments kernels | rounding numbers mesh_axes selection | backend | pytrees settings
+        | shard_map state parameter_step | in_place | transformation wrapper | muon
         | module_types optimizers
     """,
     "mgup_mindspore": """
