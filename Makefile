@@ -63,7 +63,8 @@ $(FRAMEWORKS)/.ready: pyproject.toml constraints.txt constraints-integrations.tx
 
 .PHONY: integrations
 integrations: $(FRAMEWORKS)/.ready  ## Train tiny models in the frameworks of others, each installed
-	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations
+	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations \
+	  conformance/tests/examples/test_watch.py
 
 .PHONY: fuzz
 fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLES=1000

@@ -12,6 +12,7 @@ from typing import Any
 
 from .backends import load
 from .protocol import DTYPES, Run
+from .visible import ENDS
 from .wire import receive, send
 
 
@@ -87,5 +88,5 @@ def serve(name: str) -> None:
             server = server or Server(name)
             call, *arguments = message
             send(out, {"value": answer(server, call, arguments)})
-        except Exception:  # the near side is to know of it, whatever it is
+        except ENDS:  # the near side is to know of it, whatever it is
             send(out, {"error": traceback.format_exc(limit=-6)})
