@@ -175,6 +175,17 @@ class JaxBackend(Backend):
         )
         return self.cast(product, self.dtype)
 
+    def orthogonal_factor(self, x: Any, dtype: str | None = None) -> Any:
+        return super().orthogonal_factor(x) if dtype == "exact" else jnp.linalg.qr(x)[0]
+
+    def eigenvectors(self, x: Any, dtype: str | None = None) -> Any:
+        return super().eigenvectors(x) if dtype == "exact" else jnp.linalg.eigh(x)[1]
+
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        if not is_traced(condition):
+            return body(carry) if condition else carry
+        return lax.cond(condition, body, lambda carry: carry, carry)
+
     def decide(self, policy: Decider, scores: Any, stacked_dims: int = 0) -> Split:
         if scores.ndim and not (policy.ranks or policy.counts):
             alone: Split = policy.decide(self, scores)  # each coordinate by itself

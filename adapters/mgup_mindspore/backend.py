@@ -97,6 +97,10 @@ class MindSporeBackend(Backend):
         # Unrolled, FISMO's exact products take the graph's compiler more than twenty minutes.
         return self.recorder.loop(n, body, carry)
 
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        # A loop of one turn or none: a graph's branches would have to be cells.
+        return self.recorder.loop(self.cast(condition, ms.int32), body, carry)
+
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
         parts = self.recorder.parts
         parts.append(Selection(scores.shape, scores.dtype, k))

@@ -17,6 +17,7 @@ import builtins
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import prod
+from operator import index
 from typing import Any
 
 import mindspore as ms
@@ -31,6 +32,7 @@ from .program import Program, Recording
 
 Shape = tuple[int, ...]
 NUMBERS = (int, float, np.generic)
+FLOATS = (ms.float16, ms.bfloat16, ms.float32, ms.float64)
 
 
 class Unknown(Unrecordable, AttributeError):
@@ -42,6 +44,8 @@ class Symbol(Operators):
 
     __array_priority__ = 1000.0
     device = None
+
+    xp: Recorder
 
     def __init__(self, program: Recorder, text: str, shape: Sequence[int], dtype: Any) -> None:
         self.xp, self.text = program, text
@@ -86,9 +90,10 @@ def _exponent(divisor: int) -> int:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"({' '.join(f'{x.text},' for x in value)})"
-    return value.text if isinstance(value, Symbol) else repr(value)
+    """The text of symbols, and of whole numbers, whatever their class would say of them."""
+    if isinstance(value, (list, tuple)):
+        return f"({' '.join(f'{_text(x)},' for x in value)})"
+    return value.text if isinstance(value, Symbol) else repr(index(value))
 
 
 class Recorder(Functions):
@@ -135,7 +140,8 @@ class Recorder(Functions):
         return self._known[key]
 
     def operation(self, name: str, *operands: Any) -> Symbol:
-        return SPELLED[name](self, *operands)
+        spelled: Symbol = SPELLED[name](self, *operands)
+        return spelled
 
     def dtype_name(self, x: Symbol) -> str:
         return str(x.dtype).lower()
@@ -166,15 +172,16 @@ class Recorder(Functions):
         shape = np.broadcast_shapes(*(a.shape for a in symbols))
         return self.call(operation, *symbols, shape=shape, dtype=dtype or like.dtype)
 
-    def loop(self, n: int, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
+    def loop(self, n: int | Symbol, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
         """``body`` applied n times, as a loop of the graph."""
+        times = n if isinstance(n, Symbol) else self.constant(n, ms.int32)
         zero, one = (self.constant(value, ms.int32) for value in (0, 1))
         i = self.elementwise("add", zero, zero)
         held = tuple(
             self.call("add", c, self.constant(0, c.dtype), shape=c.shape, dtype=c.dtype)
             for c in carry
         )
-        self.write(f"while less({i.text}, {self.constant(n, ms.int32).text}):")
+        self.write(f"while less({i.text}, {times.text}):")
         self._indent += 1
         new = body(held)
         targets, values = (", ".join(x.text for x in xs) for xs in (held, new))
@@ -319,7 +326,9 @@ def _keeping_nan(operation: str) -> Callable[..., Symbol]:
 
     def record(xp: Recorder, x: Any, *others: Any) -> Symbol:
         result = xp.elementwise(operation, x, *others)
-        return result if isinstance(x, NUMBERS) else xp.where(xp.equal(x, x), result, x)
+        if isinstance(x, NUMBERS) or x.dtype not in FLOATS:
+            return result
+        return xp.where(xp.equal(x, x), result, x)
 
     return record
 
@@ -336,7 +345,8 @@ def _quotient(xp: Recorder, x: Any, y: Any) -> Symbol:
 
 def _negative(xp: Recorder, x: Symbol) -> Symbol:
     """The sign of x; -0 is negative, which on MindSpore's CPU its reciprocal alone shows."""
-    return xp.logical_or(xp.less(x, 0.0), xp.less(xp.elementwise("reciprocal", x), 0.0))
+    below: Symbol = xp.logical_or(xp.less(x, 0.0), xp.less(xp.elementwise("reciprocal", x), 0.0))
+    return below
 
 
 def _flush(xp: Recorder, x: Symbol, bound: Any) -> Symbol:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Backend, NumPyBackend, register
+from mgup_core.numerics.backend import Carry
 from mgup_core.numerics.scalars import host_correction
 from mgup_core.numerics.sums import folded_sum
 
@@ -92,6 +93,27 @@ class TorchBackend(Backend):
         narrow = a.dtype == torch.bfloat16
         product = torch.matmul(a.to(torch.bfloat16), b.to(torch.bfloat16))
         return product if narrow else product.to(self.dtype)
+
+    def orthogonal_factor(self, x: Tensor, dtype: str | None = None) -> Tensor:
+        if dtype != "exact":
+            q: Tensor = torch.linalg.qr(x).Q
+            return q
+        compiled = torch.compiler.is_compiling()
+        factor: Tensor = _factor_op(x) if compiled else super().orthogonal_factor(x)
+        return factor
+
+    def eigenvectors(self, x: Tensor, dtype: str | None = None) -> Tensor:
+        if dtype != "exact":
+            found: Tensor = torch.linalg.eigh(x).eigenvectors
+            return found
+        compiled = torch.compiler.is_compiling()
+        vectors: Tensor = _eigenvectors_op(x) if compiled else super().eigenvectors(x)
+        return vectors
+
+    def when(self, condition: Any, body: Callable[[Carry], Carry], carry: Carry) -> Carry:
+        if isinstance(condition, Tensor) and not torch.compiler.is_compiling():
+            condition = bool(condition)  # waiting for the device is less than computing in vain
+        return super().when(condition, body, carry)
 
     def products(
         self, function: Callable[[Tensor], Tensor], x: Tensor, dtype: str | None = None
@@ -185,6 +207,24 @@ def _exact_op(a: Tensor, b: Tensor) -> Tensor:
 @_exact_op.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(a, b)
+
+
+@torch.library.custom_op("mgup::orthogonal_factor", mutates_args=())
+def _factor_op(x: Tensor) -> Tensor:
+    """A loop as one opaque operation."""
+    return backend_of(x).orthogonal_factor(x, "exact")
+
+
+@torch.library.custom_op("mgup::eigenvectors", mutates_args=())
+def _eigenvectors_op(x: Tensor) -> Tensor:
+    """A loop as one opaque operation."""
+    return backend_of(x).eigenvectors(x, "exact")
+
+
+@_factor_op.register_fake
+@_eigenvectors_op.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
 
 
 @functools.cache

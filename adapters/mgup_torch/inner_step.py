@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mgup_core.policy import Policy, Split
+from mgup_core import Policy, Split
 from mgup_core.step import rescale
 
 from . import averaging

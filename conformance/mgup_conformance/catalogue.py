@@ -11,7 +11,7 @@ from .cases import SETS, Case, MeanCase, MultiplierCase, Question
 from .corners import SMALL, bases, corners
 from .data import SCORES, Shape
 from .hard import hard_cases
-from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
+from .ports import OWN_NAMES, PORTED, REPRODUCIBLE, compared, trains_vectors
 from .protocol import RULES, Backend, RunSpec
 from .runs import MatrixCase, RunCase
 from .specs import (
@@ -291,14 +291,14 @@ takes 0.1: its steps must show above the rounding of the parameter."""
 def _ports() -> Iterator[Case]:
     """The rules beyond the specification, each in three kinds of numbers."""
     for name in PORTED:
-        kind = CLASSES[name]()
+        kind = compared(name)
         shapes = ((7, 11), (64,), (3, 5, 7)) if trains_vectors(name) else MATRICES
         for chosen, numbers in (
             ("mgup", "float32"), ("adaptive", "float64"), ("sign", "bfloat16_state32"),
         ):  # fmt: skip
             dtype, state_dtype = NUMBERS[numbers]
             spec: RunSpec = {
-                "rule": rule(name),
+                "rule": rule(name, **REPRODUCIBLE.get(name, {})),
                 "policy": POLICY_CASES[chosen][1],
                 "lr": LEARNING_RATES.get(name, 1e-2 if kind.identical else 0.1),
                 "weight_decay": 0.1,

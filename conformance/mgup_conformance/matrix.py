@@ -156,6 +156,8 @@ def markdown(plain: Plain, title: str = TITLE) -> str:
     def line(text: str) -> str:
         for mark, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;")):  # no tag, no link
             text = text.replace(mark, entity)
+        # Nor emphasis of what stands between the stars of two products; two stars are our own.
+        text = re.sub(r"(?<!\*)\*(?!\*)", "&#42;", text)
         return " ".join(text.split())
 
     def table(rows: Table) -> str:

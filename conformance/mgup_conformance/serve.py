@@ -11,7 +11,7 @@ import traceback
 from typing import Any
 
 from .backends import load
-from .protocol import Run
+from .protocol import DTYPES, Run
 from .visible import ENDS
 from .wire import receive, send
 
@@ -40,6 +40,9 @@ class Server:
 
     def run(self, spec: Any, params: Any) -> Any:
         """Begin a run; what became of the parameters that it was given."""
+        for key in ("dtype", "state_dtype"):  # backends look them up in their frameworks by name
+            if spec[key] not in DTYPES:
+                raise ValueError(f"{key}={spec[key]!r} is none of {', '.join(DTYPES)}.")
         self.current = self.backend.run(spec, params)
         return params
 

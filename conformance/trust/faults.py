@@ -1,5 +1,7 @@
 """Faults put in on purpose, and what is left after them: ``make faults``.
 
+Those of one process of PyTorch; :mod:`faults_frameworks` has what takes several, and the others'.
+
     python conformance/trust/faults.py [--tries N] [--out FILE] [NAME ...]
 
 Each fault is tried N times at random points. A try survives if what the documentation promises
@@ -18,7 +20,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -165,31 +166,6 @@ def undisturbed_from(optimizer: Any, before: list[bytes], run: Run) -> list[byte
     return []
 
 
-def forks(rng: random.Random) -> bool:
-    """A child forked before or after pools and compiled code trains as its parent does."""
-
-    def work() -> bool:
-        torch.set_num_threads(rng.choice([1, 4]))
-        run = Run(rng.randrange(100), [(300_000,), (7, 5)])
-        for _ in range(rng.randint(0, 2)):
-            run.step()
-
-        def child() -> bool:
-            for _ in range(2):
-                run.step()
-            (folder / "child").write_bytes(b"".join(run.bits()))
-            return True
-
-        with tempfile.TemporaryDirectory() as name:
-            folder = pathlib.Path(name)
-            status = forked(child)
-            for _ in range(2):
-                run.step()
-            return status == 0 and (folder / "child").read_bytes() == b"".join(run.bits())
-
-    return forked(work) == 0
-
-
 def two_threads(rng: random.Random) -> bool:
     """Two optimizers in two threads: the bits of one after the other."""
     seeds = [rng.randrange(100), rng.randrange(100)]
@@ -254,7 +230,6 @@ FAULTS: dict[str, tuple[Callable[[random.Random], bool], int]] = {
     "SIGALRM in a step": (lambda rng: a_signal(signal.SIGALRM, rng), 1),
     "want of memory in a step": (want_of_memory, 1),
     "exception of a closure, a hook, a scheduler": (an_exception, 2),
-    "fork before and after pools and compiled code": (forks, 10),
     "two optimizers in two threads": (two_threads, 10),
     "steps while the interpreter ends": (shutdown, 20),
 }

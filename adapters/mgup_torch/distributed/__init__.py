@@ -14,6 +14,7 @@ from .shard import check_placement as check_placement
 from .shard import check_same_placement as check_same_placement
 from .shard import is_dtensor as is_dtensor
 from .shard import is_partial as is_partial
+from .shard import is_replicated as is_replicated
 from .shard import local as local
 from .shard import placed_gradient as placed_gradient
 from .step import Proposal as Proposal

@@ -66,11 +66,14 @@ def check_placement(name: str, p: Tensor) -> None:
 def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> None:
     """Refuse a gradient or a state whose placements are not its parameter's.
 
+    State of another shape than the parameter's (numbers, sums of rows) is whole on every rank.
+
     Raises:
         ValueError: naming both placements and the remedy.
     """
     if is_dtensor(p) and is_dtensor(x):
-        if p.device_mesh == x.device_mesh and p.placements == x.placements:
+        alike = p.placements == x.placements if x.shape == p.shape else is_replicated(x)
+        if p.device_mesh == x.device_mesh and alike:
             return
     elif not is_dtensor(p) and not is_dtensor(x):
         return
@@ -119,6 +122,11 @@ def placed_gradient(name: str, p: Tensor) -> Tensor:
 def is_partial(g: Any) -> bool:
     """Whether ``g`` is a DTensor whose value is the sum of the ranks' tensors."""
     return is_dtensor(g) and any(placement.is_partial() for placement in g.placements)
+
+
+def is_replicated(x: Any) -> bool:
+    """Whether ``x`` is a DTensor that every rank holds as a whole."""
+    return is_dtensor(x) and all(placement.is_replicate() for placement in x.placements)
 
 
 class Part:
@@ -194,6 +202,22 @@ class Part:
             shape=torch.Size(self.shape),
             stride=self.stride,
         )
+
+    def replicated(self, x: Tensor) -> Any:
+        """What every rank holds, as a DTensor."""
+        from torch.distributed.tensor import DTensor, Replicate
+
+        everywhere = [Replicate()] * len(self.placements)
+        return DTensor.from_local(x, self.mesh, everywhere, run_check=False)
+
+    def gathered(self, x: Any) -> Tensor:
+        """A whole tensor of which this rank holds a part, in memory of its own."""
+        if is_replicated(x):
+            return local(x).clone()
+        if self.tensor_group is not None:
+            self.tensor_group.traffic.add(local(x))
+        whole: Tensor = x.full_tensor()
+        return whole.clone() if self.tensor_group is None else whole
 
     def part(self, whole: Tensor) -> Tensor:
         """This rank's part of a whole tensor."""

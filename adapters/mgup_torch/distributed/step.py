@@ -22,17 +22,16 @@ from .shard import Part, is_dtensor, local
 from .statistics import measure
 
 
-def check_rule(name: str, p: Tensor, rule: Rule) -> None:
-    """Refuse a DTensor whose rule needs the whole tensor, which the ranks do not exchange.
+def check_rule(name: str, p: Tensor, rule: Rule, scope: str) -> None:
+    """Refuse a DTensor whose parts are to be tensors of their own, if the rule needs whole ones.
 
     Raises:
         ValueError: with the remedy.
     """
-    if is_dtensor(p) and not (rule.elementwise or rule.gathers):
+    if is_dtensor(p) and scope == "local" and not (rule.elementwise or rule.gathers):
         raise ValueError(
-            f"parameter {name} is a DTensor, but {type(rule).__name__} is not elementwise: it "
-            "needs the whole tensor. Keep this parameter out of fully_shard (ignored_params), or "
-            "give it to another rule."
+            f"parameter {name} is a DTensor, but {type(rule).__name__} needs the whole tensor: "
+            "scope='local' must be 'global'."
         )
 
 

@@ -111,6 +111,19 @@ def test_what_only_a_page_has():
     assert set(said("with JAX N times")) == {span([float(x) for x in ratios[0]], 0)}
 
 
+def test_many_arrays_in_jax():
+    """The guide's times of compilation and step, in those of optax.adamw."""
+    rows = data("2026-11-28-jax-many.json")["rows"]
+    guide = (ROOT / "docs" / "guides" / "jax.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"in times of `optax\.adamw`, (.*)\. The host", guide)
+    wanted = [
+        f"{rows[f'mgup_adamw, {how}'][key]:.1f}"
+        for how in ("auto", "callback", "graph", "sign")
+        for key in ("compile_ratio", "step_ratio")
+    ]
+    assert re.findall(r"\d+\.\d", said) == wanted
+
+
 def test_the_page_of_losses():
     """Its table is that of the CSV beside it."""
     page = figures.newest("rules.csv").with_suffix(".md").read_text(encoding="utf-8")

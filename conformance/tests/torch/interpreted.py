@@ -53,6 +53,19 @@ def _on_cpu() -> None:
     fused.Launcher = _Here
 
 
+def _numbers_are_indices() -> None:
+    """Triton 3.6 makes an index of an array of one number, which NumPy 2.4 no longer does."""
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, *scope: Any) -> None:
+        patch(tensor, *scope)
+        tensor.__index__ = lambda self: self.handle.data.item()
+
+    interpreter._patch_lang_tensor = patched
+
+
 def _cycled(group: dict[str, Any], t: int) -> None:
     group.update(lr=0.02 / (t + 1), weight_decay=0.1 / (t + 1))
     group.update(alpha=2.0 + 0.01 * t, gamma=0.5 - 0.001 * t)

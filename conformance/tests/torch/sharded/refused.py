@@ -203,14 +203,14 @@ def flattened_later():
 
 
 def unknown_rules():
-    """A rule that needs more of the whole than the ranks exchange, and what no kernel can do."""
+    """A rule that needs whole tensors where parts are to be tensors, and what no kernel can do."""
 
     class Normed(mgup_core.Lion):
         elementwise = False
 
     p = place(torch.ones(9), mesh_of((2,)), "S0").requires_grad_()
-    with pytest.raises(ValueError, match=r"Normed is not elementwise.*ignored_params"):
-        mgup_torch.optimizer(Normed)([p])
+    with pytest.raises(ValueError, match=r"Normed needs the whole tensor: scope='local' must be"):
+        mgup_torch.optimizer(Normed)([p], scope="local")
     p.grad = torch.ones_like(p)
     with pytest.raises(ValueError, match=r"implementation='fused' cannot step.*on cpu"):
         mgup_torch.MGUPAdamW([p], implementation="fused").step()
