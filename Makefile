@@ -63,7 +63,8 @@ $(FRAMEWORKS)/.ready: pyproject.toml constraints.txt constraints-integrations.tx
 
 .PHONY: integrations
 integrations: $(FRAMEWORKS)/.ready  ## Train tiny models in the frameworks of others, each installed
-	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations
+	$(FRAMEWORKS)/bin/pytest -W default conformance/tests/integrations \
+	  conformance/tests/examples/test_watch.py
 
 .PHONY: fuzz
 fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLES=1000
@@ -72,11 +73,12 @@ fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLE
 .PHONY: mutants
 mutants: $(READY)  ## Change the library at random and see that a test fails; goes on where it stopped
 	$(BIN)/python conformance/trust/named.py
-	$(BIN)/python conformance/trust/mutants.py --minutes $(MINUTES)
+	$(BIN)/python conformance/trust/mutants.py --minutes $(MINUTES) --jobs $(JOBS)
 
 .PHONY: faults
 faults: $(READY)  ## Kill, signal, starve and corrupt, and count what survives
 	$(BIN)/python conformance/trust/faults.py
+	$(BIN)/python conformance/trust/faults_frameworks.py
 
 .PHONY: soak
 soak: $(READY)  ## Train for an hour with each framework, in which nothing may grow

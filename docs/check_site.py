@@ -1,4 +1,4 @@
-"""Check the built site: links, anchors, requests to other hosts, and the tables of the API.
+"""Check the built site: links, anchors, requests to other hosts, and what the API shows.
 
     make docs                       # builds it, and runs this
     python docs/check_site.py --site site
@@ -81,6 +81,20 @@ def links(site: Path) -> Iterator[str]:
             yield f"{path.relative_to(site)}: loads {address} from another host"
 
 
+def members(site: Path, sources: Path) -> Iterator[str]:
+    """Members that a page of the API asks for by name, and that are not on it."""
+    asked = re.compile(r"^::: (\S+)\n    options:\n((?: {6}.*\n)+)", re.MULTILINE)
+    for source in sorted(sources.glob("*.md")):
+        built = site / "api" / source.stem / "index.html"
+        if not built.is_file():
+            continue
+        ids = Page(built.read_text(encoding="utf-8")).ids
+        for path, options in asked.findall(source.read_text(encoding="utf-8")):
+            for name in re.findall(r"\w+", "".join(re.findall(r" members: \[(.*)\]", options))):
+                if f"{path}.{name}" not in ids:
+                    yield f"api/{source.stem}: {path} is shown without {name}"
+
+
 def tables(site: Path) -> Iterator[str]:
     """Rows of arguments that say other things than the signature does."""
     for path in sorted((site / "api").rglob("index.html")):
@@ -134,8 +148,9 @@ def main() -> int:
     site = parser.parse_args().site
     if not (site / "index.html").is_file():
         parser.error(f"--site {site} has no index.html: `make docs` builds the site.")
-    faults = [*links(site), *tables(site)]
-    print("\n".join(faults) or "Links, anchors and the tables of the API are right.")
+    sources = Path(__file__).parent / "api"
+    faults = [*links(site), *members(site, sources), *tables(site)]
+    print("\n".join(faults) or "Links, anchors, members and the tables of the API are right.")
     return bool(faults)
 
 

@@ -165,7 +165,7 @@ def draw_cuda(theme: Theme) -> Figure:
     _, ratios = cuda_rows()
     sizes = list(dict.fromkeys(size for found in ratios.values() for size in found))
     dtypes = list(dict.fromkeys(dtype for dtype, _ in ratios))
-    figure, axes = _figure(theme, 0.36 * (len(ratios) + 1.4 * len(dtypes)) + 1.2)
+    figure, axes = _figure(theme, 0.41 * (len(ratios) + 1.4 * len(dtypes)) + 1.2)
     axes.set_xscale("log")
     place = 0.0
     at_left = {"textcoords": "offset points", "xycoords": ("axes fraction", "data")}
@@ -177,7 +177,7 @@ def draw_cuda(theme: Theme) -> Figure:
                           color=theme.text, **at_left)  # fmt: skip
             last = dtype
         axes.axhline(place, color=theme.faint, linewidth=0.8, zorder=0)
-        axes.annotate(READABLE.get(name, name), (0, place), (0, 3), color=theme.text,
+        axes.annotate(READABLE.get(name, name), (0, place), (0, 7), color=theme.text,
                       bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 0.5},
                       zorder=1, **at_left)  # fmt: skip
         for i, (size, marker, colour) in enumerate(
@@ -188,7 +188,7 @@ def draw_cuda(theme: Theme) -> Figure:
             # Where both are at one place, the first is seen around the second.
             axes.plot(found[size], place, marker, color=colour, markersize=10 - 4 * i,
                       markeredgecolor=theme.paper)  # fmt: skip
-            axes.annotate(f"{found[size]:.2f}", (1, place), (-42 * (len(sizes) - 1 - i), 3),
+            axes.annotate(f"{found[size]:.2f}", (1, place), (-42 * (len(sizes) - 1 - i), 7),
                           color=colour, ha="right", **at_left)  # fmt: skip
         place += 1
     for i, (size, marker, colour) in enumerate(
@@ -260,12 +260,89 @@ def draw_counterexample(theme: Theme) -> Figure:
     return figure
 
 
+# -- what MGUP and others end below AdamW ----------------------------------------------------------
+
+
+class Gain(NamedTuple):
+    """What an arm of the audit ends from AdamW, in nats; negative is better."""
+
+    arm: str
+    mean: float
+    low: float
+    high: float
+
+
+ARMS = {"MGUP (2, ½)": "MGUP-AdamW", "random mask (2, ½)": "random mask"}
+"""Arms of the page that want other words in a figure."""
+
+
+def gains() -> dict[str, list[Gain]]:
+    """Of each network the arms whose decay was searched without an edge, in one order.
+
+    They are read from the page, on which ``examples/report_audit.py`` writes them. The order is
+    that of the first network, best first.
+    """
+    page = (DOCS / "evidence.md").read_text(encoding="utf-8").replace("−", "-")
+    section = page.split("### Five arms")[1].split("###")[0]
+    tables = re.findall(
+        r"^(?:Fresh seeds, )?(\w[\w ]*):\n\n\| arm \| best rate.*?\n((?:\|.*\n)+)",
+        section,
+        re.MULTILINE,
+    )
+    number = r"([-+][\d.]+)"
+    cells = re.compile(rf"^\| ([^|]+) \|.*\| {number} \({number} to {number}\) \|", re.MULTILINE)
+    found = {
+        network.lower(): {
+            arm: Gain(ARMS.get(arm, arm), *map(float, numbers))
+            for arm, *numbers in cells.findall(rows)
+        }
+        for network, rows in tables
+    }
+    order = next(iter(found.values()))
+    return {network: [arms[arm] for arm in order] for network, arms in found.items()}
+
+
+def gains_words() -> str:
+    """What the figure shows."""
+    said = (
+        f"{network}: "
+        + ", ".join(f"{x.arm} {x.mean:+.3f} ({x.low:+.3f} to {x.high:+.3f})" for x in arms)
+        for network, arms in gains().items()
+    )
+    return (
+        "Held-out loss minus AdamW's, nats, 95 % intervals, 24 paired seeds, everything tuned for "
+        f"each arm; {'; '.join(said)}."
+    ).replace("-0", "−0")
+
+
+def draw_gains(theme: Theme) -> Figure:
+    """A panel for each network, a point and its interval for each arm, a line for AdamW."""
+    found = gains()
+    rows = max(len(arms) for arms in found.values())
+    figure, *_ = _figure(theme, 0.42 * rows * len(found) + 1.2, panels=len(found))
+    for axes, (network, arms) in zip(figure.axes, found.items(), strict=True):
+        axes.axvline(0, color=theme.base, linewidth=1.2)
+        for place, arm in enumerate(arms):
+            colour = theme.mgup if arm.arm.startswith("MGUP") else theme.other
+            axes.plot([arm.low, arm.high], [place, place], color=colour, linewidth=2)
+            axes.plot(arm.mean, place, "o", color=colour, markersize=7, markeredgecolor=theme.paper)
+        axes.set_yticks(range(len(arms)), [arm.arm for arm in arms])
+        axes.set_ylim(rows - 0.4, -0.6)
+        axes.set_title(network, loc="left", color=theme.text, weight="bold")
+        axes.grid(axis="x", color=theme.faint, alpha=0.5)
+    figure.axes[0].annotate("AdamW", (0, 0), (4, 2), xycoords=("data", "axes fraction"),
+                            textcoords="offset points", color=theme.text)  # fmt: skip
+    figure.axes[-1].set_xlabel("held-out loss minus AdamW's, nats; left is better")
+    return figure
+
+
 # ------------------------------------------------------------------------------------------------
 
 FIGURES: dict[str, tuple[Callable[[Theme], Figure], Callable[[], str]]] = {
     "rules": (draw_rules, rules_words),
     "cuda": (draw_cuda, cuda_words),
     "counterexample": (draw_counterexample, counterexample_words),
+    "gains": (draw_gains, gains_words),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 _CLAUSE = re.compile(r"^- \*\*([PRNV]\d*[a-z]?(?=[ ,.*])[^*]*)\*\*", re.MULTILINE)
 BORROWED = ("changelog.md", "contributing.md", "security.md")
-_FIGURE = re.compile(r"!\[([^]]*)\]\((\S*img/\w+)\.svg\)")
+_FIGURE = re.compile(r"!\[([^]]*)\]\((\S*img/[\w-]+)\.svg\)")
 _FIRST = ("guides/", "getting-started", "which-mode", "glossary")
 """Pages that a search should name before those that only mention a word."""
 

@@ -10,6 +10,7 @@ import keras
 
 from mgup_core import Rule, backend_for, rules
 from mgup_core.frontend import modes
+from mgup_core.frontend.names import create
 from mgup_core.step import update_array
 
 BACKENDS = ("torch", "jax")
@@ -29,6 +30,7 @@ class RuleOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
         learning_rate: a number or a schedule; default the rule's.
         weight_decay: decoupled, outside of the multiplier (R0); default the rule's.
         tau, alpha, gamma, mode, ties, tau_min: the policy, as for every MGUP optimizer.
+        name: Keras's, of the optimizer; by default the class's in small letters.
         arguments: the rule's fields (``b1`` as ``beta_1``), and Keras's own: ``clipnorm``,
             ``gradient_accumulation_steps``, ``use_ema``, …
 
@@ -144,3 +146,20 @@ class MGUPSGD(RuleOptimizer):
     """SGD with MGUP, for Keras; see :class:`mgup_core.SGD` and :class:`RuleOptimizer`."""
 
     rule_class = rules.SGD
+
+
+CLASSES = {one.__name__: one for one in (MGUPAdamW, MGUPLion, MGUPSGD)}
+"""The optimizers of this package by name."""
+
+
+def list_optimizers() -> list[str]:
+    """The names of all optimizers of this package, as :func:`create_optimizer` takes them."""
+    return list(CLASSES)
+
+
+def create_optimizer(name: str, **arguments: Any) -> RuleOptimizer:
+    """The class of a name, called with these arguments.
+
+    See :func:`mgup_core.frontend.names.create`, which finds it: ``"adamw"`` is ``MGUPAdamW``.
+    """
+    return create(CLASSES, name, **arguments)

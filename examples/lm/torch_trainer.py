@@ -13,6 +13,7 @@ import mgup_torch
 from lm.data import VOCABULARY, Batch
 from lm.recipes import Recipe, schedule
 from lm.trainer import Settings, Step, initial_weights
+from mgup_core import MGUP, top_count
 from mgup_torch.integrations.statistics import layer_of, summary
 
 
@@ -70,17 +71,13 @@ def make_optimizer(recipe: Recipe, model: nn.Module, settings: Settings) -> torc
 
 
 def _policy(recipe: Recipe, settings: Settings) -> dict[str, object]:
+    watch = {"statistics": settings.watch}
     if recipe.mode is None:  # Both multipliers 1: the plain rule, bit for bit.
-        return {"alpha": 1.0, "gamma": 1.0, "statistics": True}
+        return {"alpha": 1.0, "gamma": 1.0, **watch}
     if recipe.mode == "cautious":
-        return {"mode": "cautious", "statistics": True}
-    return {
-        "mode": recipe.mode,
-        "tau": settings.tau,
-        "alpha": settings.alpha,
-        "gamma": settings.gamma,
-        "statistics": True,
-    }
+        return {"mode": "cautious", **watch}
+    factors = {"tau": settings.tau, "alpha": settings.alpha, "gamma": settings.gamma}
+    return {"mode": recipe.mode, **factors, **watch}
 
 
 def _usable(name: str) -> torch.device:
@@ -95,12 +92,14 @@ class TorchTrainer:
     """One optimizer of the comparison at work on its own copy of the model."""
 
     def __init__(self, recipe: Recipe, settings: Settings) -> None:
+        self.settings = settings
         torch.set_num_threads(settings.threads)
         self.device = _usable(settings.device)
         self.model = GPT(settings)
         weights = initial_weights(settings)
         self.model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
         self.model.to(self.device)
+        self.known_multiplier = self._known_multiplier(recipe)
         self._place()
         self.optimizer = make_optimizer(recipe, self.model, settings)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -136,13 +135,24 @@ class TorchTrainer:
         tokens, targets = (torch.from_numpy(part).to(self.device) for part in batch)
         return F.cross_entropy(self.model(tokens).flatten(0, 1), targets.flatten())
 
-    def _mean_multiplier(self) -> float:
+    def _mean_multiplier(self) -> float | None:
         """Mean over all coordinates of the model: large parameters weigh more than small ones."""
-        if isinstance(self.optimizer, torch.optim.AdamW):
-            return 1.0
+        if self.known_multiplier is not None or not self.settings.watch:
+            return self.known_multiplier
         sizes = [w.numel() for group in self.optimizer.param_groups for w in group["params"]]
         means = torch.stack([entry.multiplier for entry in self.optimizer.statistics()])
         return torch.dot(means.double().cpu(), torch.tensor(sizes).double()).item() / sum(sizes)
+
+    def _known_multiplier(self, recipe: Recipe) -> float | None:
+        """What it is whatever the gradients are (P12); None where it depends on them."""
+        if recipe.mode is None:
+            return 1.0
+        if recipe.mode != "rank":
+            return None
+        policy = MGUP(self.settings.tau, self.settings.alpha, self.settings.gamma)
+        counts = [(top_count(policy.tau, w.numel()), w.numel()) for w in self.model.parameters()]
+        total = sum(k * policy.alpha + (d - k) * policy.gamma for k, d in counts)
+        return total / sum(d for _, d in counts)
 
     def layers(self) -> dict[str, float]:
         """What the policy did in the last step, by layer; nothing for what has none."""

@@ -31,6 +31,8 @@ class Settings:
     tau: float
     alpha: float | None
     gamma: float | None
+    watch: bool = False
+    """Measure what the policy does at every step, which takes time."""
 
 
 class Step(NamedTuple):
@@ -40,7 +42,7 @@ class Step(NamedTuple):
     seconds: float
     optimizer_seconds: float
     multiplier: float | None
-    """Mean over all coordinates of the model; None where the framework's optimizer keeps none."""
+    """Mean over all coordinates of the model; None where it is neither known nor measured."""
 
 
 class Trainer(Protocol):

@@ -21,6 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PACKAGES = {
     "mgup": None, "mgup_core": None, "mgup_conformance": None,
     "mgup_torch": "torch", "mgup_jax": "optax", "mgup_mindspore": "mindspore",
+    "mgup_keras": "keras",
 }  # fmt: skip
 
 

@@ -34,7 +34,9 @@ pages, reference, figures = (
 )
 MARKDOWN = sorted(DOCS.rglob("*.md"))
 NOTEBOOKS = sorted(DOCS.rglob("*.ipynb"))
-PACKAGES = ["mgup_torch", "mgup_jax", "mgup_mindspore", "mgup_core", "mgup_conformance"]
+PACKAGES = [
+    "mgup_torch", "mgup_jax", "mgup_mindspore", "mgup_keras", "mgup_core", "mgup_conformance",
+]  # fmt: skip
 
 
 def name(path: Path) -> str:
@@ -140,8 +142,11 @@ def test_figures_show_the_newest_data(figure):
 
 
 def test_every_figure_is_shown_in_both_schemes():
-    shown = pages.figures("a ![The loss](../img/rules.svg) and ![b](img/cuda.svg)")
+    shown = pages.figures("a ![The loss](../img/rules.svg) and ![b](img/audit-gpt.svg)")
     assert shown.count("rules.svg#only-light") == shown.count("rules-dark.svg#only-dark") == 1
+    for page in MARKDOWN:
+        left = re.findall(r"!\[[^]]*\]\((\S*?\.svg)\)", pages.figures(source(page)))
+        assert left == [], name(page)
     used = {
         link
         for page in [*MARKDOWN, ROOT / "README.md"]
@@ -161,7 +166,7 @@ def test_an_index_page_gets_addresses(monkeypatch):
     build = script("hatch_build.py")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     made = build.absolute(readme, "https://example.org/o/mgup")
-    assert 'src="https://example.org/o/mgup/raw/main/docs/img/audit-signals-conv.svg"' in made
+    assert 'src="https://example.org/o/mgup/raw/main/docs/img/gains.svg"' in made
     assert "](https://example.org/o/mgup/blob/main/docs/spec.md)" in made
     assert re.findall(r'(?:\]\(|src="|srcset=")(?!https?:|#)', made) == []
     assert build.absolute(made, "https://example.org/o/mgup") == made

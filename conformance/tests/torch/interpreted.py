@@ -21,10 +21,11 @@ import mgup_torch
 from mgup_conformance.compare import check_identical
 from mgup_core.numerics.scalars import complements, host_correction
 from mgup_core.trace.ops import OPERATIONS
+from mgup_kernels import codegen, layout, tuning
+from mgup_kernels.apply import bias_correction
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
-from mgup_torch.kernels import codegen, layout, rank_mask, tuning
-from mgup_torch.kernels.apply import bias_correction
+from mgup_torch.kernels import rank_mask
 from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
