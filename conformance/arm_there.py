@@ -99,6 +99,8 @@ def main(answers: Path, found: Path, names: list[str]) -> None:
     said: dict[str, dict[str, str]] = {case: {} for case in ANSWERS}
     results: list[Any] = []
 
+    report.provenance()  # before anything is run
+
     def keep() -> None:  # as it grows: it may be broken off
         plain = report.as_plain(results, made, set_of="fast")
         found.write_text(json.dumps({"report": plain, "answers": said}))

@@ -236,6 +236,7 @@ def _check_files(*paths: tuple[str, Path | None]) -> None:
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     _check_files(("--json", arguments.json), ("--html", arguments.html))
+    report.provenance()  # before anything is run
     if not arguments.timeout > 0:
         raise ValueError(f"--timeout {arguments.timeout:g} is not above 0 seconds.")
     if arguments.jobs is not None and arguments.jobs < 1:

@@ -10,6 +10,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -240,8 +241,12 @@ def clause_verdicts(results: Sequence[Result]) -> dict[str, Plain]:
     return found
 
 
+@lru_cache(maxsize=1)
 def provenance() -> Plain:
-    """What says exactly which suite and specification a report is about."""
+    """What says exactly which suite and specification a report is about.
+
+    As they were when it was first asked: a checkout may go on while a run takes its time.
+    """
     from . import SUITE
 
     root = Path(__file__).parents[2]

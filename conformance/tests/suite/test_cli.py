@@ -158,7 +158,7 @@ def test_reports_become_one_matrix(capsys, tmp_path, toys):
     assert main(["report", *map(str, files), *outputs]) == FAILED
     text = markdown.read_text()
     assert "| clause | what it says | numpy | wrong_toy |" in text
-    assert "| P3 | K = floor(tau * d) in exact decimal arithmetic | 1 | 1 |" in text
+    assert "| P3 | K = floor(tau &#42; d) in exact decimal arithmetic | 1 | 1 |" in text
     assert "**FAILED 1**" in text
     assert "lion (not yet ported)" in text
     assert "  at step 1, parameter 0" in text
