@@ -65,7 +65,7 @@ def written():
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in PAGE.read_text().splitlines()
-        if line.startswith("| ")
+        if line.startswith("| ") and not line.startswith("| ---")
     ]
     (_, _, _, *forms), *rest = rows
     return {
