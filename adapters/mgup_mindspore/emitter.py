@@ -32,6 +32,7 @@ from .program import Program, Recording
 
 Shape = tuple[int, ...]
 NUMBERS = (int, float, np.generic)
+FLOATS = (ms.float16, ms.bfloat16, ms.float32, ms.float64)
 
 
 class Unknown(Unrecordable, AttributeError):
@@ -325,7 +326,9 @@ def _keeping_nan(operation: str) -> Callable[..., Symbol]:
 
     def record(xp: Recorder, x: Any, *others: Any) -> Symbol:
         result = xp.elementwise(operation, x, *others)
-        return result if isinstance(x, NUMBERS) else xp.where(xp.equal(x, x), result, x)
+        if isinstance(x, NUMBERS) or x.dtype not in FLOATS:
+            return result
+        return xp.where(xp.equal(x, x), result, x)
 
     return record
 

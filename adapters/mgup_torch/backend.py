@@ -96,14 +96,16 @@ class TorchBackend(Backend):
 
     def orthogonal_factor(self, x: Tensor, dtype: str | None = None) -> Tensor:
         if dtype != "exact":
-            return torch.linalg.qr(x).Q
+            q: Tensor = torch.linalg.qr(x).Q
+            return q
         compiled = torch.compiler.is_compiling()
         factor: Tensor = _factor_op(x) if compiled else super().orthogonal_factor(x)
         return factor
 
     def eigenvectors(self, x: Tensor, dtype: str | None = None) -> Tensor:
         if dtype != "exact":
-            return torch.linalg.eigh(x).eigenvectors
+            found: Tensor = torch.linalg.eigh(x).eigenvectors
+            return found
         compiled = torch.compiler.is_compiling()
         vectors: Tensor = _eigenvectors_op(x) if compiled else super().eigenvectors(x)
         return vectors

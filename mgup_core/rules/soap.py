@@ -133,7 +133,8 @@ class SOAP(Rule):
             def later(
                 carry: tuple[Array, ...], factor: Array = finite, axis: int = axis
             ) -> tuple[Array, ...]:
-                return self._next_basis(be, factor, *carry, axis)
+                basis, v = carry
+                return self._next_basis(be, factor, basis, v, axis)
 
             carry = state[f"{side}_basis"], state["exp_avg_sq"]
             carry = be.when(turns, later, be.when(t == 1, first, carry))

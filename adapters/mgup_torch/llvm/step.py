@@ -125,11 +125,11 @@ class CompiledStep:
 
     def _run_rows(self, policy: Policy, length: int) -> Tally:
         """Step the slices of each block as soon as its scores are computed; no slice is split."""
-        update = self.code.update
+        update, k = self.code.update, policy.top(length)
         operands = update.operands(self.dtype.type, self.known, self.rule, 0.0, 0)
 
         def move(i: int) -> None:
-            thresholds, bounds = row_cuts(self._scores(i).reshape(-1, length), policy.top(length))
+            thresholds, bounds = row_cuts(self._scores(i).reshape(-1, length), k)
             values, places = operands.copy(), np.concatenate([[length], bounds])
             addresses, held = self._open(self.spans[i], update)
             arrays = map(address, (values, thresholds, places))

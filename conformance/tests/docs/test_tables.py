@@ -93,6 +93,20 @@ def test_jax_on_cuda(first, size):
           *(row[mode] for mode in ("rank", "sign", "adaptive", "off"))])  # fmt: skip
 
 
+def test_jax_by_kernels():
+    found = data("2026-11-28-jax-cuda.json")
+    sizes = "2²⁰ at once", "67 M at once", "134 M at once", "134 M in 111 arrays"
+    for row, size in zip(found["rows"], sizes, strict=True):
+        ((peer, *written),) = rows(CUDA_PAGE.name, size)
+        assert peer == f"{row['optax.adamw']:.2f} ms"
+        names = [n for n in ("rank", "sign", "adaptive", "off", "update") if n in row]
+        same([cell for cell in written if cell], [row[name] for name in names])
+    page = (DATA / CUDA_PAGE.name).read_text(encoding="utf-8")
+    (cold, warm) = found["torch_first_step_seconds"].values()
+    assert f"takes {cold} s where nothing is compiled yet" in page
+    assert f"and {warm} s with the cache" in page
+
+
 @pytest.mark.parametrize(
     ("first", "name"),
     [

@@ -16,7 +16,7 @@ import pytest
 
 def run(program: str) -> str:
     command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stderr[-3000:]}"
     return done.stdout
 

@@ -84,7 +84,7 @@ def torchrun(tmp_path, script: str) -> str:
     path = tmp_path / "train.py"
     path.write_text(BEGIN + script)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(path)]
-    done = subprocess.run(command, timeout=240, text=True, stdout=subprocess.PIPE,
+    done = subprocess.run(command, timeout=600, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout
     return done.stdout

@@ -199,7 +199,7 @@ except pickle.UnpicklingError:
 def test_a_pickle_in_a_checkpoint_is_refused():
     pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
     done = subprocess.run(
-        [sys.executable, "-c", PICKLE], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", PICKLE], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["refused"]
