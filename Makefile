@@ -73,11 +73,12 @@ fuzz: $(READY)  ## Train at random beside the NumPy reference: make fuzz EXAMPLE
 .PHONY: mutants
 mutants: $(READY)  ## Change the library at random and see that a test fails; goes on where it stopped
 	$(BIN)/python conformance/trust/named.py
-	$(BIN)/python conformance/trust/mutants.py --minutes $(MINUTES)
+	$(BIN)/python conformance/trust/mutants.py --minutes $(MINUTES) --jobs $(JOBS)
 
 .PHONY: faults
 faults: $(READY)  ## Kill, signal, starve and corrupt, and count what survives
 	$(BIN)/python conformance/trust/faults.py
+	$(BIN)/python conformance/trust/faults_frameworks.py
 
 .PHONY: soak
 soak: $(READY)  ## Train for an hour with each framework, in which nothing may grow

@@ -4,7 +4,10 @@ from importlib.util import find_spec
 
 _NEEDS = {
     "mgup_torch/*": "torch",
+    "mgup_kernels/*": "triton",
     "mgup_torch/kernels/*": "triton",
+    "mgup_jax/kernels/fused.py": "triton",
+    "mgup_jax/kernels/device.py": "triton",
     "mgup_jax/*": "optax",
     "mgup_mindspore/*": "mindspore",
     "mgup_torch/integrations/transformers.py": "transformers",

@@ -69,7 +69,7 @@ def jax_adapter() -> Adapter:
         "from typing import Any, Protocol\nimport optax\nfrom jax.typing import DTypeLike\n"
         "from mgup_core.frontend.modes import Mode\nfrom mgup_core.policy import Ties\n"
         f"from .arguments import Scheduled, Selection, UpdateDtype\n{_OF_MUON}",
-        result="optax.GradientTransformationExtraArgs",
+        result="Optimizer",
     )
 
 

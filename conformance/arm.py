@@ -124,14 +124,21 @@ def run_there(backends: list[str]) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": ":".join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     environment.pop("LD_LIBRARY_PATH", None)
     found = FOLDER / "found.json"
+    found.unlink(missing_ok=True)
     command = [qemu, "-L", FOLDER / "root", python, ROOT / "conformance" / "arm_there.py"]
-    subprocess.run(
-        [*map(str, command), str(answers), str(found), *backends], check=True, env=environment
-    )
+    try:
+        subprocess.run(
+            [*map(str, command), str(answers), str(found), *backends], check=True, env=environment
+        )
+    except KeyboardInterrupt:
+        if not found.exists():
+            raise
+        print("Interrupted; this is what was done so far.", file=sys.stderr)
     version = call(qemu, "--version").splitlines()[0]
     emulated = f"ARM: aarch64, emulated by {version.partition(' (')[0]}"
     plain: dict[str, Any] = json.loads(found.read_text())
     for one in plain["report"]["backends"]:
+        one["seconds"] = sum(result["seconds"] for result in one["results"])
         one["processor"] = emulated
         one["set"] = "compact"
         one["command"] = "make arm"
@@ -142,8 +149,7 @@ def page(plain: dict[str, Any]) -> str:
     """The dated report."""
     one, *_ = plain["report"]["backends"]
     rows = [
-        f"| {b['name']} | {report.versions(b)} | {report.totals(b)} | "
-        f"{sum(r['seconds'] for r in b['results']):.0f} |"
+        f"| {b['name']} | {report.versions(b)} | {report.totals(b)} | {b['seconds']:.0f} |"
         for b in plain["report"]["backends"]
     ]
     names = [b["name"] for b in plain["report"]["backends"]]
@@ -175,17 +181,38 @@ def page(plain: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
+def joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Two runs as one: of a backend that is in both, the new one stands."""
+    names = {one["name"] for one in new["report"]["backends"]}
+    kept = [one for one in old["report"]["backends"] if one["name"] not in names]
+    whole = [{**old["report"], "backends": kept}, new["report"]]
+    answers = {
+        case: {k: v for k, v in old["answers"].get(case, {}).items() if k not in names} | by
+        for case, by in new["answers"].items()
+    }
+    return {"report": report.merge([one for one in whole if one["backends"]]), "answers": answers}
+
+
 def main() -> int:
     """Run all of it; returns how many cases failed or differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", action="append", help="by default all of arm_there.py")
+    parser.add_argument(
+        "--backend", action="append",
+        help="by default all of arm_there.py; today's report in --out keeps the others",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder of the dated report and its JSON")
     arguments = parser.parse_args()
     plain = run_there(arguments.backend or [])
     today = datetime.now(timezone.utc).date().isoformat()
     out = arguments.out or FOLDER
+    file = out / f"{today}-arm.json"
+    if arguments.backend and file.exists():
+        old = json.loads(file.read_text())
+        plain = joined({"report": old, "answers": old["answers"]}, plain)
+    file.write_text(
+        json.dumps(report.brief(plain["report"]) | {"answers": plain["answers"]}) + "\n"
+    )
     (out / f"{today}-arm.md").write_text(page(plain))
-    (out / f"{today}-arm.json").write_text(json.dumps(report.brief(plain["report"])) + "\n")
     print(page(plain))
     said = [words for by in plain["answers"].values() for words in by.values()]
     wrong = [words for words in said if words != "identical"]

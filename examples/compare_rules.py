@@ -3,11 +3,12 @@
     python examples/compare_rules.py --rules AdamW,Lion --steps 100 --seeds 1
     python examples/compare_rules.py --device cuda --jobs 8
 
-Every optimizer gets the same grid of learning rates, from its own lowest upward in powers of two,
-the same batches and the same budget, with and without MGUP. A learning rate's number is the
-held-out loss at the end, averaged over the seeds; a line of the table is the best learning rate's.
-Rules of matrices train the blocks' matrices, and AdamW the rest. Writes compare.csv, compare.md and
-compare.png.
+Every optimizer gets the same batches and the same budget, with and without MGUP, at learning rates
+that differ by factors of two: three about a first guess, and then more at an end of the grid for as
+long as the best lies there. A learning rate's number is the held-out loss at the end, averaged over
+the seeds; a line of the table is the best learning rate's. Rules of matrices train the blocks'
+matrices, and AdamW the rest. Writes compare.csv, compare.md and compare.png; what compare.csv has
+already is not run again.
 """
 
 from __future__ import annotations
@@ -36,18 +37,19 @@ from lm.torch_trainer import GPT
 from lm.trainer import initial_weights
 from train_lm import make_parser, make_settings, positive
 
-LOWEST = {
-    "AdamW": 5e-4, "Adan": 2e-3, "AdaBelief": 2e-3, "AdEMAMix": 5e-4, "AdamP": 5e-4,
-    "Lion": 2.5e-4, "SCALE": 5e-4, "NAMO": 2e-3, "NAdamW": 5e-4, "ADOPT": 5e-4, "LaProp": 5e-4,
-    "MARSAdamW": 5e-4, "ScheduleFreeAdamW": 1e-3, "NorMuon": 1e-3, "AdaMuon": 1e-3,
-    "Adafactor": 2e-3, "Prodigy": 0.125,
+GUESS = {
+    "AdamW": 8e-3, "Adan": 3.2e-2, "AdaBelief": 3.2e-2, "AdEMAMix": 8e-3, "AdamP": 8e-3,
+    "Lion": 2e-3, "SCALE": 8e-3, "NAMO": 6.4e-2, "NAdamW": 8e-3, "ADOPT": 8e-3, "LaProp": 8e-3,
+    "MARSAdamW": 8e-3, "ScheduleFreeAdamW": 1.6e-2, "ScheduleFreeRAdam": 1.6e-2, "NorMuon": 1.6e-2,
+    "AdaMuon": 1.6e-2, "Adafactor": 6.4e-2, "Prodigy": 1.0, "SOAP": 8e-3,
 }  # fmt: skip
-USUAL = ("AdamW", "Adan", "AdaBelief", "AdEMAMix", "AdamP", "Lion", "SCALE", "NAMO")
-"""The rules of the published table."""
+"""The rules, and the middle of the three learning rates with which each begins."""
 OPTIONS = {"NorMuon": {"scale": "match_rms_adamw"}, "Adafactor": {"momentum": 0.9}}
 """So that AdamW's learning rates carry over; so that there is a momentum to rank by."""
-FACTORS = (1, 2, 4, 8, 16, 32)
 MATRIX_RULES = ("SCALE", "NAMO", "NorMuon", "AdaMuon")
+MODES = ("off", "rank")
+MOST = 12
+"""Learning rates of a rule; one that is still best at an end then is marked in the table."""
 WEIGHT_DECAY = 0.1
 HELD_OUT_BATCHES = 16
 
@@ -62,23 +64,20 @@ class Run(NamedTuple):
     seed: int
 
 
+Losses = dict[Run, float]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse(arguments)
-    runs = [
-        Run(rule, mode, LOWEST[rule] * factor, seed)
-        for rule, mode, factor, seed in itertools.product(
-            args.rules, ("off", "rank"), FACTORS, args.seeds
-        )
-    ]
-    # Short runs beside long ones: a rule's own speed does not leave the others waiting.
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        found = pool.imap(_train, [(run, args) for run in runs])
-        losses = dict(zip(runs, track(found, "training", len(runs)), strict=True))
     args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / "compare.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*Run._fields, "held_out_loss"])
-        writer.writerows([*run, f"{loss:.4f}"] for run, loss in losses.items())
+    kept = args.out / "compare.csv"
+    losses = read(kept) if kept.exists() else {}
+    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+        while runs := wanted(losses, args.rules, args.seeds):
+            found = pool.imap(_train, [(run, args) for run in runs])
+            for run, loss in zip(runs, track(found, "training", len(runs)), strict=True):
+                losses[run] = loss
+                write(kept, losses)
     text = table(losses, args.rules)
     (args.out / "compare.md").write_text(text, encoding="utf-8")
     draw(losses, args.rules, args.out / "compare.png")
@@ -86,11 +85,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def wanted(losses: Losses, rules: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+    """What is to be run next: the first learning rates, or one more beyond an end that is best."""
+    runs = []
+    for rule, mode in itertools.product(rules, MODES):
+        guess = GUESS[rule]
+        grid = sorted({run.lr for run in losses if (run.rule, run.mode) == (rule, mode)})
+        grid = sorted({*grid, guess / 2, guess, guess * 2})
+        missing = [r for r in itertools.starmap(Run, itertools.product([rule], [mode], grid, seeds))
+                   if r not in losses]  # fmt: skip
+        if not missing and len(grid) < MOST and (found := best(losses, rule, mode)).at_the_edge:
+            beyond = found.lr * 2 if found.lr == grid[-1] else found.lr / 2
+            missing = [Run(rule, mode, beyond, seed) for seed in seeds]
+        runs += missing
+    return runs
+
+
+def read(path: Path) -> Losses:
+    """The runs of an earlier call."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            Run(row["rule"], row["mode"], float(row["lr"]), int(row["seed"])): float(
+                row["held_out_loss"]
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def write(path: Path, losses: Losses) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*Run._fields, "held_out_loss"])
+        writer.writerows([*run, f"{loss:.4f}"] for run, loss in losses.items())
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rules", default=",".join(USUAL), help=f"of {', '.join(LOWEST)}")
+    parser.add_argument("--rules", default=",".join(GUESS), help=f"of {', '.join(GUESS)}")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated (default 1,2,3)")
     parser.add_argument("--steps", type=positive, default=400, help="of each run (default 400)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
@@ -98,8 +131,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="FOLDER")
     args = parser.parse_args(arguments)
     args.rules = args.rules.split(",")
-    if unknown := set(args.rules) - LOWEST.keys():
-        parser.error(f"unknown rules {sorted(unknown)}; there are {', '.join(LOWEST)}")
+    if unknown := set(args.rules) - GUESS.keys():
+        parser.error(f"unknown rules {sorted(unknown)}; there are {', '.join(GUESS)}")
     args.seeds = [int(seed) for seed in args.seeds.split(",")]
     return args
 
@@ -190,7 +223,7 @@ class Best(NamedTuple):
         return statistics.stdev(self.losses) if len(self.losses) > 1 else 0.0
 
 
-def best(losses: dict[Run, float], rule: str, mode: str) -> Best:
+def best(losses: Losses, rule: str, mode: str) -> Best:
     rates: dict[float, list[float]] = {}
     for run, loss in losses.items():
         if (run.rule, run.mode) == (rule, mode):
@@ -199,14 +232,14 @@ def best(losses: dict[Run, float], rule: str, mode: str) -> Best:
     return Best(lr, rates[lr], lr in (min(rates), max(rates)))
 
 
-def table(losses: dict[Run, float], rules: Sequence[str]) -> str:
+def table(losses: Losses, rules: Sequence[str]) -> str:
     """Markdown: held-out loss at the best learning rate, mean ± standard deviation of the seeds."""
     lines = [
         "| rule | alone | best lr | with MGUP | best lr | difference |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for rule in rules:
-        alone, mgup = (best(losses, rule, mode) for mode in ("off", "rank"))
+        alone, mgup = (best(losses, rule, mode) for mode in MODES)
         cells = [
             f"{one.mean:.3f} ± {one.spread:.3f} | {one.lr:.2g}{'*' * one.at_the_edge}"
             for one in (alone, mgup)
@@ -215,7 +248,7 @@ def table(losses: dict[Run, float], rules: Sequence[str]) -> str:
     return "\n".join([*lines, "", "\\* at the edge of the grid", ""])
 
 
-def draw(losses: dict[Run, float], rules: Sequence[str], path: Path) -> None:
+def draw(losses: Losses, rules: Sequence[str], path: Path) -> None:
     """Each rule's best, every seed a dot."""
     import matplotlib
 

@@ -115,9 +115,29 @@ class Evidence:
         return " and ".join(f"{int(v):,}" if v.isdigit() else v for v in values)
 
     def say_ms(self, arm: str, stacked: str = "1") -> str:
+        return f"{self._ms(arm, int(stacked)):.2f}"
+
+    def _ms(self, arm: str, stacked: int = 1) -> float:
         assert self.times is not None
-        rows = [r for r in self.times["rows"] if r["stacked"] == int(stacked)]
-        return f"{next(r['milliseconds'] for r in rows if r['arm'].startswith(arm)):.2f}"
+        rows = [r for r in self.times["rows"] if r["stacked"] == stacked]
+        return next(float(r["milliseconds"]) for r in rows if r["arm"].startswith(arm))
+
+    def say_share(self, name: str, arm: str) -> str:
+        """Of AdamW's steps, how many until its last loss."""
+        share = self.found[name].share_of_steps(arm)
+        assert share is not None
+        return f"{100 * share:.0f} %"
+
+    def say_seconds(self, name: str, arm: str) -> str:
+        """Of AdamW's seconds, likewise: each step is longer by what the optimizer takes."""
+        share = self.found[name].share_of_steps(arm)
+        assert share is not None
+        return f"{100 * share * self._ms(arm) / self._ms('adamw'):.0f} %"
+
+    def say_selected(self, name: str, arm: str, base: str = "adamw") -> str:
+        """The difference of the means of the selection seeds, each at its arm's best."""
+        ours, theirs = (self.found[name].selected(a).values() for a in (arm, base))
+        return signed(statistics.fmean(ours) - statistics.fmean(theirs), 3)
 
     def say_at(self, name: str, arm: str, lr: str) -> str:
         """The difference from AdamW at one learning rate, on the selection seeds."""
@@ -265,7 +285,7 @@ class Evidence:
         return "\n".join(lines)
 
 
-FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-2")
+FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-2-shifted")
 """The experiments that are drawn."""
 
 

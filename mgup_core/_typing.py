@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 Array = Any
@@ -44,6 +45,15 @@ class Multiplying(Arithmetic, Protocol):
     """The same, with the product of matrices."""
 
     def matmul(self, a: Array, b: Array, dtype: str | None = None) -> Array: ...
+
+
+class Looping(Arithmetic, Protocol):
+    """The same as :class:`Arithmetic`, with loops."""
+
+    device: Any
+
+    def zeros_like(self, x: Array) -> Array: ...
+    def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any: ...
 
 
 class Decider(Protocol):

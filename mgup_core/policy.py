@@ -181,7 +181,7 @@ class Policy:
         return be.xp.reshape(phi, a.shape)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _bare(kind: Callable[..., Policy], **static: Any) -> Policy:
     """A policy of default numbers."""
     return kind(**static)

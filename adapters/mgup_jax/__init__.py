@@ -24,6 +24,7 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import __version__ as __version__
 
+from .in_place import Optimizer
 from .module_types import nnx_dimension_numbers
 from .muon import MuonDimensionNumbers
 from .optimizers import (
@@ -72,12 +73,14 @@ from .optimizers import (
     mgup_schedule_free_adamw,
     mgup_schedule_free_sgd,
     mgup_schedulefreeadamw,
+    mgup_schedulefreeradam,
     mgup_schedulefreesgd,
     mgup_sgd,
     mgup_sgd_sai,
     mgup_sgdp,
     mgup_sgdsai,
     mgup_signum,
+    mgup_soap,
     mgup_stable_adamw,
     mgup_stableadamw,
 )
@@ -89,6 +92,7 @@ __all__ = [
     "MGUPState",
     "MGUPWrapperState",
     "MuonDimensionNumbers",
+    "Optimizer",
     "Transformation",
     "create_optimizer",
     "eval_params",
@@ -128,6 +132,7 @@ __all__ = [
     "mgup_sgdp",
     "mgup_sgdsai",
     "mgup_signum",
+    "mgup_soap",
     "mgup_adopt",
     "mgup_amsgrad",
     "mgup_grams",
@@ -142,6 +147,7 @@ __all__ = [
     "mgup_stable_adamw",
     "mgup_schedulefreeadamw",
     "mgup_schedule_free_adamw",
+    "mgup_schedulefreeradam",
     "mgup_schedulefreesgd",
     "mgup_schedule_free_sgd",
     "mgup_normuon",

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, Protocol
 
-import optax
 from jax.typing import DTypeLike
 
 from mgup_core.frontend.modes import Mode
@@ -12,6 +11,7 @@ from mgup_core.rules.matrix import NSCoefficients, NSDtype, NSForm
 from mgup_core.rules.muon import Scale
 
 from .arguments import Scheduled, Selection, UpdateDtype
+from .in_place import Optimizer as Optimizer
 from .module_types import nnx_dimension_numbers as nnx_dimension_numbers
 from .muon import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers import create_optimizer as create_optimizer
@@ -29,6 +29,7 @@ __all__ = [
     "MGUPState",
     "MGUPWrapperState",
     "MuonDimensionNumbers",
+    "Optimizer",
     "Transformation",
     "create_optimizer",
     "eval_params",
@@ -68,6 +69,7 @@ __all__ = [
     "mgup_sgdp",
     "mgup_sgdsai",
     "mgup_signum",
+    "mgup_soap",
     "mgup_adopt",
     "mgup_amsgrad",
     "mgup_grams",
@@ -82,6 +84,7 @@ __all__ = [
     "mgup_stable_adamw",
     "mgup_schedulefreeadamw",
     "mgup_schedule_free_adamw",
+    "mgup_schedulefreeradam",
     "mgup_schedulefreesgd",
     "mgup_schedule_free_sgd",
     "mgup_normuon",
@@ -116,7 +119,7 @@ class _mgup_adabelief(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdaBelief with MGUP, for JAX.
 
         AdaBelief: Zhuang et al., Adapting Stepsizes by the Belief in Observed Gradients, 2020.
@@ -205,7 +208,7 @@ class _mgup_adamp(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdamP with MGUP, for JAX.
 
         AdamP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
@@ -289,7 +292,7 @@ class _mgup_adamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdamW with MGUP, for JAX.
 
         AdamW: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, arXiv 1711.05101.
@@ -368,7 +371,7 @@ class _mgup_adan(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Adan with MGUP, for JAX.
 
         Adan: Xie et al., Adan: Adaptive Nesterov Momentum Algorithm, 2022, arXiv 2208.06677.
@@ -455,7 +458,7 @@ class _mgup_ademamix(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdEMAMix with MGUP, for JAX.
 
         AdEMAMix: Pagliardini, Ablin and Grangier, Better, Faster, Older, 2024, arXiv 2409.03137.
@@ -547,7 +550,7 @@ class _mgup_amadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AMAdamW with MGUP, for JAX.
 
         AdamW with adaptive memory: Topollai and Choromanska, 2025, arXiv 2510.04988.
@@ -633,7 +636,7 @@ class _mgup_amsgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AMSGD with MGUP, for JAX.
 
         SGD with adaptive memory: Topollai and Choromanska, 2025, arXiv 2510.04988.
@@ -714,7 +717,7 @@ class _mgup_anchoredsgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AnchoredSGD with MGUP, for JAX.
 
         A client's step in FedAvg-M: SGD pulled towards the server's direction G.
@@ -793,7 +796,7 @@ class _mgup_auon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AuON with MGUP, for JAX.
 
         AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
@@ -874,7 +877,7 @@ class _mgup_deltamomentum(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """DeltaMomentum with MGUP, for JAX.
 
         Delta Momentum: Behrouz et al., Nested Learning, 2025, arXiv 2512.24695, eq. 48 and 49.
@@ -966,7 +969,7 @@ class _mgup_fismo(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """FISMO with MGUP, for JAX.
 
         FISMO: Xu, Yan and Zhang, 2026, arXiv 2601.21750.
@@ -1060,7 +1063,7 @@ class _mgup_hybridauon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """HybridAuON with MGUP, for JAX.
 
         Hybrid-AuON: Maity, AuON: A Linear-time Alternative to Orthogonal Momentum Updates, 2025.
@@ -1141,7 +1144,7 @@ class _mgup_lion(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Lion with MGUP, for JAX.
 
         Lion: Chen et al., Symbolic Discovery of Optimization Algorithms, 2023, arXiv 2302.06675.
@@ -1212,7 +1215,7 @@ class _mgup_lionk(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """LionK with MGUP, for JAX.
 
         Lion-K: Chen, Liu, Liang and Liu, Lion Secretly Solves Constrained Optimization, 2023.
@@ -1305,7 +1308,7 @@ class _mgup_m3(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """M3 with MGUP, for JAX.
 
         M3: Behrouz, Razaviyayn, Zhong and Mirrokni, Nested Learning, 2025, arXiv 2512.24695.
@@ -1426,7 +1429,7 @@ class _mgup_muon(Transformation, Protocol):
         param_specs: Any = None,
         update_dtype: UpdateDtype = "parameter",
         decay: Decay = "all",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Muon with MGUP, for JAX: matrices to Muon, everything else to AdamW.
 
         A parameter goes to Muon if it has exactly two axes and its path holds none of ``exceptions``
@@ -1483,7 +1486,7 @@ class _mgup_namo(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NAMO with MGUP, for JAX.
 
         NAMO: Zhang, Liu and Schaeffer, 2026, arXiv 2602.17080, as in its official code.
@@ -1574,7 +1577,7 @@ class _mgup_namod(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NAMOD with MGUP, for JAX.
 
         NAMO-D: Zhang, Liu and Schaeffer, 2026, arXiv 2602.17080, as in its official code.
@@ -1658,7 +1661,7 @@ class _mgup_scale(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SCALE with MGUP, for JAX.
 
         SCALE: Glentis et al., A Minimalist Optimizer Design for LLM Pretraining, 2025.
@@ -1740,7 +1743,7 @@ class _mgup_sgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SGD with MGUP, for JAX.
 
         SGD with momentum, as ``torch.optim.SGD``: Sutskever et al., ICML 2013.
@@ -1817,7 +1820,7 @@ class _mgup_sgdp(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SGDP with MGUP, for JAX.
 
         SGDP: Heo et al., AdamP, ICLR 2021, arXiv 2006.08217, in the form of the official code.
@@ -1896,7 +1899,7 @@ class _mgup_sgdsai(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """SGDSaI with MGUP, for JAX.
 
         SGD-SaI: Xu et al., No More Adam: Learning Rate Scaling at Initialization is All You Need.
@@ -1974,7 +1977,7 @@ class _mgup_signum(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Signum with MGUP, for JAX.
 
         Signum: Bernstein et al., signSGD: Compressed Optimisation for Non-Convex Problems, 2018.
@@ -2022,6 +2025,102 @@ class _mgup_signum(Transformation, Protocol):
 
 mgup_signum: _mgup_signum
 
+class _mgup_soap(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.003,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        b1: float = 0.95,
+        b2: float = 0.95,
+        shampoo_beta: float | None = None,
+        eps: float = 1e-08,
+        precondition_frequency: int = 10,
+        max_precondition_dim: int = 10000,
+        product_dtype: Literal["float32", "exact"] = "float32",
+        weight_decay: Scheduled = 0.01,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> Optimizer:
+        """SOAP with MGUP, for JAX.
+
+        SOAP: Vyas et al., Improving and Stabilizing Shampoo using Adam, 2024, arXiv 2409.11321.
+
+        For an m x n matrix, in the form of the authors' code, with ``g~ = P' g Q``::
+
+            M <- b1*M + (1 - b1)*g                                                      a = M
+            V <- b2*V + (1 - b2)*g~*g~
+            u  = P (P' M Q / (sqrt(V) + eps)) Q'
+            L <- b*L + (1 - b)*g g',   R <- b*R + (1 - b)*g' g
+            every ``precondition_frequency`` steps:  P <- Q factor of L P,   Q <- Q factor of R Q
+
+        where the columns of P and Q, and V with them, are first sorted by the eigenvalues that they
+        stand for. The first step moves nothing: P and Q become eigenvectors of the first L and R, and
+        Adam's steps count from the second, at the rate ``lr * sqrt(1 - b2^s) / (1 - b1^s)``,
+        ``s = t - 1``; decay at ``lr``. A side longer than ``max_precondition_dim`` is left as it is,
+        and so is a vector: that is Adam. Of an array of more axes the last two are a matrix.
+
+        MGUP ranks by M, which lives in the space of the gradient and is elementwise: the mask is the
+        same on every backend, though u holds matrix products and bases that no two libraries have alike
+        where eigenvalues are close or 0. With ``product_dtype="exact"`` u is the same too.
+
+        State: ``exp_avg`` (M) and ``exp_avg_sq`` (V), zeros of the parameter's shape; ``left`` (L),
+        zeros (..., m, m), ``left_basis`` (P), I, and ``right`` and ``right_basis``, (..., n, n), in the
+        compute dtype; an unused 0 for a side without a basis.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.003.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            b1: decay rates of the two moments, in [0, 1). Default: 0.95.
+            b2: decay rates of the two moments, in [0, 1). Default: 0.95.
+            shampoo_beta: b, that of L and R, in [0, 1); None is b2. Default: None.
+            eps: added to the root, > 0. Default: 1e-08.
+            precondition_frequency: steps between two turns of the bases, >= 1. In a graph of
+                torch.compile every step computes them. Default: 10.
+            max_precondition_dim: the longest side that has a basis, >= 0. Default: 10000.
+            product_dtype: of the matrix products, ``"float32"``, or ``"exact"``: the same bits on every
+                backend (N9), also of the bases, which then take as many small steps as a side is long,
+                and some twelve times as many at the first. Default: 'float32'.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.01.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_soap: _mgup_soap
+
 class _mgup_adopt(Transformation, Protocol):
     def __call__(
         self,
@@ -2046,7 +2145,7 @@ class _mgup_adopt(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ADOPT with MGUP, for JAX.
 
         ADOPT: Taniguchi et al., Modified Adam Can Converge with Any beta2, 2024, arXiv 2411.02853.
@@ -2121,7 +2220,7 @@ class _mgup_amsgrad(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AMSGrad with MGUP, for JAX.
 
         AMSGrad: Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, 2018.
@@ -2197,7 +2296,7 @@ class _mgup_grams(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Grams with MGUP, for JAX.
 
         Grams: Cao et al., Gradient Descent with Adaptive Momentum Scaling, 2024, arXiv 2412.17107.
@@ -2272,7 +2371,7 @@ class _mgup_laprop(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """LaProp with MGUP, for JAX.
 
         LaProp: Ziyin, Wang and Ueda, Separating Momentum and Adaptivity in Adam, 2020.
@@ -2347,7 +2446,7 @@ class _mgup_marsadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """MARSAdamW with MGUP, for JAX.
 
         MARS-AdamW: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
@@ -2426,7 +2525,7 @@ class _mgup_marslion(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """MARSLion with MGUP, for JAX.
 
         MARS-Lion: Yuan et al., MARS: Unleashing the Power of Variance Reduction, 2024.
@@ -2501,7 +2600,7 @@ class _mgup_nadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NAdamW with MGUP, for JAX.
 
         NAdamW: Dozat, Incorporating Nesterov Momentum into Adam, 2016, with decoupled decay.
@@ -2579,7 +2678,7 @@ class _mgup_radam(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """RAdam with MGUP, for JAX.
 
         RAdam: Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, 2019.
@@ -2656,7 +2755,7 @@ class _mgup_stableadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """StableAdamW with MGUP, for JAX.
 
         StableAdamW: Wortsman et al., Stable and Low-Precision Training, 2023, arXiv 2304.13013.
@@ -2736,7 +2835,7 @@ class _mgup_schedulefreeadamw(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ScheduleFreeAdamW with MGUP, for JAX.
 
         Schedule-Free AdamW: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
@@ -2801,6 +2900,84 @@ class _mgup_schedulefreeadamw(Transformation, Protocol):
 mgup_schedulefreeadamw: _mgup_schedulefreeadamw
 mgup_schedule_free_adamw: _mgup_schedulefreeadamw
 
+class _mgup_schedulefreeradam(Transformation, Protocol):
+    def __call__(
+        self,
+        learning_rate: Scheduled = 0.0025,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        mask: Any = None,
+        mu_dtype: DTypeLike | None = None,
+        state_dtype: DTypeLike | None = None,
+        tau: float = 0.5,
+        alpha: Scheduled | None = None,
+        gamma: Scheduled | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: Any = 0,
+        selection: Literal["auto", "callback", "graph"] = "auto",
+        param_specs: Any = None,
+        update_dtype: Literal["parameter", "compute"] = "parameter",
+    ) -> Optimizer:
+        """ScheduleFreeRAdam with MGUP, for JAX.
+
+        Schedule-Free RAdam: RAdam's rectification in the place of a warm-up, arXiv 2405.15682.
+
+        :class:`ScheduleFreeAdamW` with, at step t,
+
+        ::
+
+            lr_t = lr * R_t       c = R_t^2 / (R_1^2 + ... + R_t^2)       R_t = 0 where rho_t <= 4
+
+        where ``R_t = sqrt((rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))``, rho and rho_t
+        those of :func:`mgup_core.numerics.rectification.rectification`. In exact arithmetic
+        ``RAdamScheduleFree`` of the authors' package ``schedulefree``, whose first steps (four for
+        b2 = 0.999) are as silent: nothing moves. The sum is a number of the state, so that the rule is
+        not elementwise to a driver. MGUP ranks by e, and by u for as long as e is 0.
+
+        State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape;
+        ``weight_sum``, the sum of the weights, 0, in the compute dtype.
+
+        Args:
+            learning_rate: a number >= 0, a 0-d array, or a schedule. Default: 0.0025.
+            decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+                >= 0 (R0c). Default: 'all'.
+            b1: the share of x in y, in [0, 1). Default: 0.9.
+            b2: decay rate of the second moment, in [0, 1); above 0.6, or no step moves. Default: 0.999.
+            eps: added to the root, >= 0. Default: 1e-08.
+            weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+                (R0). Default: 0.0.
+            mask: which parameters decay: a tree of bools, or a function from the parameters to one.
+                Default: None.
+            mu_dtype: dtype of the first moment alone, as in optax. Default: None.
+            state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+            tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+            alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+            gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+            mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+                positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+                tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+                rule (P11). Default: 'rank'.
+            ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+                Default: 'damped'.
+            tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+            stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5): an
+                int, or a tree of ints. Default: 0.
+            selection: what selects, never what: a "callback" to the host, the program's "graph", or the
+                faster. Default: 'auto'.
+            param_specs: inside shard_map, the tree of PartitionSpecs of the parameters; None elsewhere.
+                Default: None.
+            update_dtype: dtype of the updates: the "parameter"'s, as in optax, or the "compute" dtype
+                (R5). Default: 'parameter'.
+        """
+
+mgup_schedulefreeradam: _mgup_schedulefreeradam
+
 class _mgup_schedulefreesgd(Transformation, Protocol):
     def __call__(
         self,
@@ -2823,7 +3000,7 @@ class _mgup_schedulefreesgd(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """ScheduleFreeSGD with MGUP, for JAX.
 
         Schedule-Free SGD: Defazio et al., The Road Less Scheduled, 2024, arXiv 2405.15682.
@@ -2907,7 +3084,7 @@ class _mgup_normuon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """NorMuon with MGUP, for JAX.
 
         NorMuon: Li, Liu, Liang, Chen and Zhao, 2025, arXiv 2510.05491, as in the authors' code.
@@ -3005,7 +3182,7 @@ class _mgup_adamuon(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """AdaMuon with MGUP, for JAX.
 
         AdaMuon: Si, Zhang and Shen, Adaptive Muon Optimizer, 2025, arXiv 2507.11005.
@@ -3094,7 +3271,7 @@ class _mgup_prodigy(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Prodigy with MGUP, for JAX.
 
         Prodigy: Mishchenko and Defazio, An Expeditiously Adaptive Parameter-Free Learner, 2023.
@@ -3186,7 +3363,7 @@ class _mgup_adafactor(Transformation, Protocol):
         selection: Literal["auto", "callback", "graph"] = "auto",
         param_specs: Any = None,
         update_dtype: Literal["parameter", "compute"] = "parameter",
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> Optimizer:
         """Adafactor with MGUP, for JAX.
 
         Adafactor: Shazeer and Stern, Adaptive Learning Rates with Sublinear Memory Cost, 2018.

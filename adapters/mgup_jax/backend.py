@@ -35,8 +35,16 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+def _rounds(given: Any, wanted: Any) -> bool:
+    """Whether a conversion between these dtypes is one to a float of fewer digits."""
+    if not (jnp.issubdtype(wanted, jnp.floating) and jnp.issubdtype(given, jnp.floating)):
+        return False
+    digits, before = (jnp.finfo(dtype).nmant for dtype in (wanted, given))  # type: ignore[no-untyped-call]
+    return bool(digits < before)
+
+
 class Known(NamedTuple):
-    """What a step needs once for all parameters, by beta, as far as it was asked for: a pytree."""
+    """The corrections that all parameters of a step share, by beta: a pytree."""
 
     t: Any
     """The step, traced; ``None`` where it is a number or not told."""
@@ -83,6 +91,11 @@ class JaxBackend(Backend):
             return rounded(value, self.dtype)
         return self.cast(jnp.asarray(value), self.dtype)
 
+    def cast(self, x: Any, dtype: Any) -> Any:
+        # On GPUs XLA drops a rounding whose result is made wide again in the same program.
+        narrow = super().cast(x, dtype)
+        return self._fence(narrow) if _rounds(x.dtype, narrow.dtype) else narrow
+
     def _fence(self, x: Any, of: Any = None) -> Any:
         """``x``, behind a selection that LLVM does not see through.
 
@@ -96,7 +109,7 @@ class JaxBackend(Backend):
         if not is_traced(x):
             return x
         of = x if of is None else of
-        return jnp.where(of == of, x, self.host_dtype(np.nan))
+        return jnp.where(of == of, x, np.asarray(np.nan, x.dtype))
 
     def mul(self, a: Any, b: Any) -> Any:
         with np.errstate(all="ignore"):  # two scalars of the host
@@ -162,6 +175,17 @@ class JaxBackend(Backend):
         )
         return self.cast(product, self.dtype)
 
+    def orthogonal_factor(self, x: Any, dtype: str | None = None) -> Any:
+        return super().orthogonal_factor(x) if dtype == "exact" else jnp.linalg.qr(x)[0]
+
+    def eigenvectors(self, x: Any, dtype: str | None = None) -> Any:
+        return super().eigenvectors(x) if dtype == "exact" else jnp.linalg.eigh(x)[1]
+
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        if not is_traced(condition):
+            return body(carry) if condition else carry
+        return lax.cond(condition, body, lambda carry: carry, carry)
+
     def decide(self, policy: Decider, scores: Any, stacked_dims: int = 0) -> Split:
         if scores.ndim and not (policy.ranks or policy.counts):
             alone: Split = policy.decide(self, scores)  # each coordinate by itself
@@ -204,7 +228,7 @@ class JaxBackend(Backend):
 
 
 class _Answered(JaxBackend):
-    """For rows whose mask is known already."""
+    """A backend for rows whose mask is already known."""
 
     def __init__(self, be: JaxBackend, mask: Any) -> None:
         super().__init__(be.dtype, be.selection)
@@ -215,7 +239,7 @@ class _Answered(JaxBackend):
 
 
 def backend_of(x: Any) -> JaxBackend:
-    """What the core does with an array, or the tracer of one, of any dtype (N10)."""
+    """The backend for an array, or the tracer of one, of any dtype (N10)."""
     return JaxBackend(compute_dtype(x.dtype))
 
 

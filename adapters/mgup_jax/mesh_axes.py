@@ -51,7 +51,7 @@ class Whole(NamedTuple):
 
 
 class CoordinateLender(Protocol):
-    """What lends a backend for rows of one coordinate, the rest of whose slice lies elsewhere."""
+    """Makes a backend for rows of one coordinate, whose slice is spread over many rows."""
 
     def coordinate(self, whole: Whole) -> Backend: ...
 

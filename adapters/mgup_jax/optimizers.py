@@ -54,6 +54,8 @@ mgup_schedulefreeadamw = transformation(
     rules.ScheduleFreeAdamW, positional=("learning_rate", "b1", "b2", "eps")
 )
 mgup_schedulefreesgd = transformation(rules.ScheduleFreeSGD)
+mgup_schedulefreeradam = transformation(rules.ScheduleFreeRAdam)
+mgup_soap = transformation(rules.SOAP)
 mgup_normuon = transformation(rules.NorMuon, defaults={"out_axis": -1})
 mgup_adamuon = transformation(rules.AdaMuon)
 mgup_prodigy = transformation(rules.Prodigy, positional=("learning_rate", "b1", "b2"))

@@ -34,7 +34,7 @@ class Leaf(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What a step makes of a leaf."""
+    """The result of a step for one leaf."""
 
     update: Any
     """To be added to the parameter."""
@@ -135,7 +135,7 @@ class ParameterStep:
 
 
 def _values(w: Any, be: JaxBackend, like: Any) -> Any:
-    """The parameter, or what no rule can read a value from."""
+    """The parameter, or a stand-in from which no rule can read a value."""
     return jax.ShapeDtypeStruct(like.shape, be.dtype) if w is None else w
 
 

@@ -71,7 +71,7 @@ def check_fit(
 
 
 def _state_shapes(rule: Rule | None, g: Any) -> dict[str, tuple[int, ...]]:
-    """Of the state that need not have the parameter's shape."""
+    """The shapes of those state arrays that need not have the parameter's shape."""
     if rule is None or rule.elementwise:
         return {}
     like = jax.ShapeDtypeStruct(jnp.shape(g), jnp.float32)

@@ -5,16 +5,15 @@ Both search the slices of many arrays at once.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.buffer_callback import buffer_callback
 
 from mgup_core import counting_mask
 from mgup_core.selection.bracket import boundary, find_cut
@@ -93,7 +92,7 @@ def _on_host(rows: list[Any], ks: list[int]) -> list[Any]:
 
 def _by_platform(rows: list[Any], ks: list[int]) -> list[Any]:
     masks: list[Any] = lax.platform_dependent(
-        rows, cpu=partial(callback_masks, ks=ks), default=partial(graph_masks, ks=ks)
+        rows, cpu=partial(_masks_in_place, ks=ks), default=partial(graph_masks, ks=ks)
     )
     return masks
 
@@ -107,42 +106,54 @@ def _of_one_length(rows: list[Any], ks: list[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-class Slices(NamedTuple):
-    """n slices of d scores, of which k are wanted."""
-
-    n: int
-    d: int
-    k: int
-
-
 def callback_masks(rows: list[Any], ks: list[int]) -> list[Any]:
     """The masks, from one call to the host; of long rows NaN and -inf are left out, as P7 would."""
-    order = [i for group in _of_one_length(rows, ks) for i in group]
-    layout = [Slices(rows[i].shape[0], rows[i].shape[1], ks[i]) for i in order]
-    # One argument, since each costs as much as ten thousand scores. But a mask for each array: XLA
-    # compiles what it makes of them once for all of a shape, unless each is cut out of another.
-    together = jnp.concatenate([jnp.reshape(rows[i], -1) for i in order])
-    found = jax.pure_callback(
-        partial(_host_masks, layout=layout),
-        [jax.ShapeDtypeStruct((n, d), bool) for n, d, _ in layout],
-        together,
-        vmap_method="expand_dims",
+    if jax.device_count() > 1:
+        return _masks_of_copies(rows, ks)
+    masks: list[Any] = lax.platform_dependent(
+        rows, cpu=partial(_masks_in_place, ks=ks), default=partial(_masks_of_copies, ks=ks)
     )
-    return [mask for _, mask in sorted(zip(order, found, strict=True), key=operator.itemgetter(0))]
+    return masks
 
 
-def _host_masks(scores: Any, layout: list[Slices]) -> list[Any]:
-    """For each slices of ``scores`` (..., all) their mask (..., n, d)."""
-    scores = np.asarray(scores)
-    batch = scores.shape[:-1]
-    masks: list[Any] = []
-    begin = 0
-    for (d, k), alike in groupby(layout, key=operator.itemgetter(1, 2)):
-        sizes = [part.n for part in alike]
-        end = begin + sum(sizes) * d
-        found = _host_mask(scores[..., begin:end].reshape(-1, d), k).reshape(*batch, -1, d)
-        masks += np.split(found, np.cumsum(sizes)[:-1].tolist(), axis=-2)
-        begin = end
+def _masks_in_place(rows: list[Any], ks: list[int]) -> list[Any]:
+    """By NumPy on the program's own memory: to copy many small arrays takes as long as to search.
+
+    A mask for each array: XLA compiles what it makes of them once for all of a shape, unless each
+    is cut out of another.
+    """
+
+    def fill(context: Any, masks: list[Any], *scores: Any) -> None:
+        del context
+        found = _host_masks(*scores, groups=groups, ks=ks)
+        for mask, values in zip(masks, found, strict=True):
+            np.asarray(mask)[...] = values
+
+    groups = _of_one_length(rows, ks)
+    kinds = [jax.ShapeDtypeStruct(scores.shape, bool) for scores in rows]
+    masks: list[Any] = buffer_callback(fill, kinds, vmap_method="broadcast_all")(*rows)
+    return masks
+
+
+def _masks_of_copies(rows: list[Any], ks: list[int]) -> list[Any]:
+    """From whatever devices hold the scores."""
+    search = partial(_host_masks, groups=_of_one_length(rows, ks), ks=ks)
+    kinds = [jax.ShapeDtypeStruct(scores.shape, bool) for scores in rows]
+    masks: list[Any] = jax.pure_callback(search, kinds, *rows, vmap_method="broadcast_all")
+    return masks
+
+
+def _host_masks(*rows: Any, groups: list[list[int]], ks: list[int]) -> list[Any]:
+    """For each array (..., n, d) its mask; a group is of one d and k, and is one search."""
+    masks: list[Any] = [None] * len(rows)
+    for own in groups:
+        parts = [np.asarray(rows[i]) for i in own]
+        flat = [part.reshape(-1, part.shape[-1]) for part in parts]
+        found = _host_mask(flat[0] if len(flat) == 1 else np.concatenate(flat), ks[own[0]])
+        begin = 0
+        for i, part, rest in zip(own, parts, flat, strict=True):
+            masks[i] = found[begin : begin + len(rest)].reshape(part.shape)
+            begin += len(rest)
     return masks
 
 

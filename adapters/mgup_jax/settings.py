@@ -94,7 +94,7 @@ class Settings:
 
     @staticmethod
     def check_static(values: dict[str, Any]) -> None:
-        """Refuse arrays among what shapes the program, as inject_hyperparams would make them."""
+        """Refuse arrays, as inject_hyperparams makes them, for settings that shape the program."""
         for name, value in values.items():
             if isinstance(value, (jax.Array, np.ndarray)):
                 raise TypeError(

@@ -1,4 +1,4 @@
-"""Inside a user's ``shard_map``: arrays that are one device's part, and of what."""
+"""Inside a user's ``shard_map``: over which axes of the mesh an array's parts are spread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def placements(
     policy: Policy | None,
     rule: Rule | None = None,
 ) -> list[tuple[Axes, ...]]:
-    """For each leaf and its leading axes, the axes of the mesh over which they are cut.
+    """For each leaf and its leading axes, the axes of the mesh over which they are sharded.
 
     Args:
         tree: of structure ``treedef``, for ``param_specs`` to be spread over.

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from mgup_core import Rule
-from mgup_core.rules.base import TO_AVERAGE, evaluation
+from mgup_core.rules.base import TO_AVERAGE, evaluation, initial_state
 
 from .backend import JaxBackend, compute_dtype
 
@@ -27,7 +27,7 @@ class MGUPState(NamedTuple):
 
 
 def names(rule: Rule) -> tuple[str, ...]:
-    """Of the rule's state, in its order."""
+    """The names of the rule's state arrays, in its order."""
     return tuple(rule.init(JaxBackend(jnp.float32), np.zeros((1, 1), np.float32)))
 
 
@@ -40,7 +40,7 @@ def initial(rule: Rule, params: Any, mu_dtype: Any, state_dtype: Any) -> MGUPSta
     """
     treedef: Any
     leaves, treedef = jax.tree.flatten(params)
-    fresh = [rule.init(JaxBackend(compute_dtype(w.dtype)), w) for w in leaves]
+    fresh = [initial_state(JaxBackend(compute_dtype(w.dtype)), rule, w) for w in leaves]
     moments = {}
     for i, name in enumerate(names(rule)):
         wanted = (mu_dtype if i == 0 else None) or state_dtype

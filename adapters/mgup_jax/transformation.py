@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
@@ -23,6 +23,7 @@ from mgup_core.trace.forms import runtime_fields
 
 from .arguments import JAX_ARGUMENTS
 from .backend import JaxBackend, Known, compute_dtype, is_traced
+from .in_place import Optimizer, step_function, with_step
 from .mesh_axes import automatic
 from .numbers import with_numbers
 from .parameter_step import Leaf, ParameterStep
@@ -32,7 +33,7 @@ from .shard_map import placements
 from .state import MGUPState, by_leaf, by_name, check_state, initial
 
 
-def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransformationExtraArgs:
+def rule_transformation(rule: Rule, settings: Settings) -> Optimizer:
     """The transformation of one rule with all its settings made."""
     check_elementwise(rule)
     check_fields(rule)
@@ -47,6 +48,13 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
         settings.check_fits(params, rule)
         return initial(rule, params, settings.mu_dtype, settings.state_dtype)
 
+    update = automatic(_update_function(rule, settings, advance))
+    wide = replace(settings, update_dtype="compute")
+    rounds_once = automatic(_update_function(rule, wide, advance))
+    return with_step(init, update, step_function(rule, settings, rounds_once))
+
+
+def _update_function(rule: Rule, settings: Settings, advance: ParameterStep) -> Any:
     def update(
         updates: Any, state: MGUPState, params: Any = None, **extra: Any
     ) -> tuple[Any, MGUPState]:
@@ -85,7 +93,7 @@ def rule_transformation(rule: Rule, settings: Settings) -> optax.GradientTransfo
             deltas[i], moments[i] = one
         return treedef.unflatten(deltas), MGUPState(count, by_name(moments, state.moments, treedef))
 
-    return optax.GradientTransformationExtraArgs(init, automatic(update))
+    return update
 
 
 class Transformation(Protocol):
@@ -98,7 +106,7 @@ class Transformation(Protocol):
     structural_args: tuple[str, ...]
     """Those that shape the program (R7)."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Optimizer: ...
 
 
 def transformation(
@@ -133,7 +141,7 @@ def transformation(
     own = tuple(f.name for f in fields(rule_class))
     signature = _signature(rule_class, positional, defaults or {})
 
-    def make(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
+    def make(*args: Any, **kwargs: Any) -> Optimizer:
         values = bind(title, signature, *args, **kwargs)
         hyperparameters = {field: values.pop(field) for field in own}
         settings = Settings(**values)

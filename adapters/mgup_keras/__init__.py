@@ -12,6 +12,20 @@ except ImportError as error:  # pragma: no cover
 
 from mgup_core import __version__ as __version__
 
-from .optimizers import MGUPSGD, MGUPAdamW, MGUPLion, RuleOptimizer
+from .optimizers import (
+    MGUPSGD,
+    MGUPAdamW,
+    MGUPLion,
+    RuleOptimizer,
+    create_optimizer,
+    list_optimizers,
+)
 
-__all__ = ["MGUPSGD", "MGUPAdamW", "MGUPLion", "RuleOptimizer"]
+__all__ = [
+    "RuleOptimizer",
+    "create_optimizer",
+    "list_optimizers",
+    "MGUPAdamW",
+    "MGUPLion",
+    "MGUPSGD",
+]

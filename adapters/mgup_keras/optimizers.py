@@ -10,6 +10,7 @@ import keras
 
 from mgup_core import Rule, backend_for, rules
 from mgup_core.frontend import modes
+from mgup_core.frontend.names import create
 from mgup_core.step import update_array
 
 BACKENDS = ("torch", "jax")
@@ -145,3 +146,20 @@ class MGUPSGD(RuleOptimizer):
     """SGD with MGUP, for Keras; see :class:`mgup_core.SGD` and :class:`RuleOptimizer`."""
 
     rule_class = rules.SGD
+
+
+CLASSES = {one.__name__: one for one in (MGUPAdamW, MGUPLion, MGUPSGD)}
+"""The optimizers of this package by name."""
+
+
+def list_optimizers() -> list[str]:
+    """The names of all optimizers of this package, as :func:`create_optimizer` takes them."""
+    return list(CLASSES)
+
+
+def create_optimizer(name: str, **arguments: Any) -> RuleOptimizer:
+    """The class of a name, called with these arguments.
+
+    See :func:`mgup_core.frontend.names.create`, which finds it: ``"adamw"`` is ``MGUPAdamW``.
+    """
+    return create(CLASSES, name, **arguments)

@@ -44,6 +44,7 @@ __all__ = [
     "MGUPSGD",
     "MGUPSGDP",
     "MGUPSGDSaI",
+    "MGUPSOAP",
     "MGUPSignum",
     "MGUPADOPT",
     "MGUPAMSGrad",
@@ -55,6 +56,7 @@ __all__ = [
     "MGUPRAdam",
     "MGUPStableAdamW",
     "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeRAdam",
     "MGUPScheduleFreeSGD",
     "MGUPNorMuon",
     "MGUPAdaMuon",
@@ -1659,6 +1661,90 @@ class MGUPSGDSaI(RuleOptimizer):
         state_dtype: mindspore.Type | None = None,
     ) -> None: ...
 
+class MGUPSOAP(RuleOptimizer):
+    """SOAP with MGUP, for MindSpore.
+
+    SOAP: Vyas et al., Improving and Stabilizing Shampoo using Adam, 2024, arXiv 2409.11321.
+
+    For an m x n matrix, in the form of the authors' code, with ``g~ = P' g Q``::
+
+        M <- b1*M + (1 - b1)*g                                                      a = M
+        V <- b2*V + (1 - b2)*g~*g~
+        u  = P (P' M Q / (sqrt(V) + eps)) Q'
+        L <- b*L + (1 - b)*g g',   R <- b*R + (1 - b)*g' g
+        every ``precondition_frequency`` steps:  P <- Q factor of L P,   Q <- Q factor of R Q
+
+    where the columns of P and Q, and V with them, are first sorted by the eigenvalues that they
+    stand for. The first step moves nothing: P and Q become eigenvectors of the first L and R, and
+    Adam's steps count from the second, at the rate ``lr * sqrt(1 - b2^s) / (1 - b1^s)``,
+    ``s = t - 1``; decay at ``lr``. A side longer than ``max_precondition_dim`` is left as it is,
+    and so is a vector: that is Adam. Of an array of more axes the last two are a matrix.
+
+    MGUP ranks by M, which lives in the space of the gradient and is elementwise: the mask is the
+    same on every backend, though u holds matrix products and bases that no two libraries have alike
+    where eigenvalues are close or 0. With ``product_dtype="exact"`` u is the same too.
+
+    State: ``exp_avg`` (M) and ``exp_avg_sq`` (V), zeros of the parameter's shape; ``left`` (L),
+    zeros (..., m, m), ``left_basis`` (P), I, and ``right`` and ``right_basis``, (..., n, n), in the
+    compute dtype; an unused 0 for a side without a basis.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.003.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: decay rates of the two moments, in [0, 1). Default: 0.95.
+        beta2: decay rates of the two moments, in [0, 1). Default: 0.95.
+        shampoo_beta: b, that of L and R, in [0, 1); None is b2. Default: None.
+        eps: added to the root, > 0. Default: 1e-08.
+        precondition_frequency: steps between two turns of the bases, >= 1. In a graph of
+            torch.compile every step computes them. Default: 10.
+        max_precondition_dim: the longest side that has a basis, >= 0. Default: 10000.
+        product_dtype: of the matrix products, ``"float32"``, or ``"exact"``: the same bits on every
+            backend (N9), also of the bases, which then take as many small steps as a side is long,
+            and some twelve times as many at the first. Default: 'float32'.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.01.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.003,
+        *,
+        decay: Literal["all", "aligned"] = "all",
+        beta1: float = 0.95,
+        beta2: float = 0.95,
+        shampoo_beta: float | None = None,
+        eps: float = 1e-08,
+        precondition_frequency: int = 10,
+        max_precondition_dim: int = 10000,
+        product_dtype: Literal["float32", "exact"] = "float32",
+        weight_decay: float | Cell = 0.01,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
 class MGUPSignum(RuleOptimizer):
     """Signum with MGUP, for MindSpore.
 
@@ -2356,6 +2442,73 @@ class MGUPScheduleFreeAdamW(RuleOptimizer):
         *,
         decay: Literal["all", "aligned"] = "all",
         warmup_steps: int = 0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float | Cell = 0.0,
+        loss_scale: float = 1.0,
+        tau: float = 0.5,
+        alpha: float | None = None,
+        gamma: float | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: mindspore.Type | None = None,
+    ) -> None: ...
+
+class MGUPScheduleFreeRAdam(RuleOptimizer):
+    """ScheduleFreeRAdam with MGUP, for MindSpore.
+
+    Schedule-Free RAdam: RAdam's rectification in the place of a warm-up, arXiv 2405.15682.
+
+    :class:`ScheduleFreeAdamW` with, at step t,
+
+    ::
+
+        lr_t = lr * R_t       c = R_t^2 / (R_1^2 + ... + R_t^2)       R_t = 0 where rho_t <= 4
+
+    where ``R_t = sqrt((rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))``, rho and rho_t
+    those of :func:`mgup_core.numerics.rectification.rectification`. In exact arithmetic
+    ``RAdamScheduleFree`` of the authors' package ``schedulefree``, whose first steps (four for
+    b2 = 0.999) are as silent: nothing moves. The sum is a number of the state, so that the rule is
+    not elementwise to a driver. MGUP ranks by e, and by u for as long as e is 0.
+
+    State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape;
+    ``weight_sum``, the sum of the weights, 0, in the compute dtype.
+
+    Args:
+        params: parameters, or groups of them.
+        learning_rate: as in nn.Optimizer: a number >= 0, or a schedule. Default: 0.0025.
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        beta1: the share of x in y, in [0, 1). Default: 0.9.
+        beta2: decay rate of the second moment, in [0, 1); above 0.6, or no step moves. Default:
+            0.999.
+        eps: added to the root, >= 0. Default: 1e-08.
+        weight_decay: decoupled decay, finite and >= 0, or a schedule: a step takes lr *
+            weight_decay * w besides (R0). Default: 0.0.
+        loss_scale: as in nn.Optimizer: gradients are divided by it. Default: 1.0.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+    """
+    def __init__(
+        self,
+        params: Iterable[Any],
+        learning_rate: float | Tensor | Iterable[float] | LearningRateSchedule = 0.0025,
+        *,
+        decay: Literal["all", "aligned"] = "all",
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-08,

@@ -14,7 +14,8 @@ from mgup_core.numerics.scalars import host_correction
 
 from . import operations as namespace
 from .backend import compute_dtype
-from .emitter import NUMPY, Recorder
+from .emitter import Recorder
+from .operations import NUMPY
 from .selection import select
 
 
@@ -55,7 +56,7 @@ class Arrays(Recorder):
     def mean(self, x: Tensor) -> Tensor:
         return x.mean()
 
-    def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+    def loop(self, n: Any, body: Callable[[Any], Any], carry: Any) -> Any:
         for _ in range(n):
             carry = body(carry)
         return carry
@@ -78,12 +79,16 @@ class TensorBackend(Backend):
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.xp.matmul(*narrow), self.dtype)
 
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        chosen = condition.asnumpy() if isinstance(condition, Tensor) else condition
+        return body(carry) if chosen else carry
+
     def rank_mask(self, scores: Tensor, k: int) -> Tensor:
         return select(scores, k, self.xp.full((scores.shape[0], 1), k, dtype=ms.int32))
 
 
 def backend_of(x: Tensor) -> TensorBackend:
-    """What the core does with a tensor of any dtype (N10)."""
+    """The backend for a tensor of any dtype (N10)."""
     return TensorBackend(Arrays(), compute_dtype(x.dtype))
 
 

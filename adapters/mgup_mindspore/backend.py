@@ -1,7 +1,8 @@
-"""What MindSpore lends the core: symbols to record with, and selection."""
+"""The core's backend on MindSpore, which records programs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mindspore as ms
@@ -24,7 +25,7 @@ class Betas:
         """By (group, compute dtype, how many the parameter had asked for before)."""
 
     def of(self, group: Any) -> Asked:
-        """What one parameter of a group will ask for."""
+        """The corrections that one parameter of a group will request."""
         return Asked(self, group)
 
 
@@ -35,7 +36,7 @@ class Asked:
         self.betas, self.group, self.n = betas, group, 0
 
     def place(self, beta: float, dtype: Any) -> int:
-        """Where the next one is among all, as ``corrections[place]``."""
+        """The index of the next correction among all, as in ``corrections[place]``."""
         key = self.group, dtype, self.n
         self.n += 1
         self.betas.values[key] = beta
@@ -73,6 +74,14 @@ class MindSporeBackend(Backend):
     def cast(self, x: Symbol, dtype: Any) -> Symbol:
         return self.recorder.astype(x, dtype)
 
+    def div(self, a: Symbol, b: Symbol) -> Symbol:
+        """The quotient in one operation, where ``a / b`` takes six.
+
+        Divided by zero, it has the sign that MindSpore gives it. The denominators of this library's
+        rules are roots and sums of positive numbers, and never -0.
+        """
+        return self.recorder.elementwise("divide", a, b)
+
     def correction(self, beta: float, t: Symbol) -> Symbol:
         text = f"corrections[{self.asked.place(beta, self.dtype)}]"
         return self.recorder.symbol(text, (), self.dtype)
@@ -83,6 +92,14 @@ class MindSporeBackend(Backend):
             return product
         narrow = (self.cast(x, ms.bfloat16) for x in (a, b))
         return self.cast(self.recorder.matmul(*narrow), self.dtype)
+
+    def loop(self, n: int, body: Callable[[Any], Any], carry: Any) -> Any:
+        # Unrolled, FISMO's exact products take the graph's compiler more than twenty minutes.
+        return self.recorder.loop(n, body, carry)
+
+    def when(self, condition: Any, body: Callable[[Any], Any], carry: Any) -> Any:
+        # A loop of one turn or none: a graph's branches would have to be cells.
+        return self.recorder.loop(self.cast(condition, ms.int32), body, carry)
 
     def rank_mask(self, scores: Symbol, k: int) -> Symbol:
         parts = self.recorder.parts

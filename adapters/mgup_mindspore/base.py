@@ -19,12 +19,12 @@ from mgup_core.trace.elementwise import check_elementwise
 
 from .backend import DTYPES, Betas
 from .cells import Step, Task
-from .emitter import held
 from .fit import Fit
 from .groups import MGUP_DEFAULTS, Exact, Fixed, Group, as_groups, plain, policy_of, rule_of
 from .host import fresh_state
 from .model_groups import NoDecay, parameter_groups
 from .operations import assign
+from .program import held
 from .runtime import renew
 from .training import Settings
 
@@ -142,7 +142,7 @@ class RuleOptimizer(nn.Optimizer):
 
     @classmethod
     def _groups_of(cls, network: nn.Cell, groups: list[Group]) -> list[Group]:
-        """What a class makes of the groups of a network."""
+        """The groups of a network as this class takes them."""
         return groups
 
     def _rule(self, group: Group) -> Rule:
@@ -211,7 +211,7 @@ class RuleOptimizer(nn.Optimizer):
         object.__setattr__(self, "evaluates", True)
 
     def train(self) -> None:
-        """Move the parameters back to where they are trained, to the bit; a new one is there."""
+        """Move the parameters back to where they are trained, to the bit; they begin there."""
         for p, trained in self._trained_at.values():
             assign(p, trained)
         self._trained_at.clear()
@@ -288,7 +288,7 @@ def _check_parameter(p: Parameter, group: Group, rule: Rule) -> None:
 
 
 def _warn_all_damped(tasks: Iterable[Task]) -> None:
-    """Say so, once, where K = 0, so that the whole of a slice gets gamma, as published (P3)."""
+    """Warn once of parameters with K = 0, whose whole slices get gamma, as published (P3)."""
     damped = []
     for task in tasks:
         p, policy = task.slots[0], task.settings.policy

@@ -9,11 +9,13 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
 from mgup_core.numerics.scalars import complements, correction_of
+from mgup_core.trace.tracer import naming
 
 from . import host
 from .backend import Betas, MindSporeBackend, compute_dtype
-from .emitter import Recorder, Recording, Symbol, held
+from .emitter import Recorder, Symbol
 from .operations import add, assign, multiply
+from .program import Recording, held
 from .selection import on_host
 from .training import Settings, contributed, proposed
 
@@ -55,16 +57,18 @@ class Task(nn.Cell):
         w, g, arrays, t, lr, decay = _inputs(xp, self.slots, self.lr_dtype)
         parts = {}
         if settings.rule.couples_parameters:
-            parts = contributed(be, settings, w, g, arrays, t, lr, decay, self.names)
+            with naming(settings.rule):
+                parts = contributed(be, settings, w, g, arrays, t, lr, decay, self.names)
         given = [*parts.values(), w, *arrays] if parts else []
-        share = Recording(xp, "slots, g, t, lr, decay, corrections", given)
+        share = xp.recording("slots, g, t, lr, decay, corrections", given)
 
         xp = Recorder()
         be = MindSporeBackend(xp, dtype, asked)
         w, g, arrays, t, lr, decay = _inputs(xp, self.slots, self.lr_dtype)
         totals = {name: xp.symbol(f"totals[{i}]", (), dtype) for i, name in enumerate(parts)}
-        new = proposed(be, settings, w, g, arrays, t, lr, decay, self.names, totals)
-        step = Recording(xp, "slots, g, t, lr, decay, corrections, totals", new)
+        with naming(settings.rule):
+            new = proposed(be, settings, w, g, arrays, t, lr, decay, self.names, totals)
+        step = xp.recording("slots, g, t, lr, decay, corrections, totals", new)
         return step, share, tuple(parts)
 
     def construct(
@@ -216,7 +220,7 @@ class Corrections(nn.Cell):
             row = correction_of(MindSporeBackend(xp, dtype), places, t)
             for i, key in enumerate(keys):
                 found[key] = xp.reshape(row[(slice(i, i + 1),)], ())
-        return Recording(xp, "t", [found[key] for key in betas.values])
+        return xp.recording("t", [found[key] for key in betas.values])
 
     def __call__(self, t: Tensor) -> tuple[Tensor, ...]:
         return self.program.compiled(t)  # type: ignore[no-any-return]

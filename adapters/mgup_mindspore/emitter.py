@@ -1,4 +1,4 @@
-"""Programs: the core's mathematics written down once as straight-line MindSpore source.
+"""Records the core's mathematics once as straight-line MindSpore source.
 
 MindSpore compiles a graph by parsing the source of ``construct``, which the core's closures and
 dataclasses are not made for. (``capture_mode="trace"`` and ``"bytecode"`` are marked experimental,
@@ -13,40 +13,42 @@ so no checkpoint holds it. As constants of the graph they would be folded, ``(x*
 
 from __future__ import annotations
 
-import atexit
 import builtins
-import tempfile
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
 from itertools import count
 from math import prod
-from pathlib import Path
+from operator import index
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import nn
 
-from . import operations
+from mgup_core.trace.functions import Functions, Operators
+from mgup_core.trace.ops import COMPOSED, INSTEAD, NAMES, ROUNDED, Unrecordable
+
+from .operations import NUMPY
+from .program import Program, Recording
 
 Shape = tuple[int, ...]
-
-NUMPY = {
-    ms.float16: np.float16, ms.float32: np.float32, ms.float64: np.float64,
-    ms.int32: np.int32, ms.int64: np.int64, ms.bool_: np.bool_,
-}  # fmt: skip
-
-_numbers = count()
+NUMBERS = (int, float, np.generic)
+FLOATS = (ms.float16, ms.bfloat16, ms.float32, ms.float64)
 
 
-class Symbol:
+class Unknown(Unrecordable, AttributeError):
+    """A rule calls a function that is not recorded; the message says what to write instead."""
+
+
+class Symbol(Operators):
     """A value of a program: its expression, shape and dtype. Operators record operations."""
 
     __array_priority__ = 1000.0
     device = None
 
+    xp: Recorder
+
     def __init__(self, program: Recorder, text: str, shape: Sequence[int], dtype: Any) -> None:
-        self.program, self.text = program, text
+        self.xp, self.text = program, text
         self.shape, self.dtype = tuple(shape), dtype
 
     @property
@@ -62,21 +64,15 @@ class Symbol:
     def __bool__(self) -> bool:
         raise TypeError("a rule asked for the value of an array: its step cannot be recorded.")
 
-    def __invert__(self) -> Symbol:
-        return self.program.elementwise("logical_not", self)
-
     def __floordiv__(self, divisor: int) -> Symbol:
         # MindSpore's CPU divides int64 as float64, which holds 53 of its bits; a shift is exact.
         bits = _exponent(divisor)
-        return self.program.elementwise("bitwise_right_shift", self, bits)
+        return self.xp.elementwise("bitwise_right_shift", self, bits)
 
     def __mod__(self, divisor: int) -> Symbol:
         if divisor & (divisor - 1) == 0:
-            return self.program.elementwise("bitwise_and", self, divisor - 1)
-        return self.program.elementwise("floor_mod", self, divisor)
-
-    def __neg__(self) -> Symbol:
-        return self.program.elementwise("negative", self)
+            return self.xp.elementwise("bitwise_and", self, divisor - 1)
+        return self.xp.elementwise("floor_mod", self, divisor)
 
     def __getitem__(self, parts: tuple[slice, ...]) -> Symbol:
         spans = [part.indices(n) for part, n in zip(parts, self.shape, strict=False)]
@@ -84,9 +80,7 @@ class Symbol:
         size = [stop - start for start, stop, _ in spans] + list(self.shape[len(spans) :])
         if any(step != 1 for _, _, step in spans):
             raise TypeError("only slices without a step can be recorded.")
-        return self.program.call(
-            "part", self, tuple(begin), tuple(size), shape=size, dtype=self.dtype
-        )
+        return self.xp.call("part", self, tuple(begin), tuple(size), shape=size, dtype=self.dtype)
 
 
 def _exponent(divisor: int) -> int:
@@ -95,38 +89,23 @@ def _exponent(divisor: int) -> int:
     return divisor.bit_length() - 1
 
 
-def _binary(operation: str, swapped: bool, dtype: Any) -> Callable[[Symbol, Any], Symbol]:
-    def record(self: Symbol, other: Any) -> Symbol:
-        operands = (other, self) if swapped else (self, other)
-        return self.program.elementwise(operation, *operands, dtype=dtype)
-
-    return record
-
-
-for _name, _operation in {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
-      "and": "logical_and", "or": "logical_or",
-}.items():  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _binary(_operation, False, None))
-    setattr(Symbol, f"__r{_name}__", _binary(_operation, True, None))
-for _name, _operation in {
-    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-    "eq": "equal", "ne": "not_equal",
-}.items():  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _binary(_operation, False, ms.bool_))
-
-
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"({' '.join(f'{x.text},' for x in value)})"
-    return value.text if isinstance(value, Symbol) else repr(value)
+    """The text of symbols, and of whole numbers, whatever their class would say of them."""
+    if isinstance(value, (list, tuple)):
+        return f"({' '.join(f'{_text(x)},' for x in value)})"
+    return value.text if isinstance(value, Symbol) else repr(index(value))
 
 
-class Recorder:
-    """An array-API namespace of symbols, as much of one as the core asks for."""
+class Recorder(Functions):
+    """The array API on symbols: the elementwise functions, and the others that the core calls."""
 
     bool, int32, int64 = ms.bool_, ms.int32, ms.int64
     float16, bfloat16, float32, float64 = ms.float16, ms.bfloat16, ms.float32, ms.float64
+
+    @staticmethod
+    def finfo(dtype: Any) -> np.finfo[Any]:
+        """The limits of a dtype."""
+        return np.finfo(NUMPY[dtype])
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -160,6 +139,21 @@ class Recorder:
             self._known[key] = Symbol(self, text, array.shape, dtype)
         return self._known[key]
 
+    def operation(self, name: str, *operands: Any) -> Symbol:
+        spelled: Symbol = SPELLED[name](self, *operands)
+        return spelled
+
+    def dtype_name(self, x: Symbol) -> str:
+        return str(x.dtype).lower()
+
+    def refusal(self, name: str) -> Exception:
+        what = f"be.xp.{name} is not among the functions that a step records for MindSpore"
+        if name in INSTEAD:
+            return Unknown(f"{what}: write {INSTEAD[name]}.")
+        methods = [one for one in vars(Recorder) if one[0] != "_" and one not in _OWN]
+        known = ", ".join(sorted({*NAMES, *COMPOSED, *ROUNDED, *methods}))
+        return Unknown(f"{what}: write it with these: {known}.")
+
     def write(self, line: str) -> None:
         """Add one line of source."""
         self.lines.append("    " * self._indent + line)
@@ -178,15 +172,16 @@ class Recorder:
         shape = np.broadcast_shapes(*(a.shape for a in symbols))
         return self.call(operation, *symbols, shape=shape, dtype=dtype or like.dtype)
 
-    def loop(self, n: int, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
+    def loop(self, n: int | Symbol, body: Callable[[Any], Any], carry: tuple[Symbol, ...]) -> Any:
         """``body`` applied n times, as a loop of the graph."""
+        times = n if isinstance(n, Symbol) else self.constant(n, ms.int32)
         zero, one = (self.constant(value, ms.int32) for value in (0, 1))
         i = self.elementwise("add", zero, zero)
         held = tuple(
             self.call("add", c, self.constant(0, c.dtype), shape=c.shape, dtype=c.dtype)
             for c in carry
         )
-        self.write(f"while less({i.text}, {self.constant(n, ms.int32).text}):")
+        self.write(f"while less({i.text}, {times.text}):")
         self._indent += 1
         new = body(held)
         targets, values = (", ".join(x.text for x in xs) for xs in (held, new))
@@ -210,6 +205,9 @@ class Recorder:
 
     def eye(self, n: int, *, dtype: Any, device: Any = None) -> Symbol:
         return self.constant(np.eye(n), dtype)
+
+    def ones_like(self, x: Symbol, *, dtype: Any = None) -> Symbol:
+        return self.full_like(x, 1, dtype=dtype)
 
     def zeros_like(self, x: Symbol, *, dtype: Any = None) -> Symbol:
         zeros = self.call("zeros_like", x, shape=x.shape, dtype=x.dtype)
@@ -277,15 +275,21 @@ class Recorder:
 
     # -- the program -------------------------------------------------------------------------------
 
-    def cell(self, inputs: str, outputs: Sequence[Symbol]) -> Program:
-        """What was recorded, as a cell: see :class:`Recording`."""
-        return Recording(self, inputs, outputs).cell()
+    def recording(self, inputs: str, outputs: Sequence[Symbol]) -> Recording:
+        """What was recorded.
 
-    def source(self, inputs: str, outputs: Sequence[Symbol]) -> str:
-        """What was recorded, as the source of a function; complete with the constants."""
+        Args:
+            inputs: names of the arguments, separated by commas.
+            outputs: what the program returns, as a tuple.
+        """
         head = f"def construct(self, {inputs}):\n" + self._wide_constants()
         tail = f"    return ({' '.join(f'{x.text},' for x in outputs)})\n"
-        return head + "".join(line + "\n" for line in self.lines) + tail
+        source = head + "".join(line + "\n" for line in self.lines) + tail
+        return Recording(source, self.constants, self.parts)
+
+    def cell(self, inputs: str, outputs: Sequence[Symbol]) -> Program:
+        """What was recorded, as a cell."""
+        return self.recording(inputs, outputs).cell()
 
     def _wide_constants(self) -> str:
         """The float64 constants times 1, each read once.
@@ -302,90 +306,77 @@ class Recorder:
         return "".join(line.format(i=i, one=one) for i in wide)
 
 
-class Recording:
-    """What was recorded, complete.
-
-    Args:
-        inputs: names of the arguments, separated by commas.
-        outputs: what the program returns, as a tuple.
-    """
-
-    def __init__(self, recorder: Recorder, inputs: str, outputs: Sequence[Symbol]) -> None:
-        self.source = recorder.source(inputs, outputs)
-        self.constants, self.parts = recorder.constants, recorder.parts
-
-    def cell(self) -> Program:
-        """As a cell that MindSpore can parse."""
-        members = {"construct": _load(self.source), "__module__": __name__}
-        kind = type("Program", (Program,), members)
-        return kind(self.source, self.constants, self.parts)  # type: ignore[no-any-return]
+_OWN = {
+    "symbol", "constant", "write", "call", "elementwise", "operation", "dtype_name", "refusal",
+    "loop", "recording", "cell", "bool", "int32", "int64", "float16", "bfloat16", "float32",
+    "float64",
+}  # fmt: skip
+"""What a recorder has besides the functions of the array API."""
 
 
-def _elementwise(operation: str, dtype: Any = None) -> Callable[..., Symbol]:
-    def record(self: Recorder, *args: Any) -> Symbol:
-        return self.elementwise(operation, *args, dtype=dtype)
+# -- the operations of the table, as MindSpore has them --------------------------------------------
+
+
+def _native(operation: str, dtype: Any = None) -> Callable[..., Symbol]:
+    return lambda xp, *operands: xp.elementwise(operation, *operands, dtype=dtype)
+
+
+def _keeping_nan(operation: str) -> Callable[..., Symbol]:
+    """An operation that on MindSpore's CPU loses a NaN of its first operand."""
+
+    def record(xp: Recorder, x: Any, *others: Any) -> Symbol:
+        result = xp.elementwise(operation, x, *others)
+        if isinstance(x, NUMBERS) or x.dtype not in FLOATS:
+            return result
+        return xp.where(xp.equal(x, x), result, x)
 
     return record
 
 
-for _name in ("abs", "sign", "sqrt", "maximum", "minimum", "negative", "logical_not"):
-    setattr(Recorder, _name, _elementwise(_name))
-Recorder.isfinite = _elementwise("isfinite", ms.bool_)  # type: ignore[attr-defined]
+def _quotient(xp: Recorder, x: Any, y: Any) -> Symbol:
+    """x/y; MindSpore's CPU divides by zero without its sign, and NaN/0 is an infinity there."""
+    quotient = xp.elementwise("divide", x, y)
+    if isinstance(y, NUMBERS):
+        return quotient
+    zero = xp.multiply(y, 0.0)  # of a subnormal y, too, that the comparison takes as 0
+    by_zero = xp.multiply(x, xp.elementwise("reciprocal", zero))
+    return xp.where(xp.equal(y, 0.0), by_zero, quotient)
 
 
-Constants = Sequence[tuple[Any, Any]]
-"""(numbers, MindSpore dtype) for each."""
+def _negative(xp: Recorder, x: Symbol) -> Symbol:
+    """The sign of x; -0 is negative, which on MindSpore's CPU its reciprocal alone shows."""
+    below: Symbol = xp.logical_or(xp.less(x, 0.0), xp.less(xp.elementwise("reciprocal", x), 0.0))
+    return below
 
 
-def held(constants: Constants) -> tuple[Parameter, ...]:
-    """Constants as data: parameters that no cell owns, as long as the tuple is a plain one."""
-    return tuple(
-        Parameter(
-            Tensor(np.asarray(value, NUMPY[dtype])),
-            name=f"mgup_constant_{next(_numbers)}",
-            requires_grad=False,
-        )
-        for value, dtype in constants
-    )
+def _flush(xp: Recorder, x: Symbol, bound: Any) -> Symbol:
+    return xp.where(xp.less(xp.abs(x), bound), 0.0, x)
 
 
-class Program(nn.Cell):
-    """A recorded computation; ``construct`` takes and returns tensors, and changes none."""
+SPELLED: dict[str, Callable[..., Any]] = {
+    "add": _native("add"),
+    "sub": _native("subtract"),
+    "mul": _native("multiply"),
+    "div": _quotient,
+    "neg": _native("negative"),
+    "abs": _native("abs"),
+    "sqrt": _native("sqrt"),
+    "sign": _keeping_nan("sign"),
+    "maximum": _keeping_nan("maximum"),
+    "minimum": _keeping_nan("minimum"),
+    "flush": _flush,
+    "lt": _native("less", ms.bool_),
+    "gt": _native("greater", ms.bool_),
+    "ge": _native("greater_equal", ms.bool_),
+    "eq": _native("equal", ms.bool_),
+    "isfinite": _native("isfinite", ms.bool_),
+    "signbit": _negative,
+    "and": _native("logical_and"),
+    "or": _native("logical_or"),
+    "invert": _native("logical_not"),
+    "where": lambda xp, *operands: xp.where(*operands),
+}
+"""One entry for each of :data:`mgup_core.trace.ops.OPERATIONS`, with NumPy's result of NaN and 0.
 
-    def __init__(self, source: str, constants: Constants, parts: Sequence[nn.Cell]) -> None:
-        super().__init__(auto_prefix=False)
-        self.source = source
-        self.constants = held(constants)
-        self.parts = nn.CellList(parts, auto_prefix=False)
-
-    def take(self, recording: Recording) -> None:
-        """Go on with the numbers of a recording of the same source: nothing compiles (R7)."""
-        for place, (value, dtype) in zip(self.constants, recording.constants, strict=True):
-            array: np.ndarray[Any, Any] = np.asarray(value, NUMPY[dtype])
-            if place.asnumpy().tobytes() != array.tobytes():
-                operations.assign(place, Tensor(array))
-
-    @cached_property
-    def compiled(self) -> Callable[..., Any]:
-        """The same as a graph, whatever the mode."""
-        return ms.jit(self.construct)  # type: ignore[no-any-return]
-
-
-_folder: list[tempfile.TemporaryDirectory[str]] = []
-
-
-@lru_cache(maxsize=256)
-def _load(source: str) -> Callable[..., Any]:
-    """The function that the source defines, with a file from which MindSpore can parse it.
-
-    It lives in the module :mod:`operations`, where MindSpore looks up the names that it uses.
-    """
-    if not _folder:
-        _folder.append(tempfile.TemporaryDirectory(prefix="mgup_mindspore_"))
-        atexit.register(_folder[0].cleanup)
-    path = Path(_folder[0].name, f"program_{next(_numbers)}.py")
-    path.write_text(source, encoding="utf-8")
-    names: dict[str, Any] = {}
-    exec(compile(source, str(path), "exec"), vars(operations), names)
-    construct: Callable[..., Any] = names["construct"]
-    return construct
+Programs of MindSpore take subnormal numbers as 0, or not, as its threads do (N1, N6).
+"""

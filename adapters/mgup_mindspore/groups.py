@@ -58,7 +58,7 @@ def policy_of(group: Group) -> Policy | None:
 
 
 def check_group(group: Group) -> None:
-    """Refuse, before anything is made, what is not the rule's own: policy, rates, dtypes."""
+    """Refuse wrong values of a group that are not the rule's: policy, rates, dtypes."""
     for name, value in (("learning_rate", group["lr"]), ("weight_decay", group["weight_decay"])):
         if isinstance(value, bool):  # a flag that another optimizer takes at this place
             raise TypeError(f"{name}={value!r} is a bool, and not a number: give it by its name.")
@@ -81,7 +81,7 @@ def check_group(group: Group) -> None:
 def as_groups(
     title: str, params: Iterable[Any], defaults: Group
 ) -> tuple[list[Any], dict[str, Group]]:
-    """What nn.Optimizer is to be given as its parameters, and each parameter's settings by name.
+    """The parameters for nn.Optimizer, and the settings of each parameter by name.
 
     Args:
         title: the optimizer's name.
@@ -127,7 +127,7 @@ def as_groups(
 
 
 def listed(title: str, params: Any) -> list[Any]:
-    """What is given as parameters, or as groups, as a list; a parameter may be given alone.
+    """The given parameters or groups as a list; a parameter alone is a list of one.
 
     Raises:
         TypeError: for a network, and for a set or a dict, which hold no parameters in order.
@@ -174,7 +174,7 @@ class Fixed(nn.Cell):
     """A number as a cell that is asked with the step, as schedules are.
 
     Args:
-        value: of one entry, as :func:`mgup_mindspore.emitter.held` gives it.
+        value: of one entry, as :func:`mgup_mindspore.program.held` gives it.
     """
 
     def __init__(self, value: tuple[Parameter, ...]) -> None:

@@ -18,7 +18,7 @@ from mgup_core.host.signals import HeldSignals
 from mgup_core.step import summed
 
 from .backend import compute_dtype
-from .emitter import NUMPY
+from .operations import NUMPY
 from .training import Settings, contributed, proposed, unscaled
 
 
@@ -77,7 +77,7 @@ class _Work:
         self.stored: list[tuple[Parameter, Any]] = []
 
     def part(self, t: int) -> State:
-        """Of the sums over all parameters."""
+        """This parameter's part of the sums over all parameters."""
         task = self.task
         return contributed(
             self.be, task.settings, self.w, self.g, self.arrays, t, self.lr, self.decay, task.names

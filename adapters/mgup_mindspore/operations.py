@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
+import numpy as np
 from mindspore import ops
 
 add, subtract, multiply, divide = ops.add, ops.sub, ops.mul, ops.div
@@ -23,6 +24,7 @@ less, less_equal, greater, greater_equal = ops.less, ops.le, ops.gt, ops.ge
 equal, not_equal = ops.eq, ops.ne
 logical_and, logical_or, logical_not = ops.logical_and, ops.logical_or, ops.logical_not
 negative, abs, sign, sqrt, isfinite = ops.neg, ops.abs, ops.sign, ops.sqrt, ops.isfinite
+reciprocal = ops.reciprocal
 round = ops.round
 maximum, minimum = ops.maximum, ops.minimum
 where, reshape, broadcast_to, zeros_like = ops.where, ops.reshape, ops.broadcast_to, ops.zeros_like
@@ -40,6 +42,12 @@ assign = ops.Assign()
 
 bool_, int32, int64 = ms.bool_, ms.int32, ms.int64
 float16, bfloat16, float32, float64 = ms.float16, ms.bfloat16, ms.float32, ms.float64
+
+NUMPY = {
+    float16: np.float16, float32: np.float32, float64: np.float64,
+    int32: np.int32, int64: np.int64, bool_: np.bool_,
+}  # fmt: skip
+"""NumPy's dtypes, by MindSpore's."""
 
 OPERATIONS: dict[str, Any] = {
     name: value

@@ -14,9 +14,9 @@ from mgup_core._checks import check_fits
 
 from .backend import Betas, compute_dtype
 from .cells import Step
-from .emitter import NUMPY, Program, Recording
 from .groups import Fixed, Group, check_group, policy_of
-from .operations import assign
+from .operations import NUMPY, assign
+from .program import Program, Recording
 
 _STATIC = {"tau", "tau_min", "lr", "adamw_learning_rate"}
 

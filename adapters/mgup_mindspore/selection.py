@@ -12,7 +12,8 @@ from mgup_core import counting_mask
 from mgup_core.selection.pairwise import pairwise_mask
 from mgup_core.selection.partition import partition_mask
 
-from .emitter import Program, Recorder, held
+from .emitter import Recorder
+from .program import Program, held
 
 _PAIRS = 1 << 16  # beyond that the loop is as fast
 

@@ -58,9 +58,11 @@ __all__ = [
     "MGUPSGD",
     "MGUPSGDP",
     "MGUPSGDSaI",
+    "MGUPSOAP",
     "MGUPSignum",
     "MGUPStableAdamW",
     "MGUPScheduleFreeAdamW",
+    "MGUPScheduleFreeRAdam",
     "MGUPScheduleFreeSGD",
     "MGUPNorMuon",
     "MGUPAdaMuon",
@@ -2645,6 +2647,105 @@ class MGUPSGDSaI(RuleOptimizer):
         statistics: bool = False,
     ) -> None: ...
 
+class MGUPSOAP(RuleOptimizer):
+    """SOAP with MGUP, for PyTorch.
+
+    SOAP: Vyas et al., Improving and Stabilizing Shampoo using Adam, 2024, arXiv 2409.11321.
+
+    For an m x n matrix, in the form of the authors' code, with ``g~ = P' g Q``::
+
+        M <- b1*M + (1 - b1)*g                                                      a = M
+        V <- b2*V + (1 - b2)*g~*g~
+        u  = P (P' M Q / (sqrt(V) + eps)) Q'
+        L <- b*L + (1 - b)*g g',   R <- b*R + (1 - b)*g' g
+        every ``precondition_frequency`` steps:  P <- Q factor of L P,   Q <- Q factor of R Q
+
+    where the columns of P and Q, and V with them, are first sorted by the eigenvalues that they
+    stand for. The first step moves nothing: P and Q become eigenvectors of the first L and R, and
+    Adam's steps count from the second, at the rate ``lr * sqrt(1 - b2^s) / (1 - b1^s)``,
+    ``s = t - 1``; decay at ``lr``. A side longer than ``max_precondition_dim`` is left as it is,
+    and so is a vector: that is Adam. Of an array of more axes the last two are a matrix.
+
+    MGUP ranks by M, which lives in the space of the gradient and is elementwise: the mask is the
+    same on every backend, though u holds matrix products and bases that no two libraries have alike
+    where eigenvalues are close or 0. With ``product_dtype="exact"`` u is the same too.
+
+    State: ``exp_avg`` (M) and ``exp_avg_sq`` (V), zeros of the parameter's shape; ``left`` (L),
+    zeros (..., m, m), ``left_basis`` (P), I, and ``right`` and ``right_basis``, (..., n, n), in the
+    compute dtype; an unused 0 for a side without a basis.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.003.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.01.
+        betas: decay rates of the two moments, in [0, 1). Default: (0.95, 0.95).
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        shampoo_beta: b, that of L and R, in [0, 1); None is b2. Default: None.
+        eps: added to the root, > 0. Default: 1e-08.
+        precondition_frequency: steps between two turns of the bases, >= 1. In a graph of
+            torch.compile every step computes them. Default: 10.
+        max_precondition_dim: the longest side that has a basis, >= 0. Default: 10000.
+        product_dtype: of the matrix products, ``"float32"``, or ``"exact"``: the same bits on every
+            backend (N9), also of the bases, which then take as many small steps as a side is long,
+            and some twelve times as many at the first. Default: 'float32'.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.003,
+        *,
+        weight_decay: float | Tensor = 0.01,
+        betas: tuple[float, float] = (0.95, 0.95),
+        decay: Literal["all", "aligned"] = "all",
+        shampoo_beta: float | None = None,
+        eps: float = 1e-08,
+        precondition_frequency: int = 10,
+        max_precondition_dim: int = 10000,
+        product_dtype: Literal["float32", "exact"] = "float32",
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
 class MGUPSignum(RuleOptimizer):
     """Signum with MGUP, for PyTorch.
 
@@ -2871,6 +2972,87 @@ class MGUPScheduleFreeAdamW(RuleOptimizer):
         *,
         decay: Literal["all", "aligned"] = "all",
         warmup_steps: int = 0,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        tau: float = 0.5,
+        alpha: float | Tensor | None = None,
+        gamma: float | Tensor | None = None,
+        mode: Literal["rank", "sign", "adaptive", "cautious", "off"] | Policy = "rank",
+        ties: Literal["damped", "aligned"] = "damped",
+        tau_min: float = 0.01,
+        stacked_dims: int = 0,
+        state_dtype: torch.dtype | None = None,
+        scope: Literal["global", "local"] = "global",
+        implementation: Literal["auto", "fused", "reference"] = "auto",
+        statistics: bool = False,
+    ) -> None: ...
+
+class MGUPScheduleFreeRAdam(RuleOptimizer):
+    """ScheduleFreeRAdam with MGUP, for PyTorch.
+
+    Schedule-Free RAdam: RAdam's rectification in the place of a warm-up, arXiv 2405.15682.
+
+    :class:`ScheduleFreeAdamW` with, at step t,
+
+    ::
+
+        lr_t = lr * R_t       c = R_t^2 / (R_1^2 + ... + R_t^2)       R_t = 0 where rho_t <= 4
+
+    where ``R_t = sqrt((rho_t - 4)*(rho_t - 2)*rho / ((rho - 4)*(rho - 2)*rho_t))``, rho and rho_t
+    those of :func:`mgup_core.numerics.rectification.rectification`. In exact arithmetic
+    ``RAdamScheduleFree`` of the authors' package ``schedulefree``, whose first steps (four for
+    b2 = 0.999) are as silent: nothing moves. The sum is a number of the state, so that the rule is
+    not elementwise to a driver. MGUP ranks by e, and by u for as long as e is 0.
+
+    State: ``to_average`` (e) and ``exp_avg_sq`` (v), zeros of the parameter's shape;
+    ``weight_sum``, the sum of the weights, 0, in the compute dtype.
+
+    Args:
+        params: tensors, (name, tensor) pairs as model.named_parameters() has, or groups of either.
+        lr: learning rate, finite and >= 0. Default: 0.0025.
+        weight_decay: decoupled decay, finite and >= 0: a step takes lr * weight_decay * w besides
+            (R0). Default: 0.0.
+        betas: the share of x in y, in [0, 1). Default: (0.9, 0.999).
+        decay: "all", or "aligned" for cautious weight decay: a coordinate decays only where u * w
+            >= 0 (R0c). Default: 'all'.
+        eps: added to the root, >= 0. Default: 1e-08.
+        maximize: whether to ascend. Default: False.
+        foreach: accepted as in torch.optim, and changes nothing. Default: None.
+        capturable: whether the count of steps lies on the parameter's device. Default: False.
+        differentiable: accepted as in torch.optim; True is refused. Default: False.
+        fused: accepted as in torch.optim, and changes no result; True lets a GradScaler leave it to
+            a fused step whether it is skipped. Default: None.
+        tau: share of each slice's coordinates selected, in [0, 1]; static (P3). Default: 0.5.
+        alpha: factor of the selected, finite and >= 1; default 1 / tau (P6, P7). Default: None.
+        gamma: factor of the rest, in (0, 1]; default tau (P6, P7). Default: None.
+        mode: "rank" selects the top tau of each slice (P4); "sign" every coordinate whose score is
+            positive (P8); "adaptive" the same, with the factors 1/tau_t and tau_t of their share
+            tau_t (P9); "cautious" zeroes the rest, for comparison only (P10); "off" is the plain
+            rule (P11). Or a Policy, which has factors of its own (P13). Default: 'rank'.
+        ties: in sign mode, what a score of exactly 0 takes: "damped" gamma, "aligned" alpha (P8).
+            Default: 'damped'.
+        tau_min: in adaptive mode, the least tau_t, in (0, 1] (P9). Default: 0.01.
+        stacked_dims: how many leading axes are slices of their own, as of stacked layers (P5).
+            Default: 0.
+        state_dtype: dtype of the moments; None is the parameter's (R5). Default: None.
+        scope: what is ranked of a DTensor: "global" the whole, "local" each rank's part alone (P4).
+            Default: 'global'.
+        implementation: what computes the step, never what comes out: "fused" kernels, the
+            "reference", or the fastest there is. Default: 'auto'.
+        statistics: whether to measure what the policy does, for statistics(). Default: False.
+    """
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 0.0025,
+        *,
+        weight_decay: float | Tensor = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        decay: Literal["all", "aligned"] = "all",
+        eps: float = 1e-08,
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,

@@ -20,7 +20,7 @@ ITERATE, WEIGHTS = "z", "weight_sum"
 
 
 class Averaging(NamedTuple):
-    """What such an optimizer kept before its step."""
+    """The state of such an optimizer before its step."""
 
     iterate: Tensor
     """z, a copy."""
@@ -31,7 +31,7 @@ class Averaging(NamedTuple):
 
 
 def before(p: Tensor, group: Group, state: dict[str, Any]) -> Averaging | None:
-    """What there is before a step; ``None`` for an optimizer that does not average."""
+    """The averaging of a parameter before a step; ``None`` if its optimizer does not average."""
     if not isinstance(group.get(WEIGHTS), (int, float)):
         return None
     z = state.get(ITERATE)

@@ -1,4 +1,4 @@
-"""What PyTorch lends the core: exact roots, and parameters as cells of host memory."""
+"""The core's backend on PyTorch: exact roots, and parameters as cells of host memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mgup_core import Backend, NumPyBackend, register
+from mgup_core.numerics.backend import Carry
 from mgup_core.numerics.scalars import host_correction
 from mgup_core.numerics.sums import folded_sum
 
@@ -93,6 +94,27 @@ class TorchBackend(Backend):
         product = torch.matmul(a.to(torch.bfloat16), b.to(torch.bfloat16))
         return product if narrow else product.to(self.dtype)
 
+    def orthogonal_factor(self, x: Tensor, dtype: str | None = None) -> Tensor:
+        if dtype != "exact":
+            q: Tensor = torch.linalg.qr(x).Q
+            return q
+        compiled = torch.compiler.is_compiling()
+        factor: Tensor = _factor_op(x) if compiled else super().orthogonal_factor(x)
+        return factor
+
+    def eigenvectors(self, x: Tensor, dtype: str | None = None) -> Tensor:
+        if dtype != "exact":
+            found: Tensor = torch.linalg.eigh(x).eigenvectors
+            return found
+        compiled = torch.compiler.is_compiling()
+        vectors: Tensor = _eigenvectors_op(x) if compiled else super().eigenvectors(x)
+        return vectors
+
+    def when(self, condition: Any, body: Callable[[Carry], Carry], carry: Carry) -> Carry:
+        if isinstance(condition, Tensor) and not torch.compiler.is_compiling():
+            condition = bool(condition)  # waiting for the device is less than computing in vain
+        return super().when(condition, body, carry)
+
     def products(
         self, function: Callable[[Tensor], Tensor], x: Tensor, dtype: str | None = None
     ) -> Tensor:
@@ -124,7 +146,7 @@ class TorchBackend(Backend):
 
 
 def backend_of(x: Tensor) -> TorchBackend:
-    """What the core does with a tensor of any dtype (N10)."""
+    """The backend for a tensor of any dtype (N10)."""
     return TorchBackend(compute_dtype(x.dtype), x.device)
 
 
@@ -136,7 +158,7 @@ def _root(x: Tensor) -> Tensor:
 
 
 class _Root(torch.autograd.Function):
-    """The same, for those who differentiate through the core."""
+    """The square root with its derivative, for code that differentiates through the core."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -185,6 +207,24 @@ def _exact_op(a: Tensor, b: Tensor) -> Tensor:
 @_exact_op.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(a, b)
+
+
+@torch.library.custom_op("mgup::orthogonal_factor", mutates_args=())
+def _factor_op(x: Tensor) -> Tensor:
+    """A loop as one opaque operation."""
+    return backend_of(x).orthogonal_factor(x, "exact")
+
+
+@torch.library.custom_op("mgup::eigenvectors", mutates_args=())
+def _eigenvectors_op(x: Tensor) -> Tensor:
+    """A loop as one opaque operation."""
+    return backend_of(x).eigenvectors(x, "exact")
+
+
+@_factor_op.register_fake
+@_eigenvectors_op.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Whether a parameter and what is kept for it still fit, checked before anything is moved."""
+"""Checks before a step that a parameter and its state still fit each other."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .distributed import check_same_placement, is_dtensor
 
 
 def state_shapes(rule: Rule, p: Tensor) -> dict[str, torch.Size]:
-    """The shapes of what a rule keeps for a parameter, by name, in the rule's order."""
+    """The shapes of a parameter's state arrays by name, in the rule's order."""
     try:
         return _state_shapes(rule, p.shape, p.dtype)
-    except TypeError:  # a rule of someone's that has no hash
+    except TypeError:  # a user's rule without a hash
         return _state_shapes.__wrapped__(rule, p.shape, p.dtype)
 
 
@@ -31,7 +31,7 @@ def _state_shapes(rule: Rule, shape: torch.Size, dtype: torch.dtype) -> dict[str
 
 
 def has_state(rule: Rule, names: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
-    """Whether anything of a rule's is kept already, whatever others keep there."""
+    """Whether a parameter has state of the rule already, besides what others keep there."""
     own = (*names, "step") if rule.counts_steps else names
     return any(state.get(name) is not None for name in own)
 
@@ -39,7 +39,7 @@ def has_state(rule: Rule, names: Mapping[str, Any], state: Mapping[str, Any]) ->
 def check_state(
     name: str, p: Tensor, state: Mapping[str, Any], rule: Rule, shapes: Mapping[str, torch.Size]
 ) -> None:
-    """Refuse a parameter whose state is not, or no longer, one of its shape and device.
+    """Refuse a parameter whose state has another shape or device.
 
     Raises:
         ValueError: naming both, and the remedy.

@@ -47,7 +47,7 @@ INSTEAD = {
     "amsgrad": " here: it is a rule of its own, MGUPAMSGrad",
     "differentiable": ": no MGUP step can be differentiated through",
 }
-"""Flags of torch.optim that are refused, and what to do."""
+"""Flags of torch.optim that are refused, with what the error advises."""
 
 _BETA = re.compile(r"b\d")
 
@@ -118,7 +118,7 @@ def _number(name: str, value: Any) -> Any:
 
 
 def _readable(name: str, value: Any, wait: bool) -> Any:
-    """As :func:`_number`, but what lies on a device stays there, unless one waits for it."""
+    """As :func:`_number`; but a tensor on a device is returned unread, unless ``wait``."""
     return _number(name, value) if wait or _on_host(value) else value
 
 
@@ -169,7 +169,7 @@ def check_rates(group: Group, *, wait: bool = False) -> None:
 
 
 def check_group(group: Group, *, wait: bool = True) -> None:
-    """Refuse, before anything changes, what is not the rule's own: policy, rates, flags.
+    """Refuse wrong values of a group that are not the rule's: policy, rates, flags.
 
     Args:
         wait: whether to read numbers that lie on a device, for which the host waits.
@@ -197,7 +197,7 @@ def check_group(group: Group, *, wait: bool = True) -> None:
 
 
 def check_numbers(group: Group, params: Sequence[torch.Tensor], rule: Rule | None = None) -> None:
-    """Refuse numbers of a group, or of its rule, that its parameters' compute dtype lacks (N2)."""
+    """Refuse numbers of a group or its rule beyond the range of the compute dtype (N2)."""
     numbers = {name: group.get(name) for name in ("lr", "weight_decay", "alpha")}
     numbers = {n: _number(n, x) if _on_host(x) else x for n, x in numbers.items()}
     wide = all(p.dtype == torch.float64 for p in params)
@@ -215,7 +215,7 @@ def check_stacked_dims(name: str, p: torch.Tensor, stacked_dims: int) -> None:
 
 
 def listed(params: Any) -> Any:
-    """What a group is given as its parameters: a tensor, or a list of whatever it is.
+    """The ``params`` of a group: a tensor as it is, anything else as a list.
 
     Raises:
         TypeError: for a module, and for a set, whose order changes between runs.
@@ -234,14 +234,14 @@ def listed(params: Any) -> Any:
 
 
 def parameter_name(group: Group, i: int) -> str:
-    """How errors call a parameter."""
+    """The name by which errors call a parameter."""
     return repr(group["param_names"][i]) if "param_names" in group else f"number {i} of its group"
 
 
 def key_of(groups: Sequence[Group], n: int, i: int) -> int:
-    """The number of parameter i of group n, for a policy of one's own (P13).
+    """The key of parameter i of group n, which a policy of the user's is given (P13).
 
-    Without names it is that of its place among all parameters, as in a list of arrays.
+    Without names, it is the key of the parameter's place among all, as in a list of arrays.
     """
     if "param_names" in groups[n]:
         return parameter_key(groups[n]["param_names"][i])
@@ -249,7 +249,7 @@ def key_of(groups: Sequence[Group], n: int, i: int) -> int:
 
 
 def every(groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:
-    """All parameters of an optimizer by name, or as ``0.2``, the third of the first group."""
+    """All parameters with their names; without names, ``0.2`` is the third of the first group."""
     for n, group in enumerate(groups):
         places = [f"{n}.{i}" for i in range(len(group["params"]))]
         names = group.get("param_names", places)
@@ -257,13 +257,13 @@ def every(groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def of_names(groups: Sequence[Group], values: Sequence[Value | None]) -> dict[str, Value]:
-    """Values of all parameters, in group order, by name; without those that are ``None``."""
+    """Values of all parameters, given in group order, by name; values of ``None`` are left out."""
     pairs = zip(every(groups), values, strict=True)
     return {name: value for (name, _), value in pairs if value is not None}
 
 
 def named(params: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors among what a group may hold, tensors or (name, tensor) pairs, as errors say."""
+    """(the name by which errors call it, the tensor) of each tensor of a group's ``params``."""
     for i, entry in enumerate([params] if isinstance(params, torch.Tensor) else params):
         name, p = entry if isinstance(entry, tuple) and len(entry) == 2 else (None, entry)
         if isinstance(p, torch.Tensor):  # torch refuses the others by name
@@ -271,7 +271,8 @@ def named(params: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 Shapes = dict[torch.Tensor, torch.Size | None]
-"""The shape of each parameter when the optimizer was given it; ``None`` for one it never was."""
+"""The shape that each parameter had when the optimizer was given it; ``None`` for a tensor that it
+was never given."""
 
 
 def same_shapes(
@@ -279,10 +280,11 @@ def same_shapes(
 ) -> Shapes:
     """The shapes to remember from now on.
 
-    FSDP1 and DeepSpeed's ZeRO put flat pieces in the place of parameters. Ranking these would give
-    other updates, and others again for each number of processes. A tensor that nobody has seen is
-    such a piece if it has come in the place of others, and neither has the shape of one, as where
-    FSDP2 replaces parameters, nor was given a state.
+    FSDP1 and DeepSpeed's ZeRO replace parameters by flat pieces. Ranking a piece would give another
+    update than ranking the parameter, and another one for each number of processes. An unknown
+    tensor is taken for such a piece if known tensors have disappeared. It is not, if it has the
+    shape of a known parameter, since FSDP2 replaces parameters by tensors of equal shape, or if it
+    has a state.
 
     Args:
         whole: for each group, whether its steps need each parameter as a whole.

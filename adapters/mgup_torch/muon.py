@@ -189,7 +189,7 @@ class MGUPMuon(RuleOptimizer):
             raise
 
     def _set_adamw(self, group: Group) -> None:
-        """Give a group of AdamW's the rates that are its own."""
+        """Give a group of AdamW its own rates."""
         lr, decay = (
             group.get(name, self.defaults[name]) for name in ("adamw_lr", "adamw_weight_decay")
         )
@@ -211,7 +211,7 @@ class MGUPMuon(RuleOptimizer):
 
 
 def _with_names(group: Group) -> list[Any]:
-    """Take from a group what it holds, as (name, tensor) pairs where it knows the names."""
+    """Take the parameters out of a group, as (name, tensor) pairs if it has names."""
     params = listed(group.pop("params"))
     params = [params] if isinstance(params, Tensor) else params
     names = group.pop("param_names", None)

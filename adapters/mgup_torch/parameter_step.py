@@ -16,7 +16,7 @@ from mgup_core.selection.reference import top_count
 from mgup_core.step import Update
 
 from .backend import DTYPES, TorchBackend, compute_dtype
-from .distributed import MeshGroup, Part, is_dtensor, local
+from .distributed import MeshGroup, Part, is_dtensor, is_replicated, local
 from .groups import Group, decay_of
 from .notices import warn
 
@@ -24,7 +24,7 @@ _top_count = functools.lru_cache(maxsize=4096)(top_count)  # exact arithmetic, a
 
 
 class Task(NamedTuple):
-    """What one parameter's step needs, checked."""
+    """The inputs of one parameter's step, checked."""
 
     name: str
     param: Tensor
@@ -57,6 +57,11 @@ class Task(NamedTuple):
     def owner(self) -> Task:
         """The task of the tensors that the optimizer was given."""
         return self.whole or self
+
+    @property
+    def needs_gathering(self) -> bool:
+        """Whether it is a part of a DTensor whose rule needs what ranks cannot exchange."""
+        return self.whole is not None and not (self.rule.elementwise or self.rule.gathers)
 
     @property
     def slice_group(self) -> MeshGroup | None:
@@ -100,6 +105,28 @@ def local_task(task: Task, part_of: Callable[[Tensor, int], Part]) -> Task:
         whole=task,
         part=None if group["scope"] == "local" else part_of(task.param, group["stacked_dims"]),
     )
+
+
+def gathered(task: Task) -> Task:
+    """The task of the whole tensors, of which that of this rank's parts is given; all ranks ask."""
+    owner, part = task.owner, task.part
+    assert part is not None
+    arrays = {name: part.gathered(value) for name, value in owner.arrays.items()}
+    return owner._replace(
+        param=part.gathered(owner.param.detach()),
+        grad=part.gathered(owner.grad.detach()),
+        state={**owner.state, **arrays},
+    )
+
+
+def keep_part(task: Task, whole: Task) -> None:
+    """Copy this rank's part of :func:`gathered` tensors that have taken their step back."""
+    part = task.part
+    assert part is not None
+    task.param.detach().copy_(part.part(whole.param))
+    for name, value in task.arrays.items():
+        made = whole.state[name]
+        value.copy_(made if is_replicated(task.owner.state[name]) else part.part(made))
 
 
 def check_gradient(name: str, p: Tensor, g: Tensor) -> None:
@@ -165,6 +192,7 @@ def totals_of(tasks: Sequence[Task]) -> State:
     coupled = [task for task in tasks if task.rule.couples_parameters]
 
     def part(task: Task) -> State:
+        task = gathered(task) if task.needs_gathering else task
         be = TorchBackend(compute_dtype(task.param.dtype), task.param.device)
         p, g, group = task.param.detach(), _uphill(task), task.group
         found = contribution(

@@ -1,4 +1,4 @@
-"""Which coordinates are selected (P4): by the host, by kernels, or by operations of PyTorch."""
+"""The rank mask (P4): by NumPy in host memory, by kernels on a GPU, or by PyTorch's operations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _select(scores: Tensor, k: int) -> Tensor:
 
 
 def _have_kernels(scores: Tensor) -> bool:
-    """Whether the kernels of the fused step can rank these."""
+    """Whether the kernels of the fused step can rank these scores."""
     # Inside a CUDA graph of the caller, the slice table would have to live as long as that graph.
     return (
         scores.dtype == torch.float32
@@ -44,7 +44,7 @@ def _have_kernels(scores: Tensor) -> bool:
 
 @torch.library.custom_op("mgup::rank_mask", mutates_args=())
 def _select_op(scores: Tensor, k: int) -> Tensor:
-    """Selection as one opaque operation: a compiled graph has nothing to gain inside it."""
+    """Selection as one opaque operation, inside which a compiled graph would gain nothing."""
     return _select(scores, k)
 
 
@@ -56,7 +56,8 @@ def _(scores: Tensor, k: int) -> Tensor:
 def sorted_mask(scores: Tensor, k: int) -> Tensor:
     """The mask of the k largest of each row of canonical scores (n, d), on an accelerator (P4).
 
-    Sorting finds the threshold only; ties are told by index, since no sort order is promised.
+    The sort gives the threshold only. Ties are broken by index, since PyTorch promises no order of
+    equal elements.
     """
     if k == 0 or scores.numel() == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
@@ -73,11 +74,11 @@ def sorted_mask(scores: Tensor, k: int) -> Tensor:
 
 
 def counted_mask(scores: Tensor, k: int) -> Tensor:
-    """The same, for longer rows: a few passes of counts, each of which waits for the device."""
+    """The same mask of rows too long to sort, by passes that count; each waits for the device."""
     mask: Tensor = counting_mask(xp, scores, k, while_loop=python_while, counts=_counts)
     return mask
 
 
 def _counts(masks: list[Tensor]) -> list[Tensor]:
-    """How many are true in each row, int64, without a copy of a mask as integers."""
+    """The number of true values in each row, int64, without converting a mask to integers."""
     return [mask.count_nonzero(-1)[:, None] for mask in masks]

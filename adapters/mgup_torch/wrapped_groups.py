@@ -7,7 +7,17 @@ from collections.abc import Collection
 
 import torch
 
-from .groups import MGUP_DEFAULTS, Group
+from mgup_core.rules.base import check_decay
+
+from .distributed import check_placement
+from .groups import (
+    MGUP_DEFAULTS,
+    Group,
+    check_group,
+    check_stacked_dims,
+    named,
+    policy_of,
+)
 
 COUPLED = (
     torch.optim.ASGD,
@@ -49,3 +59,31 @@ def own_of(group: Group) -> Group:
     """What MGUP put into a shared group, under its own names."""
     own = {name: group[PREFIX + name] for name in OWN if PREFIX + name in group}
     return {**MGUP_DEFAULTS, "decay": "all", **own}
+
+
+def check_wrapped(inner: torch.optim.Optimizer, group: Group, *, wait: bool = True) -> None:
+    """Refuse a group of ``inner`` whose values or parameters cannot be rescaled.
+
+    Args:
+        wait: whether values on a device may be waited for.
+    """
+    own = own_of(group)
+    check_group({**own, "lr": 0.0, "weight_decay": 0.0}, wait=wait)
+    policy = policy_of(own)
+    if policy is not None and policy.opaque:
+        raise ValueError(
+            f"mode={policy!r} decides by itself, from the base rule's direction and step, "
+            "which a wrapped optimizer does not tell: give it to an optimizer of a rule, as "
+            "MGUPAdamW."
+        )
+    check_decay(own["decay"])
+    for name, p in named(group.get("params", ())):
+        check_placement(name, p)
+        check_stacked_dims(name, p, own["stacked_dims"])
+    decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
+    if isinstance(inner, COUPLED) and not decoupled and group.get("weight_decay"):
+        raise ValueError(
+            f"weight_decay={group['weight_decay']!r}: {type(inner).__name__} adds it to the "
+            "gradient, where it cannot be kept out of the score. Use weight_decay=0, a "
+            "decoupled optimizer (AdamW), or MGUPSGD(coupled_decay=True)."
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +13,12 @@ from mgup_core import Statistics
 from mgup_core.frontend.modes import Mode
 from mgup_core.host.signals import HeldSignals
 from mgup_core.policy import Policy, Ties
-from mgup_core.rules.base import Decay, check_decay
+from mgup_core.rules.base import Decay
 from mgup_core.statistics import measure
-from mgup_core.step import rescale
 
 from . import averaging
 from .arguments import Scope
-from .backend import TorchBackend, compute_dtype
+from .backend import TorchBackend
 from .base.optimizer import RuleOptimizer
 from .base.state_dict import tell_of_replaced
 from .distributed import (
@@ -28,46 +27,27 @@ from .distributed import (
     Sharding,
     Traffic,
     check_gradient_placement,
-    check_placement,
     is_dtensor,
     local,
 )
 from .executors import CUDA, NO_GRADIENT, Explained, Explanation, Ranks, Step, Whole
-from .executors.programs import ReadOff
 from .fitting import check_shape
 from .groups import (
     Group,
     Shapes,
-    check_group,
     check_numbers,
-    check_stacked_dims,
     every,
     listed,
-    named,
     of_names,
     parameter_name,
     policy_of,
     reads_slices,
     same_shapes,
 )
+from .inner_step import InnerStep, rescaled, task_of
 from .model_groups import NoDecay, parameter_groups
-from .parameter_step import Task, all_damped, check_gradient, readable, warn_all_damped
-from .wrapped_groups import COUPLED, OWN, PREFIX, check_own_keys, own_of
-
-
-class _Step(NamedTuple):
-    """What ``inner`` is about to do to one parameter."""
-
-    name: str
-    param: Tensor
-    before: Tensor
-    """A copy."""
-    grad: Tensor
-    """As it came: a copy where ``inner`` may overwrite it."""
-    group: Group
-    policy: Policy | None
-    averaging: averaging.Averaging | None = None
-    """Where ``inner`` averages another iterate than the parameter."""
+from .parameter_step import Task, all_damped, check_gradient, warn_all_damped
+from .wrapped_groups import OWN, PREFIX, check_own_keys, check_wrapped, own_of
 
 
 def _of_inner(name: str) -> property:
@@ -130,7 +110,7 @@ class MGUP(torch.optim.Optimizer):
         own = {PREFIX + name: value for name, value in zip(OWN, given, strict=True)}
         for group in inner.param_groups:
             check_own_keys(inner, group, near=own)
-            self._check(inner, {**own, **group})
+            check_wrapped(inner, {**own, **group})
         inner.defaults.update(own)
         self.inner = inner
         self._measure = statistics
@@ -190,34 +170,11 @@ class MGUP(torch.optim.Optimizer):
         else:  # what load_state_dict hands over
             self.inner.__setstate__(state)
 
-    @staticmethod
-    def _check(inner: torch.optim.Optimizer, group: Group, *, wait: bool = True) -> None:
-        own = own_of(group)
-        check_group({**own, "lr": 0.0, "weight_decay": 0.0}, wait=wait)
-        policy = policy_of(own)
-        if policy is not None and policy.opaque:
-            raise ValueError(
-                f"mode={policy!r} decides by itself, from the base rule's direction and step, "
-                "which a wrapped optimizer does not tell: give it to an optimizer of a rule, as "
-                "MGUPAdamW."
-            )
-        check_decay(own["decay"])
-        for name, p in named(group.get("params", ())):
-            check_placement(name, p)
-            check_stacked_dims(name, p, own["stacked_dims"])
-        decoupled = isinstance(inner, torch.optim.AdamW) or group.get("decoupled_weight_decay")
-        if isinstance(inner, COUPLED) and not decoupled and group.get("weight_decay"):
-            raise ValueError(
-                f"weight_decay={group['weight_decay']!r}: {type(inner).__name__} adds it to the "
-                "gradient, where it cannot be kept out of the score. Use weight_decay=0, a "
-                "decoupled optimizer (AdamW), or MGUPSGD(coupled_decay=True)."
-            )
-
     def add_param_group(self, param_group: Group) -> None:
         """Add a group to ``inner``; it may have its own ``mgup_tau``, ``mgup_mode`` and so on."""
         group = {**param_group, "params": listed(param_group["params"])}
         check_own_keys(self.inner, group, near=self.inner.defaults)
-        self._check(self.inner, {**self.inner.defaults, **group})
+        check_wrapped(self.inner, {**self.inner.defaults, **group})
         self.inner.add_param_group(group)
         self._shapes.update((p, p.shape) for p in self.param_groups[-1]["params"])
 
@@ -228,7 +185,7 @@ class MGUP(torch.optim.Optimizer):
             present = ({k: v for k, v in g.items() if k != "params"} for g in self.param_groups)
             saved = [{**now, **old} for now, old in zip(present, saved, strict=True)]
         for group in saved:
-            self._check(self.inner, group)
+            check_wrapped(self.inner, group)
         if len(saved) == len(self.param_groups):
             own = [{**own_of(g), **g} for g in self.param_groups]
             tell_of_replaced(own, saved, lambda group: policy_of(own_of(group)), PREFIX)
@@ -271,8 +228,8 @@ class MGUP(torch.optim.Optimizer):
             for step in moving:
                 step.param.copy_(step.before)
 
-    def _rescale_fused(self, moving: list[_Step]) -> None:
-        """Let the kernels rescale what they can, in a few launches, and strike it off."""
+    def _rescale_fused(self, moving: list[InnerStep]) -> None:
+        """Let the kernels rescale the steps that they can, and remove these from the list."""
         fused, others = [], []
         for step in moving:
             if (task := self._fused_task(step)) is not None:
@@ -284,12 +241,12 @@ class MGUP(torch.optim.Optimizer):
             self._fusion.step.release()
             moving[:] = others
 
-    def _fused_task(self, step: _Step) -> Task | None:
-        """A step as the kernels take it; ``None`` if they do not, as for all in host memory."""
+    def _fused_task(self, step: InnerStep) -> Task | None:
+        """The task of a step for the kernels; ``None`` if they cannot, as in host memory."""
         elsewhere = step.param.device.type != "cuda" or is_dtensor(step.param)
         if elsewhere or step.averaging is not None:
             return None
-        task = self._task(step)
+        task = task_of(step, statistics=self._measure)
         return task if self._fusion.refuses(task) is None else None
 
     def train(self) -> None:
@@ -317,16 +274,16 @@ class MGUP(torch.optim.Optimizer):
                 if "weight_decay" in group:
                     group["weight_decay"] = decay
 
-    def _gather(self) -> list[_Step]:
-        """All that is to be stepped, checked."""
+    def _gather(self) -> list[InnerStep]:
+        """The steps that ``inner`` is about to take, checked."""
         moving, damped = [], []
         policies = [policy_of(own_of(group)) for group in self.param_groups]
         whole = [reads_slices(policy) for policy in policies]
-        # Others may use a gradient's memory for what they make of it.
+        # Optimizers from elsewhere may overwrite gradients.
         keeps = type(self.inner).step.__module__.startswith("torch.optim.")
         self._shapes = same_shapes(self.param_groups, whole, self._shapes, self.state)
         for group in self.param_groups:
-            self._check(self.inner, group, wait=False)
+            check_wrapped(self.inner, group, wait=False)
         for group, policy in zip(self.param_groups, policies, strict=True):
             own = own_of(group)
             check_numbers({**group, **own}, group["params"])
@@ -342,7 +299,7 @@ class MGUP(torch.optim.Optimizer):
                     damped.append((name, p, own))
                 average = averaging.before(p, group, self.state.get(p) or {})
                 grad = p.grad.detach() if keeps else p.grad.detach().clone()
-                moving.append(_Step(name, p, torch.empty_like(p), grad, group, policy, average))
+                moving.append(InnerStep(name, p, torch.empty_like(p), grad, group, policy, average))
         if damped:
             self._warned.update(p for _, p, _ in damped)
             warn_all_damped(damped, prefix=PREFIX)
@@ -351,7 +308,9 @@ class MGUP(torch.optim.Optimizer):
             torch._foreach_copy_(befores, [local(step.param) for step in moving])
         return moving
 
-    def _settle(self, moving: list[_Step]) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
+    def _settle(
+        self, moving: list[InnerStep]
+    ) -> dict[Tensor, tuple[PartBackend, Statistics | None]]:
         """What other ranks know of the steps of DTensors; see :mod:`mgup_torch.distributed`."""
         return self._sharding.settle(
             (
@@ -361,53 +320,14 @@ class MGUP(torch.optim.Optimizer):
             statistics=self._measure,
         )
 
-    def _task(self, step: _Step) -> Task:
-        """A step that was read off, for an executor."""
-        group = {
-            "weight_decay": 0.0, "lr": 0.0, "maximize": False, "implementation": "auto",
-            **step.group, **own_of(step.group),
-        }  # fmt: skip
-        rule = ReadOff(decay=group["decay"])
-        return Task(
-            step.name, step.param, readable(step.param, step.grad), {"before": step.before},
-            ("before",), 1, rule, step.policy, group, self._measure,
-        )  # fmt: skip
-
     def _rescaled(
-        self, step: _Step, be: TorchBackend | None = None, measured: Statistics | None = None
+        self, step: InnerStep, be: TorchBackend | None = None, measured: Statistics | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Where a parameter goes, of which ``inner`` has shown the way; what lies here of it.
-
-        Each tensor with its new value: the iterate that ``inner`` averages is the second.
-        """
-        group, average = step.group, step.averaging
-        p, before, g = local(step.param), local(step.before), local(step.grad)
-        alone = be is None
-        be = be or TorchBackend(compute_dtype(p.dtype), p.device)
-        w, y = be.cast(before, be.dtype), be.cast(p, be.dtype)
-        way, operand = (w, y), None
-        if average is not None:
-            way, operand = averaging.way(be, average, w, self.state[step.param])
-        done = rescale(
-            be,
-            step.policy,
-            *way,
-            be.cast(-g if group.get("maximize") else g, be.dtype),
-            operand=operand,
-            w=w,
-            lr=group.get("lr", 0.0) if average is None else averaging.rate_of_decay(group),
-            weight_decay=group.get("weight_decay") or 0.0,
-            decay=group[PREFIX + "decay"],
-            stacked_dims=group[PREFIX + "stacked_dims"],
-        )
-        if self._measure and done.split is not None:
-            assert done.scores is not None
-            rows = done.scores.reshape(done.split.mask.shape)
-            self._measured[step.param] = measure(be, rows, done.split) if alone else measured
-        if average is None:
-            return [(step.param, done.w)]
-        y = averaging.followed(be, average, y, done.w - way[1], group)
-        return [(step.param, y), (self.state[step.param][averaging.ITERATE], done.w)]
+        """Where a parameter goes, of which ``inner`` has shown the way; keeps its statistics."""
+        moved, measurable = rescaled(step, self.state[step.param], be)
+        if self._measure and measurable is not None:
+            self._measured[step.param] = measure(*measurable) if be is None else measured
+        return moved
 
     def explain(self) -> Explanation:
         """As :meth:`mgup_torch.RuleOptimizer.explain`: who rescales the step of each parameter.
@@ -420,7 +340,7 @@ class MGUP(torch.optim.Optimizer):
         def row(name: str, p: Tensor, group: Group, policy: Policy | None) -> Explained:
             if p.grad is None:
                 return Explained(name, None, NO_GRADIENT)
-            if self._fused_task(_Step(name, p, p.detach(), p.grad, group, policy)) is not None:
+            if self._fused_task(InnerStep(name, p, p.detach(), p.grad, group, policy)) is not None:
                 return Explained(name, CUDA.name, reason)
             asks = self._sharding.asks(p, group, None, policy, statistics=self._measure)
             return Explained(name, (Ranks if asks else Whole).name, reason)

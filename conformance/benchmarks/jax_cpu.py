@@ -45,7 +45,11 @@ OPTIMIZERS: dict[str, tuple[optax.GradientTransformation, bool]] = {
 
 
 def prepared(
-    optimizer: optax.GradientTransformation, params: Any, grads: Any, in_flight: int = 1
+    optimizer: optax.GradientTransformation,
+    params: Any,
+    grads: Any,
+    in_flight: int = 1,
+    in_place: bool = False,
 ) -> Callable[..., float]:
     """A function that takes some steps and says how many seconds each took.
 
@@ -54,13 +58,15 @@ def prepared(
     Args:
         params: an array that nobody else needs: the steps work in its place.
         in_flight: how many steps are begun before the last is waited for.
+        in_place: whether to take the optimizer's own step of the parameters.
     """
 
     def step(params: Any, state: Any, grads: Any) -> Any:
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    advance = jax.jit(step, donate_argnums=(0, 1))
+    own: Any = optimizer
+    advance = jax.jit(own.step if in_place else step, donate_argnums=(0, 1))
     held = [advance(params, optimizer.init(params), grads)]
 
     def seconds(grads: Any = grads) -> float:

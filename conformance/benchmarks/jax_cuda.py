@@ -1,7 +1,9 @@
 """JAX on an NVIDIA GPU: the time of a jitted, donated step beside optax.adamw, and its bits.
 
-    python conformance/benchmarks/jax_cuda.py [--sizes 67108864,134217728] [--out FOLDER]
+    python conformance/benchmarks/jax_cuda.py [--sizes 67108864,134217728,tree] [--out FOLDER]
 
+The modes are those of ``optimizer.step``; ``update`` is rank mode by ``update`` and
+``optax.apply_updates``. ``tree`` is a LLaMA-like model of 134 million parameters in 111 arrays.
 Times are of five steps in flight, in turns of all optimizers, each turn with gradients of its own,
 since the search takes a pass more or less with others. A ratio is the median of the turns'.
 """
@@ -31,32 +33,47 @@ MODES = ("rank", "sign", "adaptive", "off")
 IN_FLIGHT = 5
 
 
-def parameters(size: int) -> Any:
-    """Made on the device."""
-    return jax.random.normal(jax.random.key(0), (size,))
+def shapes(size: str) -> list[tuple[int, ...]]:
+    """Of one array, or of a tree."""
+    if size != "tree":
+        return [(int(size),)]
+    width, hidden, vocabulary = 768, 2048, 32000
+    block = [(width, width)] * 4 + [(hidden, width)] * 2 + [(width, hidden)] + [(width,)] * 2
+    return [(vocabulary, width), *(block * 12), (width,), (vocabulary, width)]
 
 
-def gradients(size: int, turn: int) -> Any:
+def normal(size: str, seed: int) -> list[Any]:
+    """Made on the device, as one array that is cut: a random number for each takes XLA long."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes(size)])
+    whole = jax.random.normal(jax.random.key(seed), (int(ends[-1]),))
+    parts = zip(shapes(size), [0, *ends[:-1]], ends, strict=True)
+    return [jnp.reshape(whole[a:z], shape) for shape, a, z in parts]
+
+
+def gradients(size: str, turn: int) -> list[Any]:
     """Others for each turn."""
-    return 1e-3 * jax.random.normal(jax.random.key(1 + turn), (size,))
+    return [1e-3 * g for g in normal(size, 1 + turn)]
 
 
-def timed(size: int, turns: int) -> dict[str, Any]:
+def timed(size: str, turns: int) -> dict[str, Any]:
     """Milliseconds of the peer, and each mode's ratio to it."""
     options = {"learning_rate": 1e-3, "weight_decay": 0.1}
     optimizers = {PEER: optax.adamw(**options)}
     optimizers |= {mode: mgup_adamw(**options, mode=mode) for mode in MODES}
     steps = {
-        name: prepared(one, parameters(size), gradients(size, 0), IN_FLIGHT)
+        name: prepared(one, normal(size, 0), gradients(size, 0), IN_FLIGHT, name != PEER)
         for name, one in optimizers.items()
     }
+    if size != "tree":
+        rank = optimizers["rank"]
+        steps["update"] = prepared(rank, normal(size, 0), gradients(size, 0), IN_FLIGHT)
     times = {name: [] for name in steps}
     for turn in range(turns):
         grads = gradients(size, turn)
         for name, seconds in steps.items():
             times[name].append(seconds(grads))
     row = {"size": size, PEER: 1e3 * statistics.median(times[PEER])}
-    for mode in MODES:
+    for mode in times.keys() - {PEER}:
         pairs = zip(times[mode], times[PEER], strict=True)
         row[mode] = statistics.median(mine / theirs for mine, theirs in pairs)
     return row
@@ -70,11 +87,10 @@ def differing_bits(size: int = 1 << 20, steps: int = 5) -> dict[str, int]:
     params, state = jnp.asarray(w), optimizer.init(jnp.asarray(w))
     reference = core.Optimizer(core.AdamW(), core.MGUP(), lr=1e-2, weight_decay=0.1)
     expected, kept = [w], reference.init([w])
-    update = jax.jit(optimizer.update)
+    step = jax.jit(optimizer.step)
     for _ in range(steps):
         g = (rng.standard_normal(size) * 1e-2).astype(np.float32)
-        updates, state = update(jnp.asarray(g), state, params)
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state, jnp.asarray(g))
         expected, kept = reference.step(expected, [g], kept)
     pairs = {"parameters": (params, expected[0])}
     pairs |= {name: (state.moments[name], kept.arrays[0][name]) for name in kept.arrays[0]}
@@ -110,7 +126,7 @@ def differing_masks(size: int = 1 << 20) -> dict[str, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="1048576,16777216,67108864,134217728")
+    parser.add_argument("--sizes", default="1048576,16777216,67108864,134217728,tree")
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--out", type=Path, help="a folder for jax_cuda.json")
     args = parser.parse_args()
@@ -119,14 +135,16 @@ def main() -> int:
     device, console = jax.devices()[0].device_kind, Console(width=110)
     # Where JAX sees several devices it must not assume that one holds the scores: that is slower.
     seen = jax.device_count()
-    table = Table(title=f"One float32 array, JAX {jax.__version__} on {device} (of {seen})")
-    for heading in ("elements", f"{PEER}, ms", *MODES):
+    table = Table(title=f"float32, JAX {jax.__version__} on {device} (of {seen})")
+    for heading in ("elements", f"{PEER}, ms", *MODES, "update"):
         table.add_column(heading, justify="right")
     rows = []
-    for size in map(int, args.sizes.split(",")):
+    for size in args.sizes.split(","):
         rows.append(timed(size, args.turns))
-        figures = [f"{rows[-1][name]:.2f}" for name in (PEER, *MODES)]
-        table.add_row(f"{size:,}", *figures)
+        row = rows[-1]
+        names = (PEER, *MODES, "update")
+        figures = [f"{row[name]:.2f}" if name in row else "" for name in names]
+        table.add_row(size, *figures)
         print(rows[-1], file=sys.stderr, flush=True)
     console.print(table)
     bits, masks = differing_bits(), differing_masks()

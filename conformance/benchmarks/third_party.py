@@ -21,6 +21,18 @@ from pathlib import Path
 from mgup_conformance import all_cases, matrix, report, run_suite
 from mgup_conformance.ready import Ready, mindspore_backend, optax_backend, torch_backend
 
+INTRO = """Each became a backend by one line ([mgup_conformance.ready](guides/conformance.md)).
+None of them promises the bits of this specification, so they are asked for its updates to rounding
+(clause V). What is said to be different is a choice of the author's, which its source shows:
+
+- torch's Muon multiplies in bfloat16; what was asked is the direction of float32 products (R4).
+- optax forms `1 - beta**t` by a power in float32, which is some 60 units away at the first steps.
+- timm's AdamW takes its mask from the momentum, not from the direction. Their signs are the same
+  where all is finite, so that only the case of NaN and infinities tells.
+- pytorch-optimizer's cautious mean counts one positive score more than there are, instead of a
+  floor below the mean.
+"""
+
 CAUTIOUS = {"off": {}, "cautious": {"caution": True}}
 
 
@@ -103,6 +115,12 @@ def backends() -> list[Ready]:
     return made
 
 
+def page(plain: report.Plain) -> str:
+    """The table, and in words what came out."""
+    title, _, table = matrix.markdown(plain, title="Optimizers of others").partition("\n\n")
+    return f"{title}\n\n{INTRO}\n{table}"
+
+
 def main(plain_file: str, page_file: str) -> None:
     found = backends()
     asked = [case for case in all_cases() if case.runs and not case.id.startswith("golden")]
@@ -113,7 +131,7 @@ def main(plain_file: str, page_file: str) -> None:
                         command=command)
     )  # fmt: skip
     Path(plain_file).write_text(json.dumps(plain) + "\n")
-    Path(page_file).write_text(matrix.markdown(plain, title="Optimizers of others"))
+    Path(page_file).write_text(page(plain))
 
 
 if __name__ == "__main__":

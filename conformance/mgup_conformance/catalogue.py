@@ -11,7 +11,7 @@ from .cases import SETS, Case, MeanCase, MultiplierCase, Question
 from .corners import SMALL, bases, corners
 from .data import SCORES, Shape
 from .hard import hard_cases
-from .ports import CLASSES, OWN_NAMES, PORTED, trains_vectors
+from .ports import OWN_NAMES, PORTED, REPRODUCIBLE, compared, trains_vectors
 from .protocol import RULES, Backend, RunSpec
 from .runs import MatrixCase, RunCase
 from .specs import (
@@ -240,7 +240,6 @@ PRODUCTS = {
 """Rules with matrix products -> the hyperparameter that makes them exact."""
 UNEVEN: tuple[Shape, ...] = ((16, 32), (13, 7), (9, 1))
 
-
 MUONS = ("adamuon", "normuon")
 """Their products are Muon's, which are in the fast set."""
 
@@ -249,7 +248,7 @@ def _exact_products() -> Iterator[Case]:
     """N9: matrix rules with exact products are compared by identity, as elementwise ones are.
 
     Wide, tall and uneven shapes, a stack of matrices where a rule takes it, and gradients of every
-    kind; once, more terms than are added as one.
+    kind, rows and columns of zeros among them; once, more terms than are added as one.
     """
 
     def case(name: str, key: str, chosen: str, numbers: str, **options: Any) -> Case:
@@ -276,7 +275,7 @@ def _exact_products() -> Iterator[Case]:
                 name, f"{chosen}/{numbers}", chosen, numbers,
                 steps=50, fast=numbers == "float32" and name not in MUONS,
             )  # fmt: skip
-    for gradients in ("tiny", "nonfinite", "absent", "schedule"):
+    for gradients in ("tiny", "nonfinite", "absent", "schedule", "zero_rows"):
         yield case(
             "muon", gradients, "mgup", "float32", steps=12, gradients=gradients,
             zero_start=gradients == "tiny",
@@ -292,14 +291,14 @@ takes 0.1: its steps must show above the rounding of the parameter."""
 def _ports() -> Iterator[Case]:
     """The rules beyond the specification, each in three kinds of numbers."""
     for name in PORTED:
-        kind = CLASSES[name]()
+        kind = compared(name)
         shapes = ((7, 11), (64,), (3, 5, 7)) if trains_vectors(name) else MATRICES
         for chosen, numbers in (
             ("mgup", "float32"), ("adaptive", "float64"), ("sign", "bfloat16_state32"),
         ):  # fmt: skip
             dtype, state_dtype = NUMBERS[numbers]
             spec: RunSpec = {
-                "rule": rule(name),
+                "rule": rule(name, **REPRODUCIBLE.get(name, {})),
                 "policy": POLICY_CASES[chosen][1],
                 "lr": LEARNING_RATES.get(name, 1e-2 if kind.identical else 0.1),
                 "weight_decay": 0.1,

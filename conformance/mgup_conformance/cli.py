@@ -6,20 +6,24 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .backends import SHIPPED, known, load
 from .clauses import PASSING
 from .visible import visible
 
 EXTRA = "pip install 'mgup[conformance]'"
 
-absent: ImportError | None = None
-try:  # --help is to work without them
+unfit: ImportError | ValueError | None = None
+try:  # the extra may be absent, in which --help is to work, and a rule of the environment none
+    from .backends import SHIPPED, known, load  # isort: skip (first, and without the extra)
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
@@ -30,13 +34,15 @@ try:  # --help is to work without them
     from .parallel import run_parallel
     from .ports import OWN
     from .protocol import Backend
-    from .runner import Result, run_suite, select
-except ImportError as error:
-    absent = error
+    from .runner import Result, check_names, run_suite, select
+except (ImportError, ValueError) as error:
+    unfit = error
 
 OK, FAILED, USAGE = 0, 1, 2
 SLOW = ("oracle", "torch_compiled")
 """Shipped backends that take many minutes: one number at a time, and one compilation a case."""
+LOADING = 300.0
+"""Seconds that a backend may take to load, whatever a case may: a framework is imported."""
 MANY = 40
 """Cases that are worth a process."""
 EXAMPLES = """examples:
@@ -122,10 +128,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    if isinstance(unfit, ValueError):
+        print(f"mgup-conformance: {visible(str(unfit))}", file=sys.stderr)
+        return USAGE
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if absent is not None:
-        print(f"mgup-conformance: {absent}. It comes with {EXTRA}", file=sys.stderr)
+    if unfit is not None:
+        print(f"mgup-conformance: {unfit}. It comes with {EXTRA}", file=sys.stderr)
         return USAGE
     if arguments.version:
         print(", ".join(f"{key} {value}" for key, value in report.provenance().items()))
@@ -183,14 +192,50 @@ def _installed(name: str, console: Console) -> bool:
     return True
 
 
-def _check_folders(*paths: tuple[str, Path | None]) -> None:
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Ends what takes longer, where the system has timers, by an error of the command."""
+
+    def late(*_: object) -> None:
+        raise RuntimeError(f"no answer after {seconds:g} seconds.")
+
+    if not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _load(name: str, timeout: float) -> Backend:
+    """A backend, if its module, its class or its interpreter answers in time."""
+    seconds = max(timeout, LOADING)
+    try:
+        with _limit(seconds):
+            return load(name)
+    except RuntimeError as error:
+        raise ValueError(f"backend {name!r}: {error}") from error
+
+
+def _check_files(*paths: tuple[str, Path | None]) -> None:
+    """Refuse files that could not be written, before there is anything to write."""
     for flag, path in paths:
-        if path and not path.absolute().parent.is_dir():
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
             raise ValueError(f"{flag} {path}: there is no such directory.")
+        if path.is_dir():
+            raise ValueError(f"{flag} {path} is a directory; give a file.")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise ValueError(f"{flag} {path}: it may not be written.")
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    _check_folders(("--json", arguments.json), ("--html", arguments.html))
+    _check_files(("--json", arguments.json), ("--html", arguments.html))
     if not arguments.timeout > 0:
         raise ValueError(f"--timeout {arguments.timeout:g} is not above 0 seconds.")
     if arguments.jobs is not None and arguments.jobs < 1:
@@ -198,7 +243,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     cases = _chosen(arguments)
     set_of = "exhaustive" if arguments.exhaustive else "fast" if arguments.fast else "standard"
     names = _names(arguments, console)
-    backends = [load(name) for name in names]
+    backends = [_load(name, arguments.timeout) for name in names]
+    check_names(backends)
     idle = [b.name for b in backends if not cases_for(b, cases, set_of=set_of)]
     jobs = arguments.jobs or max(1, min(os.cpu_count() or 1, len(cases) // MANY))
     results: list[Result] = []
@@ -233,7 +279,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
         console.print(f"Report written to {arguments.json}", markup=False)
     if arguments.html:
-        arguments.html.write_text(matrix.page(plain))
+        arguments.html.write_text(matrix.page(plain, matrix.OF_ONE_RUN))
         console.print(f"Report written to {arguments.html}", markup=False)
     nothing = _nothing(plain, idle, chosen=bool(arguments.case))
     for line in _fewer(backends, cases, set_of=set_of) if arguments.case else ():
@@ -301,7 +347,7 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
         "--html": (arguments.html, matrix.page),
         "--json": (arguments.json, lambda plain: json.dumps(report.brief(plain), indent=1) + "\n"),
     }
-    _check_folders(*((flag, path) for flag, (path, _) in wanted.items()))
+    _check_files(*((flag, path) for flag, (path, _) in wanted.items()))
     plain = report.merge([report.load(file) for file in arguments.file])
     report.show(plain, console)
     for path, write in wanted.values():

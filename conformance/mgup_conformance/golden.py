@@ -20,7 +20,7 @@ import numpy as np
 
 from . import specs
 from .cases import REFERENCE, Case, judge_multipliers
-from .compare import check_close, check_identical
+from .compare import Mismatch, check_close, check_identical
 from .data import dtype_of
 from .protocol import Array, Backend, Needs, PolicySpec, RunSpec, needs
 from .runs import snapshot
@@ -227,7 +227,22 @@ def differences() -> list[str]:
         {record["id"]: record for record in json.loads(text)["records"]} for text in (old, new)
     )
     changed = [key for key in before | after if before.get(key) != after.get(key)]
-    return changed or ["the layout of the file"]
+    if not changed:
+        return ["the layout of the file"]
+    return [key for key in changed if not _within_norms(before.get(key), after.get(key))]
+
+
+def _within_norms(old: Plain | None, new: Plain | None) -> bool:
+    """Whether only the matrix products of this processor differ from those recorded (N7)."""
+    if old is None or new is None or "N7" not in old["clauses"]:
+        return False
+    if {**old, "after": None} != {**new, "after": None}:
+        return False
+    try:
+        GoldenRun(old["id"], tuple(old["clauses"]), old).check(REFERENCE)
+    except Mismatch:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from .clauses import CLAUSES
 from .report import MAKERS, Plain, failures, skipped, summary, totals, untrained, verdict, versions
 from .visible import visible
 
-TITLE = "Support matrix"
+TITLE, OF_ONE_RUN = "Support matrix", "Conformance report"
 LEGEND = (
     "A cell counts the cases that cite the clause and passed. Those skipped, because the backend "
     "does not offer what they ask for, are counted apart; the reasons are below. A dash: no case "
@@ -21,6 +21,11 @@ LEVELS_LEGEND = (
     "implementation was in, differs by no more than some units in the last place (clause V). Of a "
     "case that is different the clause of its mistake is charged alone; of the others of that case "
     "nothing is known, and they are “not judged”."
+)
+
+FAILED_LEGEND = (
+    "What a case asks: mgup-conformance show CASE writes its inputs and the answers as NumPy "
+    "arrays, with a script that runs a backend on them without this suite."
 )
 
 Table = Sequence[Sequence[str]]
@@ -138,7 +143,7 @@ def _page(
     if reasons := _reasons(plain):
         parts += [heading(2, "Skipped"), items(reasons)]
     if bad := failures(plain):
-        parts.append(heading(2, "Failed"))
+        parts += [heading(2, "Failed"), paragraph(FAILED_LEGEND)]
         for name, result in bad:
             lines = [f"{name}: {result['message']}", verdict(result)]
             parts.append(verbatim("\n".join(filter(None, lines))))
@@ -182,8 +187,10 @@ def _fenced(text: str) -> str:
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0 1em}"
-    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}"
-    "strong{color:#b00020}pre{background:#f6f6f6;padding:.6em;overflow:auto}"
+    "body{color-scheme:light dark}p{overflow-wrap:anywhere}div{overflow-x:auto}"
+    "table{border-collapse:collapse}td,th{border:1px solid #8888;padding:.2em .6em;text-align:left}"
+    "td{min-width:6em;vertical-align:top}strong{color:#d00030}"
+    "pre{background:#8881;padding:.6em;white-space:pre-wrap;overflow-wrap:anywhere}"
 )
 
 
@@ -201,7 +208,7 @@ def page(plain: Plain, title: str = TITLE) -> str:
         body = "".join(
             f"<tr>{''.join(cell('td', text) for text in row)}</tr>\n" for row in rows[1:]
         )
-        return f"<table>\n<tr>{head}</tr>\n{body}</table>"
+        return f"<div><table>\n<tr>{head}</tr>\n{body}</table></div>"
 
     content = _page(
         plain,
@@ -212,7 +219,10 @@ def page(plain: Plain, title: str = TITLE) -> str:
         items=lambda texts: f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>",
         verbatim=lambda text: f"<pre>{html.escape(text)}</pre>",
     )
-    head = f'<meta charset="utf-8"><title>MGUP: {html.escape(title)}</title><style>{STYLE}</style>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>MGUP: {html.escape(title)}</title><style>{STYLE}</style>"
+    )
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{content}\n</body></html>\n'
     )

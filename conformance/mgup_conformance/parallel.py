@@ -20,7 +20,7 @@ from typing import Any
 from .backends import load
 from .cases import Case
 from .catalogue import all_cases, cases_for
-from .runner import Result, run_case
+from .runner import Result, check_names, run_case
 
 Job = tuple[str, int]
 """A case, and the backend by its number."""
@@ -100,6 +100,7 @@ def run_parallel(
 
     Raises:
         RuntimeError: when the backends cannot be loaded in a process of their own.
+        ValueError: where two have one name.
     """
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -113,13 +114,14 @@ def run_parallel(
         return process
 
     backends = [load(name) for name in names]
+    check_names(backends)
     asked = [{case.id for case in cases_for(one, cases, set_of=set_of)} for one in backends]
     todo: Iterator[deque[Job]] = (
         deque((case.id, i) for i, ids in enumerate(asked) if case.id in ids) for case in cases
     )
     by_id = {case.id: case for case in cases}
     found: dict[Job, Result] = {}
-    workers = [_Worker(start) for _ in range(jobs)]
+    workers = [_Worker(start) for _ in range(min(jobs, len(cases)))]
 
     def tell(job: Job, result: Result) -> None:
         found[job] = result

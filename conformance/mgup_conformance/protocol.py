@@ -189,6 +189,22 @@ KINDS: dict[str, Collection[str]] = {
 """The kinds of capabilities, and the names that each knows."""
 
 
+def check_backend(backend: Backend) -> None:
+    """Refuse a backend that a report could not name, or whose capabilities mean nothing.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    if not isinstance(backend.name, str) or not backend.name.strip():
+        raise ValueError(f"name is {backend.name!r}, not a text.")
+    versions = backend.versions()
+    if not isinstance(versions, Mapping) or not all(
+        isinstance(x, str) for pair in versions.items() for x in pair
+    ):
+        raise ValueError(f"versions() gives {versions!r}, not texts by their names.")
+    check_capabilities(backend.capabilities())
+
+
 def check_capabilities(offered: Any) -> None:
     """Refuse names that mean nothing: what they were to offer would be skipped for ever.
 

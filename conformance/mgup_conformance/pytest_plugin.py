@@ -99,21 +99,28 @@ def pytest_collection_modifyitems(
     set_of = "standard" if config.getoption("mgup_full") else "fast"
     if not names:
         return
-    from .backends import load
-    from .visible import visible
-
     try:
-        from . import catalogue as catalogue
+        from .backends import load
+        from .catalogue import all_cases
+        from .runner import check_names
+        from .visible import visible
+
+        all_cases()
+    except ValueError as error:  # of the rules that the environment names
+        raise pytest.UsageError(str(error)) from error
     except ImportError as error:
         raise pytest.UsageError(
             f"--mgup-backend: {error}. It comes with pip install 'mgup[conformance]'"
         ) from error
     made: list[Any] = []
+    backends: list[Any] = []
     for name in dict.fromkeys(names):
         try:
-            backend = load(name)
+            backends.append(load(name))
+            check_names(backends)
         except (ImportError, ValueError) as error:
             raise pytest.UsageError(visible(f"--mgup-backend {name}: {error}")) from error
+        backend = backends[-1]
         shown = visible(backend.name).translate(str.maketrans("[]", "()"))  # of parameters alone
         node = f"mgup::{shown}"
         collector = BackendCases.from_parent(

@@ -8,8 +8,9 @@ import json
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -114,21 +115,32 @@ def processor() -> str:
 def merge(reports: Sequence[Plain]) -> Plain:
     """One report of all their backends, in order, as from environments that cannot be one.
 
-    A backend that is there already, from another processor, gets that one's maker into its name.
-    One that another suite or specification judged keeps what says so.
+    A backend that is there already gets into its name where this one ran: the accelerator or the
+    maker of the processor, and a number where that says nothing. One that another suite or
+    specification judged keeps what says so.
     """
     merged: list[Plain] = []
     suite = reports[0].get("suite", {})
     for plain in reports:
         for one in plain["backends"]:
             own = one.get("suite", plain.get("suite", {}))
-            maker = one.get("processor", "").partition(":")[0]
             if own != suite:
                 one = one | {"suite": own}
-            if maker and any(other["name"] == one["name"] for other in merged):
-                one = one | {"name": f"{one['name']} on {maker}"}
-            merged.append(one)
+            taken = {other["name"] for other in merged}
+            merged.append(one | {"name": next(n for n in _names(one) if n not in taken)})
     return {**reports[0], "backends": merged}
+
+
+def _names(one: Plain) -> Iterator[str]:
+    """What a backend of a report may be called among others, the best first."""
+    yield one["name"]
+    device = one["versions"].get("device", "CPU")
+    maker = one.get("processor", "").partition(":")[0]
+    place = maker if device == "CPU" else device
+    name = f"{one['name']} on {place}" if place else one["name"]
+    yield name
+    for i in count(2):
+        yield f"{name} ({i})"
 
 
 def brief(plain: Plain) -> Plain:

@@ -19,6 +19,7 @@ from .diagnosis import charge, said, suspects
 from .mutants import DICTIONARY
 from .protocol import Backend, NotOffered, lacking, missing
 from .verdicts import LEVELS
+from .visible import ENDS
 
 STATUSES = ("passed", "failed", "error", "skipped")
 
@@ -102,7 +103,7 @@ def run_case(
     except NotOffered as reason:
         message = f"{backend.name} does not offer {reason}"
         return result("skipped", message, lacks=(str(reason),))
-    except Exception:  # whatever a stranger's code raises is a finding, not a crash of the suite
+    except ENDS:  # whatever a stranger's code raises is a finding, not a crash of the suite
         return result("error", traceback.format_exc(limit=-6), charged=case.clauses)
     return result("passed", verdict="identical")
 
@@ -124,8 +125,12 @@ def run_suite(
             :func:`cases_for` chooses.
         level: ``"identical"`` or ``"rounding"``: what passes.
         report: is called with each result.
+
+    Raises:
+        ValueError: for an unknown set or level, and where two backends have one name.
     """
     results = []
+    check_names(backends)
     chosen = [{case.id for case in cases_for(one, cases, set_of=set_of)} for one in backends]
     for case in cases:
         for backend, ids in zip(backends, chosen, strict=True):
@@ -135,6 +140,21 @@ def run_suite(
             report(result)
             results.append(result)
     return results
+
+
+def check_names(backends: Sequence[Backend]) -> None:
+    """Refuse backends that a report could not tell apart.
+
+    Raises:
+        ValueError: when two have one name.
+    """
+    names = [one.name for one in backends]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{names.count(name)} backends are called {name!r}, and a report tells backends "
+                "apart by their names: give each its own, or run them one by one."
+            )
 
 
 def settle(results: Sequence[Result]) -> list[Result]:

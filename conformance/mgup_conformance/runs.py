@@ -47,7 +47,7 @@ class RunCase(Case):
     standard_steps: int | None = None
     """Fewer than ``steps``, which the exhaustive set takes; None: those."""
     gradients: str = "chaotic"
-    """chaotic, tiny, huge, nonfinite, absent, schedule, ties: see :class:`Feed`."""
+    """chaotic, tiny, huge, nonfinite, absent, schedule, ties, zero_rows: see :class:`Feed`."""
     zero_start: bool = False
     resume_every: int = 0
     """After how many steps the run is broken off, saved and resumed; 0 is never."""
@@ -183,6 +183,8 @@ class Feed:
         if self.kind == "noise":
             return noise.astype(w.dtype)
         gradient = data.chaotic(noise, w)
+        if self.kind == "zero_rows":  # and columns, of each matrix
+            gradient[..., ::3, :], gradient[..., 1::4] = 0.0, 0.0
         if self.kind == "nonfinite" and self.t == 2:
             flat = gradient.reshape(-1)
             flat[::5] = np.resize([np.nan, np.inf, -np.inf], flat[::5].size)

@@ -11,7 +11,8 @@ import traceback
 from typing import Any
 
 from .backends import load
-from .protocol import Run
+from .protocol import DTYPES, Run
+from .visible import ENDS
 from .wire import receive, send
 
 
@@ -39,6 +40,9 @@ class Server:
 
     def run(self, spec: Any, params: Any) -> Any:
         """Begin a run; what became of the parameters that it was given."""
+        for key in ("dtype", "state_dtype"):  # backends look them up in their frameworks by name
+            if spec[key] not in DTYPES:
+                raise ValueError(f"{key}={spec[key]!r} is none of {', '.join(DTYPES)}.")
         self.current = self.backend.run(spec, params)
         return params
 
@@ -84,5 +88,5 @@ def serve(name: str) -> None:
             server = server or Server(name)
             call, *arguments = message
             send(out, {"value": answer(server, call, arguments)})
-        except Exception:  # the near side is to know of it, whatever it is
+        except ENDS:  # the near side is to know of it, whatever it is
             send(out, {"error": traceback.format_exc(limit=-6)})

@@ -1,13 +1,25 @@
-"""Text of others, made safe to show: a terminal obeys escape sequences, and a page some others."""
+"""What others raise and say, made safe to show.
+
+A terminal obeys escape sequences, and a page some others.
+"""
 
 from __future__ import annotations
 
+import traceback
 import unicodedata
 from typing import Any
 
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of what is obeyed and not seen: controls (ESC among them), formats (those
 that turn the direction of writing), halves of a pair, separators of lines and paragraphs."""
+
+ENDS = (Exception, SystemExit)
+"""What the code of others may raise where it is imported or called. Ctrl-C is not theirs."""
+
+
+def raised(error: BaseException) -> str:
+    """An exception in a line, as Python says it last, whatever its own text does."""
+    return traceback.format_exception_only(error)[-1].strip()
 
 
 def visible(x: Any) -> Any:

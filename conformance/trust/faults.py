@@ -1,5 +1,7 @@
 """Faults put in on purpose, and what is left after them: ``make faults``.
 
+Those of one process of PyTorch; :mod:`faults_frameworks` has what takes several, and the others'.
+
     python conformance/trust/faults.py [--tries N] [--out FILE] [NAME ...]
 
 Each fault is tried N times at random points. A try survives if what the documentation promises
@@ -10,256 +12,29 @@ the bits of a run that nothing disturbed. Prints a table: fault, tries, survived
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import pathlib
-import pickle
 import random
 import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-
-import mgup_torch
-from mgup_core import atomic_write
-
-KINDS = [mgup_torch.MGUPAdamW, mgup_torch.MGUPLion, mgup_torch.MGUPSGD, mgup_torch.MGUPAdan]
-SHAPES = [(4, 6), (5,), (5003,), (33, 40)]
-STEPS = 12
-
-
-class Run:
-    """A small run whose gradients depend on the parameters, and on the number of the step."""
-
-    def __init__(self, seed: int, shapes: list[tuple[int, ...]] = SHAPES) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.params = [torch.randn(s, generator=generator).requires_grad_() for s in shapes]
-        self.optimizer = KINDS[seed % len(KINDS)](self.params, lr=0.02, weight_decay=0.1)
-        self.taken = 0
-
-    def give(self) -> None:
-        generator = torch.Generator().manual_seed(1000 + self.taken)
-        for p in self.params:
-            noise = torch.randn(p.shape, generator=generator)
-            p.grad = 0.1 * p.detach() + noise
-
-    def step(self) -> None:
-        self.give()
-        self.optimizer.step()
-        self.taken += 1
-
-    def saved(self) -> dict[str, Any]:
-        return {
-            "params": [p.detach().clone() for p in self.params],
-            "optimizer": self.optimizer.state_dict(),
-            "taken": self.taken,
-        }
-
-    def load(self, saved: dict[str, Any]) -> None:
-        with torch.no_grad():
-            for p, x in zip(self.params, saved["params"], strict=True):
-                p.copy_(x)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.taken = saved["taken"]
-
-    def bits(self) -> list[bytes]:
-        """Of each parameter with its state."""
-        return [
-            b"".join(
-                x.detach().contiguous().numpy().tobytes()
-                for x in (p, *self.optimizer.state.get(p, {}).values())
-            )
-            for p in self.params
-        ]
-
-
-def undisturbed(seed: int, steps: int = STEPS) -> list[bytes]:
-    run = Run(seed)
-    for _ in range(steps):
-        run.step()
-    return run.bits()
-
-
-def forked(work: Callable[[], Any], limit: float = 120) -> int:
-    """The status of a child that does some work: 0 where that returned something true."""
-    sys.stdout.flush()
-    child = os.fork()
-    if not child:
-        with contextlib.suppress(BaseException):
-            signal.alarm(int(limit))
-            os._exit(0 if work() else 1)
-        os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-# -- checkpoints -----------------------------------------------------------------------------------
-
-
-def killed_while_saving(rng: random.Random) -> bool:
-    """Kill -9 at a random moment of a run that saves after each step; it goes on from the file."""
-    seed = rng.randrange(100)
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "checkpoint.pt")
-
-        def save(run: Run) -> None:
-            with atomic_write(path) as file:
-                torch.save(run.saved(), file)
-
-        def train() -> None:
-            run = Run(seed)
-            if path.exists():
-                run.load(torch.load(path, weights_only=True))
-            while run.taken < STEPS:
-                run.step()
-                save(run)
-
-        for _ in range(50):
-            child = os.fork()
-            if not child:
-                train()
-                os._exit(0)
-            time.sleep(rng.random() * 0.05)
-            os.kill(child, signal.SIGKILL)
-            if os.WIFEXITED(os.waitpid(child, 0)[1]):
-                break
-        if path.exists():  # whole at any moment
-            torch.load(path, weights_only=True)
-        train()
-        run = Run(seed)
-        run.load(torch.load(path, weights_only=True))
-        return run.bits() == undisturbed(seed)
-
-
-def a_full_disk(rng: random.Random) -> bool:
-    """No room for the whole file: an error, the old checkpoint as it was, nothing left behind."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "checkpoint.pt")
-        run = Run(rng.randrange(100))
-        run.step()
-        with atomic_write(path) as file:
-            torch.save(run.saved(), file)
-        before = path.read_bytes()
-        room = rng.randrange(len(before))
-
-        def work() -> bool:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-            run.step()
-            try:
-                with atomic_write(path) as file:
-                    torch.save(run.saved(), file)
-            except (OSError, RuntimeError):  # torch's writer says RuntimeError
-                return path.read_bytes() == before and os.listdir(folder) == [path.name]
-            return False
-
-        return forked(work) == 0
-
-
-def a_truncated_file(rng: random.Random) -> bool:
-    """An error of torch.load; the optimizer has changed in nothing, and goes on."""
-    run = Run(rng.randrange(100))
-    run.step()
-    file = io.BytesIO()
-    torch.save(run.saved(), file)
-    data = file.getvalue()
-    before = run.bits()
-    try:
-        run.load(torch.load(io.BytesIO(data[: rng.randrange(len(data))]), weights_only=True))
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, OSError):
-        return run.bits() == before
-    return False
-
-
-def a_flipped_bit(rng: random.Random) -> bool:
-    """An error before anything changes, or a state that the next step takes: never a crash."""
-    run = Run(rng.randrange(100))
-    run.step()
-    file = io.BytesIO()
-    torch.save(run.saved(), file)
-    data = bytearray(file.getvalue())
-    for _ in range(rng.randint(1, 4)):
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    before = run.bits()
-    try:
-        loaded = torch.load(io.BytesIO(bytes(data)), weights_only=True)
-        run.optimizer.load_state_dict(loaded["optimizer"])
-    except Exception:
-        return run.bits() == before
-    run.step()
-    return True
-
-
-WRONG = [None, "a word", -1, 2.5, [], {}, torch.ones(2, 9), torch.tensor(1), float("nan"), b"x"]
-
-
-def a_corrupted_state(rng: random.Random) -> bool:
-    """One entry of a state_dict is something else: an error and no change, or what a step takes."""
-    run = Run(rng.randrange(100))
-    run.step()
-    saved = run.saved()["optimizer"]
-    saved = pickle.loads(pickle.dumps(saved))
-    place: Any = saved
-    while True:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-        key = rng.choice(keys)
-        inner = place[key]
-        if not (isinstance(inner, (dict, list)) and inner) or rng.random() < 0.2:
-            break
-        place = inner
-    if rng.random() < 0.3:
-        del place[key]
-    else:
-        place[key] = rng.choice(WRONG)
-    before = run.bits(), repr(run.optimizer)
-    try:
-        run.optimizer.load_state_dict(saved)
-    except Exception as error:
-        if not isinstance(error, (ValueError, TypeError, KeyError)):
-            raise
-        return (run.bits(), repr(run.optimizer)) == before
-    run.give()
-    try:
-        run.optimizer.step()
-    except (ValueError, TypeError) as error:
-        print(f"  loaded, and refused by the next step: {key!r}: {error}")
-        return False
-    return True
-
-
-FOREIGN = [
-    lambda p: torch.optim.RMSprop(p), lambda p: torch.optim.Adagrad(p, initial_accumulator_value=1),
-    lambda p: torch.optim.Adadelta(p), lambda p: torch.optim.Rprop(p),
-    lambda p: torch.optim.ASGD(p),
-    lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.Adamax(p),
-]  # fmt: skip
-
-
-def a_foreign_checkpoint(rng: random.Random) -> bool:
-    """Of another rule: refused by the name of what is missing."""
-    run = Run(0)
-    run.step()
-    other = rng.choice(FOREIGN)([p.detach().clone().requires_grad_() for p in run.params])
-    for group in other.param_groups:
-        for p in group["params"]:
-            p.grad = torch.randn_like(p)
-    other.step()
-    before = run.bits()
-    try:
-        run.optimizer.load_state_dict(other.state_dict())
-    except ValueError:
-        return run.bits() == before
-    return False
-
+from faults_checkpoints import (
+    a_corrupted_state,
+    a_flipped_bit,
+    a_foreign_checkpoint,
+    a_full_disk,
+    a_truncated_file,
+    killed_while_saving,
+)
+from faulty import Run, forked, undisturbed
 
 # -- a step that breaks off ------------------------------------------------------------------------
 
@@ -391,31 +166,6 @@ def undisturbed_from(optimizer: Any, before: list[bytes], run: Run) -> list[byte
     return []
 
 
-def forks(rng: random.Random) -> bool:
-    """A child forked before or after pools and compiled code trains as its parent does."""
-
-    def work() -> bool:
-        torch.set_num_threads(rng.choice([1, 4]))
-        run = Run(rng.randrange(100), [(300_000,), (7, 5)])
-        for _ in range(rng.randint(0, 2)):
-            run.step()
-
-        def child() -> bool:
-            for _ in range(2):
-                run.step()
-            (folder / "child").write_bytes(b"".join(run.bits()))
-            return True
-
-        with tempfile.TemporaryDirectory() as name:
-            folder = pathlib.Path(name)
-            status = forked(child)
-            for _ in range(2):
-                run.step()
-            return status == 0 and (folder / "child").read_bytes() == b"".join(run.bits())
-
-    return forked(work) == 0
-
-
 def two_threads(rng: random.Random) -> bool:
     """Two optimizers in two threads: the bits of one after the other."""
     seeds = [rng.randrange(100), rng.randrange(100)]
@@ -480,7 +230,6 @@ FAULTS: dict[str, tuple[Callable[[random.Random], bool], int]] = {
     "SIGALRM in a step": (lambda rng: a_signal(signal.SIGALRM, rng), 1),
     "want of memory in a step": (want_of_memory, 1),
     "exception of a closure, a hook, a scheduler": (an_exception, 2),
-    "fork before and after pools and compiled code": (forks, 10),
     "two optimizers in two threads": (two_threads, 10),
     "steps while the interpreter ends": (shutdown, 20),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -28,13 +29,8 @@ class Mutant(NamedTuple):
     after: str
     source: str
     """Of the whole module."""
-
-    @property
-    def key(self) -> str:
-        """The same as long as the line and the change are."""
-        text = self.source.splitlines()[self.line - 1]
-        said = f"{self.path}:{self.kind}:{self.before}:{self.after}:{text.strip()}:{self.line}"
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+    key: str
+    """The same as long as the text of its line and the change are."""
 
 
 def mutants(path: str, source: str) -> list[Mutant]:
@@ -44,6 +40,7 @@ def mutants(path: str, source: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     data = source.encode()
     found = []
+    seen: Counter[str] = Counter()
     for kind, node, after in _changes(ast.parse(source)):
         begin = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
@@ -54,7 +51,10 @@ def mutants(path: str, source: str) -> list[Mutant]:
         except SyntaxError:
             continue
         short = [" ".join(x.split())[:60] for x in (before, after)]
-        found.append(Mutant(path, node.lineno, kind, *short, text))
+        said = f"{path}:{kind}:{short}:{source.splitlines()[node.lineno - 1].strip()}"
+        again = seen[said] = seen[said] + 1
+        key = hashlib.sha256(f"{said}:{again}".encode()).hexdigest()[:16]
+        found.append(Mutant(path, node.lineno, kind, *short, text, key))
     return sorted(found, key=lambda m: (m.line, m.kind, m.before))
 
 

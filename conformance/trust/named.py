@@ -64,9 +64,7 @@ NAMED = [
 
 
 def main() -> int:
-    tree, survived = Tree(), 0
-    for name in ("numpy", "hypothesis", "pytest", "torch"):
-        __import__(name)
+    tree, survived = Tree(("torch",)), 0
     for what, path, before, after, test in NAMED:
         if not any(word in what for word in sys.argv[1:] or [""]):
             continue
@@ -74,9 +72,9 @@ def main() -> int:
         assert text.count(before) == 1, (
             f"{what}: {before!r} is in {path} {text.count(before)} times"
         )
-        (tree.folder / path).write_text(text.replace(before, after))
-        result, took = tree.passes([test], 120)
-        shutil.copy(ROOT / path, tree.folder / path)
+        tree.put(path, text.replace(before, after))
+        result, took = tree.passes([f"conformance/tests/{test}"], {})
+        tree.put(path, text)
         survived += result == "passed"
         word = "SURVIVED" if result == "passed" else "killed"
         print(f"{word:9} {took:5.1f} s  {what}", flush=True)

@@ -51,6 +51,14 @@ class Experiment:
     batch: int = 32
     context: int = 256
     vocabulary: int = 2048
+    query_norm: bool = False
+    """Of the language model: RMS norms of queries and keys."""
+    shifted_keys: bool = False
+    """Of the language model: half of the heads have the key of the token before, so that whether a
+    model copies does not depend on how soon a seed finds out (Olsson et al. 2022, arXiv 2209.11895,
+    smeared keys)."""
+    clip: float = 0.0
+    """The largest norm of a model's gradient; 0 is no bound."""
     tokens_per_parameter: float = 0.0
     cpu_share: float = 0.01
     """Of the tokens, where there is no GPU."""
@@ -111,6 +119,8 @@ def _check(one: Experiment) -> None:
             f"rates gives none for {', '.join(bad)}: name each, or all others as '*', or another "
             "experiment with rates_of."
         )
+    if not one.clip >= 0:
+        raise ValueError(f"clip={one.clip!r} must be 0 (no bound) or above.")
     if one.grid < 3 or one.grid % 2 == 0:
         raise ValueError(f"grid={one.grid} must be odd and 3 or more: it has a middle.")
     if overlap := set(one.selection_seeds) & set(one.report_seeds):

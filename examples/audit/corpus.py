@@ -70,7 +70,9 @@ def load_corpus(folder: Path, cache: Path, vocabulary: int, *, most: int = 160_0
         "packages": [asdict(package) for package in packages],
     }
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-    _check_manifest(folder / f"corpus-{vocabulary}.json", {"sha256": digest, **manifest})
+    manifest = {"sha256": digest, **manifest}
+    path = folder / f"corpus-{vocabulary}.json"
+    _check_manifest(path, manifest)
     parts = {
         held_out: [
             text for (name, _), files in texts.items() for text in files
@@ -84,14 +86,15 @@ def load_corpus(folder: Path, cache: Path, vocabulary: int, *, most: int = 160_0
         encoded = _encoded(parts, vocabulary)
         for held_out, tokens in encoded.items():
             np.save(paths[held_out], tokens)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     train, held_out = (np.load(paths[part], mmap_mode="r") for part in (False, True))
     return Corpus(train, held_out, digest)
 
 
 def _check_manifest(path: Path, manifest: dict) -> None:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     if before == manifest:

@@ -38,11 +38,17 @@ class StackedGPT(nn.Module):
 
     Args:
         seeds: of the initial weights, each model's own.
+        query_norm: RMS norms, without weights, of queries and keys.
+        shifted_keys: half of the heads have the key of the token before.
     """
 
-    def __init__(self, size: Size, vocabulary: int, context: int, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, size: Size, vocabulary: int, context: int, seeds: Sequence[int],
+        *, query_norm: bool = False, shifted_keys: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.size, self.seeds = size, len(seeds)
+        self.query_norm, self.shifted_keys = query_norm, shifted_keys
         c, layers, out = size.width, size.layers, 0.02 / (2 * size.layers) ** 0.5
         shapes = {
             "embedding": ((vocabulary, c), 0.02), "qkv": ((layers, c, 3 * c), 0.02),
@@ -90,6 +96,13 @@ class StackedGPT(nn.Module):
         Args:
             tokens, targets: (seeds, batch, context), int64.
         """
+        x = self.hidden(tokens)
+        logits = torch.bmm(_normed(x, self.final_norm), self.embedding.transpose(1, 2))
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+        return losses.view(len(x), -1).mean(1)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """What the head reads: (seeds, batch * context, width)."""
         s, b, t = tokens.shape
         first = torch.arange(s, device=tokens.device)[:, None, None] * self.embedding.shape[1]
         # Whose gradient, unlike an embedding's, never waits for the device: it can be in a graph.
@@ -102,14 +115,19 @@ class StackedGPT(nn.Module):
         for one, qkv, out, two, up, down in zip(*(w.unbind() for w in weights), strict=True):
             x = x + torch.bmm(self._attend(torch.bmm(_normed(x, one), qkv), b, t), out)
             x = x + torch.bmm(F.gelu(torch.bmm(_normed(x, two), up)), down)
-        logits = torch.bmm(_normed(x, self.final_norm), self.embedding.transpose(1, 2))
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-        return losses.view(s, -1).mean(1)
+        return x
 
     def _attend(self, qkv: Tensor, b: int, t: int) -> Tensor:
         s = qkv.shape[0]
         parts = qkv.view(s * b, t, 3, -1, self.size.head).permute(2, 0, 3, 1, 4)
-        q, k = self._turned(parts[0]), self._turned(parts[1])
+        q, k = parts[0], parts[1]
+        if self.shifted_keys:
+            half = k.shape[1] // 2
+            before = F.pad(k[:, :half, :-1], (0, 0, 1, 0))
+            k = torch.cat((before, k[:, half:]), 1)
+        if self.query_norm:
+            q, k = (F.rms_norm(x, x.shape[-1:]) for x in (q, k))
+        q, k = self._turned(q), self._turned(k)
         mixed = F.scaled_dot_product_attention(q, k, parts[2], is_causal=True)
         return mixed.transpose(1, 2).reshape(s, b * t, -1)
 

@@ -62,7 +62,11 @@ class Text:
 
     def model(self, seeds: Sequence[int]) -> StackedGPT:
         size, one = SIZES[self.one.model], self.one
-        return StackedGPT(size, one.vocabulary, one.context, seeds).to(self.device)
+        model = StackedGPT(
+            size, one.vocabulary, one.context, seeds,
+            query_norm=one.query_norm, shifted_keys=one.shifted_keys,
+        )  # fmt: skip
+        return model.to(self.device)
 
     def prepare(self, seeds: Sequence[int]) -> None:
         """Put the data where it is used: batches depend on the seed alone, not on the arm."""
@@ -193,8 +197,22 @@ class Training:
         with self.autocast():
             losses = self.task.losses(self.model, self.step)
         losses.sum().backward()  # each model's own gradient: they share nothing
+        if self.one.clip:
+            self._clip()
         self.seen.index_copy_(0, self.step, losses.detach()[None])
         self.step.add_(1)
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        """Shorten the gradient of each model whose norm is above the bound."""
+        grads = [
+            p.grad.movedim(group["stacked_dims"] - 1, 0)
+            for group in self.optimizer.param_groups for p in group["params"]
+        ]  # fmt: skip
+        norms = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+        factors = self.one.clip / norms.clamp(min=self.one.clip)
+        for g in grads:
+            g.mul_(factors.view(-1, *(1,) * (g.dim() - 1)))
 
     def begin(self) -> Callable[[], None]:
         """What takes a forward and a backward pass: on a GPU a graph, if it can be captured.

@@ -84,8 +84,8 @@ def table(rows: Sequence[Row], window: int) -> Table:
             f"loss: nats per byte. training: mean of the last {window} batches; held-out: files"
             f" never trained on, at step {rows[0]['held_out_step']}.\n"
             "ms/step: median; in brackets, the optimizer's share of it.\n"
-            "mean multiplier: over all coordinates and steps; – where it depends on the gradients and"
-            " is not measured (--watch).\n"
+            "mean multiplier: over all coordinates and steps; – where it depends on the gradients"
+            " and is not measured (--watch).\n"
             f"steps to AdamW: until the mean of the last {window} training losses is no higher than"
             " AdamW's at its end; some batches are easier, so AdamW may have been there before."
         ),

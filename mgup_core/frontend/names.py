@@ -42,15 +42,5 @@ def find(name: str, known: Iterable[str]) -> str:
 def create(
     known: Mapping[str, Callable[..., Made]], name: str, *args: Any, **arguments: Any
 ) -> Made:
-    """What the optimizer of a name makes of the arguments: ``create_optimizer`` of each adapter.
-
-    Args:
-        known: all optimizers of the adapter, by name.
-        name: as for :func:`find`.
-        args: passed on, as are ``arguments``.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-        TypeError: for an argument that the optimizer does not take.
-    """
+    """The optimizer of a name, called: ``create_optimizer`` of each adapter, which documents it."""
     return known[find(name, known)](*args, **arguments)

@@ -318,7 +318,7 @@ class BlockStep:
             return self._run_signed(self.policy)
 
     def _run_rows(self, policy: Policy, length: int) -> Tally:
-        """Slices that lie whole in a block take one pass, as the block tells their thresholds."""
+        """Step slices in one pass, since each lies whole in a block, with all its scores."""
         self.cache_size = 0
 
         def move(i: int) -> None:

@@ -19,6 +19,7 @@ from .._typing import Array, Decider, Split
 from ..selection.counting import cumulative_count, device
 from ..selection.partition import partition_mask
 from ..selection.reference import argsort_mask, slices
+from .bases import householder, jacobi
 from .products import exact_product
 from .scalars import traced_correction
 from .sums import folded_sum
@@ -126,6 +127,17 @@ class Backend:
             product = self.mul(self.scalar(alpha), product)
         return self.mul(self.scalar(beta), x) + product
 
+    def orthogonal_factor(self, x: Array, dtype: str | None = None) -> Array:
+        """Q of ``x = QR`` (..., n, n); with ``dtype="exact"`` of the same bits everywhere (N9).
+
+        Override the first alone, where the framework has it; here both are the second.
+        """
+        return householder(self, x)
+
+    def eigenvectors(self, x: Array, dtype: str | None = None) -> Array:
+        """Those of symmetric ``x`` as columns, in any order; see :meth:`orthogonal_factor`."""
+        return jacobi(self, x)
+
     def flush(self, x: Array, below: float | None = None) -> Array:
         """``x`` with every ``|x| < below`` replaced by +0 (N6); NaN stays. Default 2^-100."""
         below = self.tiny_moment if below is None else below
@@ -171,6 +183,20 @@ class Backend:
             carry = body(carry)
         return carry
 
+    def when(self, condition: Any, body: Callable[[Carry], Carry], carry: Carry) -> Carry:
+        """``body(carry)`` where the condition holds, else ``carry``, a tuple of arrays.
+
+        Override where a graph can leave out what it need not compute.
+
+        Args:
+            condition: a bool, or a 0-d array of one.
+        """
+        if isinstance(condition, (bool, np.bool_)):
+            return body(carry) if condition else carry
+        pairs: Any = zip(body(carry), carry, strict=True)  # type: ignore[call-overload]
+        chosen: Any = tuple(self.xp.where(condition, new, old) for new, old in pairs)
+        return chosen  # type: ignore[no-any-return]
+
 
 class NumPyBackend(Backend):
     """NumPy arrays: ranks by ``numpy.partition``; a flush costs little if nothing is tiny."""
@@ -180,6 +206,12 @@ class NumPyBackend(Backend):
 
     def count(self, mask: Array) -> Array:
         return np.count_nonzero(mask, axis=-1, keepdims=True)
+
+    def orthogonal_factor(self, x: Array, dtype: str | None = None) -> Array:
+        return super().orthogonal_factor(x) if dtype == "exact" else np.linalg.qr(x)[0]
+
+    def eigenvectors(self, x: Array, dtype: str | None = None) -> Array:
+        return super().eigenvectors(x) if dtype == "exact" else np.linalg.eigh(x)[1]
 
     def flush(self, x: Array, below: float | None = None) -> Array:
         below = self.tiny_moment if below is None else below

@@ -36,11 +36,13 @@ from .prodigy import Prodigy as Prodigy
 from .radam import RAdam as RAdam
 from .scale import SCALE as SCALE
 from .schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
+from .schedule_free import ScheduleFreeRAdam as ScheduleFreeRAdam
 from .schedule_free import ScheduleFreeSGD as ScheduleFreeSGD
 from .sgd import SGD as SGD
 from .sgd_sai import SGDSaI as SGDSaI
 from .sgdp import SGDP as SGDP
 from .signum import Signum as Signum
+from .soap import SOAP as SOAP
 from .stable_adamw import StableAdamW as StableAdamW
 
 ALL: tuple[type[Rule], ...] = (
@@ -77,10 +79,12 @@ ALL: tuple[type[Rule], ...] = (
     RAdam,
     SCALE,
     ScheduleFreeAdamW,
+    ScheduleFreeRAdam,
     ScheduleFreeSGD,
     SGDP,
     SGDSaI,
     Signum,
+    SOAP,
     StableAdamW,
 )
 """Every rule of the library: those of the specification first, then by name."""

@@ -69,7 +69,7 @@ class Adafactor(Rule):
 
     def init(self, be: Backend, w: Array) -> State:
         zeros = be.zeros_like(w)
-        momentum = {"exp_avg": zeros} if self.momentum != 0 else {}
+        momentum = {"exp_avg": be.zeros_like(w)} if self.momentum != 0 else {}
         # The same names for every shape: of a vector, a coordinate is a row.
         if w.ndim < 2:
             return {**momentum, "row_var": zeros, "col_var": be.total(be.zeros_like(w))}

@@ -232,7 +232,23 @@ def check_fields(rule: Rule) -> None:
             check_flag(f.name, getattr(rule, f.name))
 
 
+def initial_state(be: Backend, rule: Rule, w: Array) -> State:
+    """The state of :meth:`Rule.init` with an array of its own for each name.
+
+    A driver that writes into its state, or donates it, would change two of them by one array.
+
+    Args:
+        w: the parameter, in the compute dtype.
+    """
+    taken, state = [w], {}
+    for name, x in rule.init(be, w).items():
+        own = be.mul(x, be.scalar(1.0)) if any(x is other for other in taken) else x
+        state[name] = own
+        taken.append(own)
+    return state
+
+
 def fresh_state(be: Backend, rule: Rule, w: Array, dtype: Any) -> State:
     """The state before the first step of ``w``, in ``dtype`` except :attr:`Rule.exact_state`."""
-    state = rule.init(be, be.cast(w, be.dtype))
+    state = initial_state(be, rule, be.cast(w, be.dtype))
     return {n: x if n in rule.exact_state else be.cast(x, dtype) for n, x in state.items()}

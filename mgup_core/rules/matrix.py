@@ -15,6 +15,9 @@ from .base import Rule
 NSDtype = Literal["float32", "bfloat16", "exact"]
 NS_DTYPES: tuple[str, ...] = get_args(NSDtype)
 
+ProductDtype = Literal["float32", "exact"]
+PRODUCT_DTYPES: tuple[str, ...] = get_args(ProductDtype)
+
 NSForm = Literal["direct", "gram"]
 NS_FORMS: tuple[str, ...] = get_args(NSForm)
 RESTART = 2
@@ -186,6 +189,13 @@ def check_newton_schulz(
         )
     if not (isinstance(steps, int) and least <= steps < 100):
         raise ValueError(f"ns_steps={steps!r} is outside [{least}, 99].")
+
+
+def check_product_dtype(product_dtype: str) -> None:
+    """Refuse what no product is made in."""
+    if product_dtype not in PRODUCT_DTYPES:
+        words = ", ".join(map(repr, PRODUCT_DTYPES))
+        raise ValueError(f"product_dtype={product_dtype!r} is none of {words}.")
 
 
 def check_out_axis(out_axis: int) -> None:

@@ -52,8 +52,8 @@ def row_cuts(rows: Array, k: int) -> tuple[Array, Array]:
     """
     n, d = rows.shape
     thresholds, bounds = np.full(n, math.inf, rows.dtype), np.full(n, d, np.int64)
-    if k <= 0:
-        return thresholds, bounds
+    if k <= 0:  # an infinite score is none of the selected
+        return thresholds, 0 * bounds
     ordered = np.partition(rows, d - k, axis=-1)
     thresholds[:] = ordered[:, d - k]
     # NumPy ranks NaN highest. Where none is wanted, and the rest has no tie, this is the cut.

@@ -21,7 +21,17 @@ def top_count(tau: float, d: int) -> int:
     >>> top_count(0.29, 100), int(0.29 * 100)
     (29, 28)
     """
-    return int(Fraction(repr(float(tau))) * d)
+    numerator, denominator = Fraction(repr(float(tau))).as_integer_ratio()
+    # Eight decimals of tau at a time, the last first. A compiler may hold d as a symbol, which
+    # knows integers of 64 bits and no fractions.
+    k, (whole, rest) = 0, divmod(numerator, denominator)
+    decimals = []
+    while rest:
+        eight, rest = divmod(rest * 10**8, denominator)
+        decimals.append(eight)
+    for eight in reversed(decimals):
+        k = (eight * d + k) // 10**8
+    return int(whole * d + k)
 
 
 def slices(x: Array, xp: Any, stacked_dims: int = 0) -> Array:

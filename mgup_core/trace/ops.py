@@ -1,6 +1,6 @@
 """The operations of a recorded step: one table, which every target prints.
 
-A target (NumPy blocks, LLVM, Triton) has a dictionary with one entry for each name of
+A target (NumPy blocks, LLVM, Triton, MindSpore) has a dictionary with one entry for each name of
 :data:`OPERATIONS`, and one test feeds the same inputs to all targets. All other functions that a
 rule may call are composed of these (:data:`COMPOSED`), or refused with a remedy (:func:`refusal`).
 """
@@ -158,7 +158,7 @@ _OVER_ALL = {
     "repeat", "roll", "searchsorted", "sort", "squeeze", "stack", "std", "sum", "take",
     "take_along_axis", "tensordot", "tile", "tril", "triu", "unstack", "var", "vecdot",
 }  # fmt: skip
-_INSTEAD = {
+INSTEAD = {
     "tanh": "mgup_core.numerics.elementary.tanh(be, x)",
     "pow": "products (g * g), and be.sqrt",
     "reciprocal": "be.div(be.scalar(1.0), x)",
@@ -170,6 +170,7 @@ _INSTEAD = {
     "bitwise_invert": "be.xp.logical_not",
     "bitwise_xor": "be.xp.logical_xor",
 }
+"""What to write in the place of some functions."""
 
 
 def refusal(name: str) -> Unrecordable:
@@ -177,8 +178,8 @@ def refusal(name: str) -> Unrecordable:
     if name in _OVER_ALL:
         return NotElementwise(f"be.xp.{name}")
     what = f"be.xp.{name} is not among the operations of a recorded step"
-    if name in _INSTEAD:
-        return Unrecordable(f"{what}: write {_INSTEAD[name]}.")
+    if name in INSTEAD:
+        return Unrecordable(f"{what}: write {INSTEAD[name]}.")
     known = ", ".join(sorted({*NAMES, *COMPOSED, *ROUNDED}))
     return Unrecordable(
         f"{what}, since no two libraries round it alike or the array API lacks it: write it in "

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..numerics.runtime import Number
-from .ops import (
-    COMPOSED,
-    CONDITION,
-    INTEGER,
-    MIXED,
-    NAMES,
-    OPERATIONS,
-    ROUNDED,
-    WHOLE,
-    NotElementwise,
-    Unrecordable,
-    refusal,
-)
+from .functions import Functions, Operators
+from .ops import CONDITION, INTEGER, MIXED, OPERATIONS, NotElementwise, Unrecordable
 
 LEAVES = ("input", "const", "number")
 """The operations without operands."""
@@ -41,7 +30,7 @@ class _Unknown:
     __lt__ = __gt__ = __le__ = __ge__ = _refuse
 
 
-class Symbol:
+class Symbol(Operators):
     """A value of a program: its operation and its operands.
 
     Args:
@@ -69,17 +58,6 @@ class Symbol:
             raise NotElementwise("the shape of an array")
         return 0
 
-    def __pow__(self, power: Any) -> Symbol:
-        if power != 2:
-            raise refusal("pow")
-        return node("mul", self, self)
-
-    def __neg__(self) -> Symbol:
-        return node("neg", self)
-
-    def __pos__(self) -> Symbol:
-        return self
-
     def __hash__(self) -> int:
         return id(self)
 
@@ -95,29 +73,20 @@ class Symbol:
     def __matmul__(self, other: object) -> NoReturn:
         raise NotElementwise("x @ y")
 
+    def __floordiv__(self, other: Any) -> Symbol:
+        return node("floordiv", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Symbol:
+        return node("floordiv", other, self)
+
+    def __mod__(self, other: Any) -> Symbol:
+        return node("mod", self, other)
+
+    def __rmod__(self, other: Any) -> Symbol:
+        return node("mod", other, self)
+
     __iter__ = None
     __rmatmul__ = __matmul__
-
-
-def _forward(op: str) -> Callable[..., Symbol]:
-    return lambda self, *others: _call(op, self, *others)
-
-
-def _backward(op: str) -> Callable[..., Symbol]:
-    return lambda self, other: _call(op, other, self)
-
-
-for _name, _op in {
-    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "and": "and", "or": "or",
-    "xor": "logical_xor", "floordiv": "floordiv", "mod": "mod",
-}.items():  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _forward(_op))
-    setattr(Symbol, f"__r{_name}__", _backward(_op))
-for _name, _op in {
-    "abs": "abs", "invert": "invert", "lt": "lt", "gt": "gt", "ge": "ge",
-    "le": "less_equal", "eq": "eq", "ne": "not_equal",
-}.items():  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _forward(_op))
 
 
 def constant(value: Any, dtype: str) -> Symbol:
@@ -135,10 +104,6 @@ def _literal(value: Any, dtype: str) -> Symbol:
         raise Unrecordable(f"{type(value).__name__} is no array of the backend and no number.")
     types = {"float32": np.float32, "float64": np.float64, "bool": bool}
     return constant(types.get(dtype, int)(value), dtype)
-
-
-def _call(op: str, *args: Any) -> Symbol:
-    return COMPOSED[op](node, *args) if op in COMPOSED else node(op, *args)
 
 
 def node(op: str, *args: Any) -> Symbol:
@@ -173,12 +138,17 @@ def _mixed(op: str, found: str, wanted: str) -> str:
     return f"{op} takes {found} beside {wanted}: write be.cast(x, be.dtype)."
 
 
-class Namespace:
+class Namespace(Functions):
     """The functions of the array API that elementwise rules and policies may call, on symbols."""
 
     float32, float64, int32, int64, bool = "float32", "float64", "int32", "int64", "bool"
-    inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
     finfo = staticmethod(np.finfo)
+
+    def operation(self, name: str, *operands: Any) -> Symbol:
+        return node(name, *operands)
+
+    def dtype_name(self, x: Symbol) -> str:
+        return x.dtype
 
     def reshape(self, x: Symbol, shape: Any) -> Symbol:
         return x
@@ -211,14 +181,8 @@ class Namespace:
     def ones_like(self, x: Symbol, *, dtype: Any = None, device: Any = None) -> Symbol:
         return self.full_like(x, 1, dtype=dtype)
 
-    def __getattr__(self, name: str) -> Callable[..., Symbol]:
-        if name in NAMES:
-            return lambda *args: node(NAMES[name], *args)
-        if name in COMPOSED:
-            return lambda *args, **named: COMPOSED[name](node, *args, **named)
-        if name in ROUNDED:
-            return lambda x: ROUNDED[name](node, x, WHOLE[x.dtype])
-        raise refusal(name)
+
+Symbol.xp = Namespace()
 
 
 def needed(symbols: Iterable[Symbol], known: Iterable[Symbol] = ()) -> list[Symbol]:

@@ -94,7 +94,7 @@ class Proposal(NamedTuple):
 
 
 @contextmanager
-def _recording(rule: Rule) -> Iterator[None]:
+def naming(rule: Rule) -> Iterator[None]:
     """Add the rule's name to the message of whatever is refused."""
     try:
         yield
@@ -118,7 +118,7 @@ def record_proposal(rule: Rule, dtype: str, *, coupled: bool, accumulate: bool) 
 
     w, t = array("w"), _input("t", "int64")
     raw, g = gradients(be, w, array("g"), _input("weight_decay", dtype) if coupled else None)
-    with _recording(rule):
+    with naming(rule):
         state = {name: array(name) for name in rule.init(be, w)}
         if accumulate:
             state = rule.accumulate(be, g, w, state, t)
@@ -170,7 +170,7 @@ def record(
     def array(name: str) -> Symbol:
         return _input(name, dtype, uniform=False)
 
-    with _recording(rule):
+    with naming(rule):
         w, g = array("w"), array("g")
         states = tuple(rule.init(be, w))
         update = update_array(

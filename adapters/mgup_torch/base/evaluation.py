@@ -17,7 +17,7 @@ TRAINED_AT = "trained_at"
 
 
 class Evaluating(RuleGroups):
-    """An optimizer that leads its parameters to where the model is evaluated, and back."""
+    """An optimizer that moves its parameters to the point of evaluation, and back (R8)."""
 
     _evaluates = False
 
@@ -44,7 +44,7 @@ class Evaluating(RuleGroups):
 
     @torch.no_grad()
     def train(self) -> None:
-        """Move the parameters back to where they are trained, to the bit; a new optimizer is there.
+        """Move the parameters back to where they are trained, to the bit; they begin there.
 
         What was written into them in eval mode is lost.
         """

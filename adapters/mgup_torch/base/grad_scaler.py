@@ -44,12 +44,12 @@ def unscale(optimizer: Any, grads: Iterable[Tensor]) -> Tensor | None:
             alike.setdefault((g.device, g.dtype), []).append(g)
         inverse = scale.double().reciprocal().float()
         for (device, _), mine in alike.items():
-            unused = torch.zeros((), device=device)  # the scaler has found what is not finite
+            unused = torch.zeros((), device=device)  # the scaler has found_inf
             torch._amp_foreach_non_finite_check_and_unscale_(mine, unused, inverse.to(device))
     return None if found is None else torch.as_tensor(found)
 
 
 def forget(optimizer: Any) -> None:
-    """Delete what a scaler has set: it does so itself only after a step that returned."""
+    """Delete the attributes that a scaler set; after a step that raised it does not."""
     for name in ("grad_scale", "found_inf"):
         optimizer.__dict__.pop(name, None)

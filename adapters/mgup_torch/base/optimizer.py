@@ -22,6 +22,7 @@ from ..executors import (
     LLVM,
     Executor,
     Explanation,
+    Gathered,
     Graph,
     NumPyBlocks,
     Ranks,
@@ -80,7 +81,8 @@ class RuleOptimizer(Evaluating):
         self._sharding = Sharding()
         self._fusion = CUDA()
         self._executors = (
-            self._fusion, Ranks(self._sharding), LLVM(), NumPyBlocks(), Stacked(), Whole(),
+            Gathered(), self._fusion, Ranks(self._sharding), LLVM(), NumPyBlocks(), Stacked(),
+            Whole(),
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -175,7 +177,7 @@ class RuleOptimizer(Evaluating):
         for group in self.param_groups:
             check_rates(group)
             check_fits({"lr": group["lr"]}, np.float32)
-        self._sharding.agree_again(self.param_groups)
+        self._sharding.agree_again(self.param_groups, self.state)
         return unscale(self, grads)
 
     def _can_skip(self, fused: list[Task], tasks: list[Task]) -> bool:
@@ -280,10 +282,21 @@ class RuleOptimizer(Evaluating):
     def _fresh_state(self, rule: Rule, group: Group, p: Tensor) -> dict[str, Tensor]:
         be = TorchBackend(compute_dtype(p.dtype), p.device)
         dtype = group["state_dtype"] or p.dtype
-        state = fresh_state(be, rule, local(p.detach()), dtype)
-        if is_dtensor(p):
+        if not is_dtensor(p):
+            state = fresh_state(be, rule, p.detach(), dtype)
+        elif rule.elementwise or rule.gathers:
             part = self._sharding.part(p, group["stacked_dims"])
-            state = {name: part.wrap(value) for name, value in state.items()}
+            made = fresh_state(be, rule, local(p.detach()), dtype)
+            state = {name: part.wrap(value) for name, value in made.items()}
+        else:
+            part = self._sharding.part(p, group["stacked_dims"])
+            made = fresh_state(be, rule, part.gathered(p.detach()), dtype)
+            state = {
+                name: part.wrap(part.part(x).contiguous())
+                if x.shape == p.shape
+                else part.replicated(x)
+                for name, x in made.items()
+            }
         if not rule.counts_steps:
             return state
         device = p.device if group["capturable"] else "cpu"

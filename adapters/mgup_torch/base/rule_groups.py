@@ -119,7 +119,7 @@ class RuleGroups(torch.optim.Optimizer):
                     f"{', '.join(str(d) for d in DTYPES)} can be trained."
                 )
             check_placement(name, p)
-            check_rule(name, p, rule)
+            check_rule(name, p, rule, merged["scope"])
             check_stacked_dims(name, p, merged["stacked_dims"])
             if reason := rule.accepts(tuple(p.shape), merged["stacked_dims"]):
                 raise ValueError(f"parameter {name}: {reason}")

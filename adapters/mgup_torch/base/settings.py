@@ -54,7 +54,7 @@ class GroupSettings:
         )
 
     def state_shapes(self, name: str, p: torch.Tensor) -> dict[str, torch.Size]:
-        """The shapes of what the rule keeps for a parameter, by name, in the rule's order.
+        """The shapes of a parameter's state arrays by name, in the rule's order.
 
         Raises:
             ValueError: if the group's values do not suit the shape of the parameter so named.

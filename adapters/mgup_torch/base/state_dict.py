@@ -25,7 +25,7 @@ Checkpoint = dict[str, Any]
 def tell_of_replaced(
     groups: Sequence[Group], saved: Sequence[Group], policy_of: Callable[[Group], Any], prefix: str
 ) -> None:
-    """Warn of policies that a checkpoint brings in the place of those that were asked for.
+    """Warn of a checkpoint's policies that replace those given at construction.
 
     Args:
         groups: as they are; saved: those of the checkpoint, with all that it lacks.
@@ -95,7 +95,7 @@ def check_checkpoint(
 
 
 def _check_form(checkpoint: Any) -> None:
-    """Refuse what is no optimizer's state_dict, so that what follows may look into it."""
+    """Refuse anything but an optimizer's state_dict; later checks rely on its form."""
     if not isinstance(checkpoint, Mapping):
         raise ValueError(f"the checkpoint is a {type(checkpoint).__name__}, not a state_dict.")
     if missing := {"state", "param_groups"} - checkpoint.keys():

@@ -59,8 +59,8 @@ class PartBackend(TorchBackend):
     """The backend of one tensor of which this rank holds a part.
 
     Args:
-        part: which part of the tensor this rank holds.
-        alone: whether each part is ranked as if it were the whole tensor.
+        part: the part of the tensor that this rank holds.
+        alone: whether the policy ranks each part as if it were the whole tensor.
         scalars: the cache of 0-d arrays that backends of this dtype and device share.
     """
 
@@ -93,10 +93,10 @@ class PartBackend(TorchBackend):
         )
 
     def again(self, *, watch: bool = False) -> PartBackend:
-        """This backend, which from now on returns the results in the order of the requests.
+        """Return this backend, ready for the second pass: it answers each request with its result.
 
         Args:
-            watch: whether to keep the decision.
+            watch: whether to keep the decision in :attr:`decision`.
         """
         self._results = iter([request.result for request in self.requests])
         self._watch = watch
@@ -140,7 +140,7 @@ class PartBackend(TorchBackend):
 
 
 def resolve(requests: Iterable[Request]) -> None:
-    """Compute all results; every rank must pass the same requests in the same order."""
+    """Compute the results of all requests, which every rank must pass in the same order."""
     pending = list(requests)
     for mesh_group, counts in _by_mesh_group(CountRequest, pending):
         found = mesh_group.all_reduce_sum(torch.cat([r.here for r in counts]))
@@ -186,10 +186,10 @@ def _rows(r: SelectRequest) -> Rows:
 
 
 def _resolve_wholes(mesh_group: MeshGroup, requests: list[WholeRequest]) -> None:
-    """One rank computes the function of each tensor; the ranks of one batch work side by side.
+    """Compute each tensor's function on one rank, its owner, and as many tensors at once as ranks.
 
-    All ranks gather a tensor, and its owner broadcasts the result, so that each coordinate is sent
-    to every rank twice. No rank holds more than two whole tensors at a time.
+    All ranks gather a tensor, and its owner broadcasts the result, so that every rank receives each
+    coordinate twice. No rank holds more than two whole tensors at a time.
     """
     largest_first = sorted(requests, key=lambda r: -torch.Size(r.part.shape).numel())
     for start in range(0, len(requests), mesh_group.world_size):

@@ -1,4 +1,4 @@
-"""The inputs of a step that a rank knows on the host, and that all ranks must agree on."""
+"""The inputs of a step that all ranks must agree on, as far as the host knows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ..groups import Group
 
 _NOT_INPUTS = ("params", "param_names")
 _SIMPLE = (bool, int, float, str, torch.dtype)
-_SCHEDULED = ("lr", "initial_lr")  # they may change at every step
+
+Said = Mapping[str, Mapping[str, str]]
+"""Of each parameter the inputs of its step, in words."""
 
 
 class Entry(NamedTuple):
@@ -34,27 +36,35 @@ class StepInputs(NamedTuple):
     entries: tuple[Entry, ...]
 
     def lasting(self) -> StepInputs:
-        """The inputs that do not change at every step."""
-        groups = tuple({k: v for k, v in g.items() if k not in _SCHEDULED} for g in self.groups)
+        """The inputs that do not change at every step: all but what a schedule may (R7)."""
+        groups = tuple({k: v for k, v in g.items() if not _scheduled(k, v)} for g in self.groups)
         return StepInputs(groups, tuple(entry._replace(step=None) for entry in self.entries))
 
-    def at_rates_of(self, groups: Sequence[Group]) -> StepInputs:
-        """The same inputs with the current learning rates of the groups."""
-        now = [{k: _plain(group[k]) for k in _SCHEDULED if k in group} for group in groups]
-        known = zip(self.groups, now, strict=True)
-        return self._replace(groups=tuple({**old, **new} if old else old for old, new in known))
+    def with_values_of(self, groups: Sequence[Group]) -> StepInputs:
+        """The same parameters' inputs with the present hyperparameters of the groups."""
+        now = zip(self.groups, groups, strict=True)
+        return self._replace(groups=tuple(old and group_inputs(group) for old, group in now))
 
-    def by_parameter(self) -> dict[str, dict[str, Any]]:
-        """Every input by its name, by the parameter's name."""
+    def said(self) -> Said:
+        """For each parameter, by name, each input in words."""
         return {
             entry.name: {
-                "shape": entry.shape,
-                "has a gradient": entry.gradient,
-                "step": entry.step,
-                **self.groups[entry.group],
+                what: repr(value)
+                for what, value in (
+                    ("shape", entry.shape),
+                    ("has a gradient", entry.gradient),
+                    ("step", entry.step),
+                    *self.groups[entry.group].items(),
+                )
             }
             for entry in self.entries
         }
+
+
+def _scheduled(name: str, value: Any) -> bool:
+    """Whether a hyperparameter is a value of a step and none of a program (R7): numbers but tau."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    return not name.endswith("tau") and all(isinstance(x, float) for x in numbers)
 
 
 def group_inputs(group: Group) -> dict[str, Any]:
@@ -77,22 +87,21 @@ def steps_taken(state: Mapping[str, Any]) -> Any:
     return step if step is None else int(step)
 
 
-def difference(everyone: Mapping[str, StepInputs]) -> str:
-    """The first input that is not the same everywhere, in words.
+def difference(everyone: Mapping[str, Said]) -> str:
+    """A sentence about the first input that differs.
 
     Args:
-        everyone: the inputs by the name of whoever has them, such as ``"rank 3"``.
+        everyone: the inputs of each rank or step, by its name in the message: ``"rank 3"``.
     """
-    inputs = {who: given.by_parameter() for who, given in everyone.items()}
-    names = dict.fromkeys(name for given in inputs.values() for name in given)
+    names = dict.fromkeys(name for given in everyone.values() for name in given)
     for name in names:
-        if lacking := [who for who, given in inputs.items() if name not in given]:
+        if lacking := [who for who, given in everyone.items() if name not in given]:
             return f"parameter {name} is not among those of {_listed(lacking)}"
     for name in names:
-        for what in dict.fromkeys(w for given in inputs.values() for w in given[name]):
+        for what in dict.fromkeys(w for given in everyone.values() for w in given[name]):
             values: dict[str, list[str]] = {}
-            for who, given in inputs.items():
-                values.setdefault(repr(given[name].get(what)), []).append(who)
+            for who, given in everyone.items():
+                values.setdefault(given[name].get(what, "None"), []).append(who)
             if len(values) > 1:
                 told = "; ".join(f"{value} on {_listed(who)}" for value, who in values.items())
                 return f"parameter {name}, {what}: {told}"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 MOST_BYTES = 1 << 16
-"""The bytes that a tensor sends in a step at most, unless digits of one bit send more already."""
+"""The most bytes that a tensor sends in a step, unless digits of one bit already send more."""
 _INDEX_BITS = 48  # assumed by digit_bits; a search takes the bits that its longest slice needs
 _COUNT_BYTES = 8
 
@@ -50,7 +50,7 @@ def order_keys(scores: Tensor) -> Tensor:
 
 
 def digit_bits(slices: int, key_bits: int, levels: int) -> int:
-    """The widest digit, in bits, with which a tensor sends at most :data:`MOST_BYTES`.
+    """The width of the widest digit, in bits, that keeps a tensor's traffic at :data:`MOST_BYTES`.
 
     Args:
         slices: the number of slices that are sharded over the same devices.
@@ -165,7 +165,7 @@ class _Words:
                 bits. Words with other leading digits are not counted.
         """
         size = 1 << bits
-        # A difference that does not fit the dtype wraps around to below zero, and is left out.
+        # A difference that overflows the dtype becomes negative, and so is not counted.
         digit = (self.values >> shift) - base.to(self.values.dtype)[self.row]
         inside = (digit >= 0) & (digit < size)
         if self.alive is not None:
@@ -183,6 +183,6 @@ class _Words:
         return counts.view(self.rows, size)[:, 1:]
 
     def _keep(self, inside: Tensor) -> None:
-        """Drop the words whose leading digits are not those found."""
+        """Drop the words whose leading digits differ from those found."""
         self.row = self.row.expand_as(inside)[inside] if self.row.ndim > 1 else self.row[inside]
         self.values, self.alive = self.values[inside], None

@@ -19,7 +19,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 def is_dtensor(x: Any) -> TypeGuard[DTensor]:
     """Whether ``x`` is a DTensor; it does not import ``torch.distributed.tensor``."""
-    if type(x) in _PLAIN:  # nearly always, and asked many times of each tensor
+    if type(x) in _PLAIN:  # the usual case; a step asks this many times of each tensor
         return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(x, module.DTensor)
@@ -66,11 +66,14 @@ def check_placement(name: str, p: Tensor) -> None:
 def check_same_placement(what: str, p: Tensor, x: Tensor, *, remedy: str) -> None:
     """Refuse a gradient or a state whose placements are not its parameter's.
 
+    State of another shape than the parameter's (numbers, sums of rows) is whole on every rank.
+
     Raises:
         ValueError: naming both placements and the remedy.
     """
     if is_dtensor(p) and is_dtensor(x):
-        if p.device_mesh == x.device_mesh and p.placements == x.placements:
+        alike = p.placements == x.placements if x.shape == p.shape else is_replicated(x)
+        if p.device_mesh == x.device_mesh and alike:
             return
     elif not is_dtensor(p) and not is_dtensor(x):
         return
@@ -121,6 +124,11 @@ def is_partial(g: Any) -> bool:
     return is_dtensor(g) and any(placement.is_partial() for placement in g.placements)
 
 
+def is_replicated(x: Any) -> bool:
+    """Whether ``x`` is a DTensor that every rank holds as a whole."""
+    return is_dtensor(x) and all(placement.is_replicate() for placement in x.placements)
+
+
 class Part:
     """One rank's part of the DTensors of one layout.
 
@@ -162,7 +170,7 @@ class Part:
         self.consecutive = [split[dim] for dim in ranked] == [stacked_dims] and all(
             getattr(placement, "split_factor", 1) == 1 for placement in self.placements
         )
-        """Whether each rank holds one run of each slice, and the runs follow the order of ranks."""
+        """Whether each rank holds consecutive coordinates of each slice, in the order of ranks."""
         self._moved: dict[Any, list[Tensor]] = {}
 
     def index(self, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -194,6 +202,22 @@ class Part:
             shape=torch.Size(self.shape),
             stride=self.stride,
         )
+
+    def replicated(self, x: Tensor) -> Any:
+        """What every rank holds, as a DTensor."""
+        from torch.distributed.tensor import DTensor, Replicate
+
+        everywhere = [Replicate()] * len(self.placements)
+        return DTensor.from_local(x, self.mesh, everywhere, run_check=False)
+
+    def gathered(self, x: Any) -> Tensor:
+        """A whole tensor of which this rank holds a part, in memory of its own."""
+        if is_replicated(x):
+            return local(x).clone()
+        if self.tensor_group is not None:
+            self.tensor_group.traffic.add(local(x))
+        whole: Tensor = x.full_tensor()
+        return whole.clone() if self.tensor_group is None else whole
 
     def part(self, whole: Tensor) -> Tensor:
         """This rank's part of a whole tensor."""

@@ -1,4 +1,4 @@
-"""The statistics of sharded tensors."""
+"""The statistics of sharded tensors, summed over the ranks that hold their parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ scores of this part (n, m), and their split."""
 
 
 def measure(decisions: Sequence[Decision]) -> list[Statistics]:
-    """The statistics of whole tensors: three collectives for each mesh group."""
+    """The statistics of whole tensors, by three collectives for each mesh group."""
     lowest = _lowest(decisions)
     tallies = []
     for (_, _, scores, split), least in zip(decisions, lowest, strict=True):

@@ -1,4 +1,4 @@
-"""What the step of an optimizer's DTensors needs of the other ranks."""
+"""The exchange between ranks that an optimizer's step of DTensors needs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from .shard import Part, is_dtensor, local
 from .statistics import measure
 
 
-def check_rule(name: str, p: Tensor, rule: Rule) -> None:
-    """Refuse a DTensor if the rule needs more of the whole tensor than the ranks exchange.
+def check_rule(name: str, p: Tensor, rule: Rule, scope: str) -> None:
+    """Refuse a DTensor whose parts are to be tensors of their own, if the rule needs whole ones.
 
     Raises:
         ValueError: with the remedy.
     """
-    if is_dtensor(p) and not (rule.elementwise or rule.gathers):
+    if is_dtensor(p) and scope == "local" and not (rule.elementwise or rule.gathers):
         raise ValueError(
-            f"parameter {name} is a DTensor, but {type(rule).__name__} is not elementwise: it "
-            "needs the whole tensor. Keep this parameter out of fully_shard (ignored_params), or "
-            "give it to another rule."
+            f"parameter {name} is a DTensor, but {type(rule).__name__} needs the whole tensor: "
+            "scope='local' must be 'global'."
         )
 
 
@@ -102,7 +101,7 @@ class Sharding:
         return any(is_dtensor(p) for group in groups for p in group["params"])
 
     def agree(self, groups: Sequence[Group], state: Mapping[Tensor, Any]) -> None:
-        """Compare the inputs of a step with the other ranks', and restart the count of the traffic.
+        """Compare the inputs of a step with the other ranks'; the traffic is counted from here.
 
         Raises:
             ValueError: if the inputs differ.
@@ -129,12 +128,16 @@ class Sharding:
             theirs = tuple(given if i in used else {} for i, given in enumerate(known))
             self._compare(mesh_group, StepInputs(theirs, tuple(entries)))
 
-    def agree_again(self, groups: Sequence[Group]) -> None:
-        """The same as :meth:`agree`, where only learning rates can have changed since."""
+    def agree_again(self, groups: Sequence[Group], state: Mapping[Tensor, Any]) -> None:
+        """As :meth:`agree`, for a step in which only hyperparameters can have changed."""
+        begun = all(entry.step != 0 for _, inputs in self._agreed for entry in inputs.entries)
+        if not begun:  # the first step's ranks had no state, and a rank may not repeat this one
+            self.agree(groups, state)
+            return
         self.traffic.collectives = self.traffic.bytes = 0
         agreed, self._agreed = self._agreed, []
         for mesh_group, inputs in agreed:
-            self._compare(mesh_group, inputs.at_rates_of(groups))
+            self._compare(mesh_group, inputs.with_values_of(groups))
 
     def _compare(self, mesh_group: MeshGroup, inputs: StepInputs) -> None:
         with nothing_moved([entry.name for entry in inputs.entries]):
@@ -166,8 +169,8 @@ class Sharding:
             statistics: whether to measure the decisions.
 
         Returns:
-            For each parameter whose step needs other ranks: the backend that holds the results for
-            one step, and the statistics if they are wanted and there was a decision.
+            For each parameter whose step needs other ranks: the backend that has the results for
+            one step, and the statistics, if they are wanted and the policy decided anything.
         """
         asking = []
         scalars: dict[Any, dict[float, Tensor]] = {}

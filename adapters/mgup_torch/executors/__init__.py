@@ -1,6 +1,7 @@
 """How parameters take their steps: an executor decides the speed, never the result.
 
 ========  ==============================================================================
+gathered  DTensors whose rule needs whole tensors: each is gathered, on every rank
 cuda      fused kernels, all parameters of a kind in a few launches
 ranks     DTensors whose step needs sums or counts of the other ranks
 llvm      elementwise rules in host memory: compiled loops
@@ -23,6 +24,7 @@ from .assignment import explain as explain
 from .base import Executor as Executor
 from .base import Step as Step
 from .cuda import CUDA as CUDA
+from .gathered import Gathered as Gathered
 from .graph import Graph as Graph
 from .host import LLVM as LLVM
 from .host import NumPyBlocks as NumPyBlocks

@@ -1,4 +1,4 @@
-"""The fused step (:mod:`mgup_torch.kernels`) on NVIDIA GPUs."""
+"""The fused step (:mod:`mgup_kernels`) on NVIDIA GPUs."""
 
 from __future__ import annotations
 

@@ -12,18 +12,20 @@ import torch
 from torch import Tensor
 
 from mgup_core import Policy, Rule
+from mgup_kernels import layout
 
 from ..distributed.shard import is_dtensor
-from ..kernels import layout, unavailable
+from ..kernels import unavailable
 from ..kernels.cuda_graph import Launcher
 from .base import foreign
 from .programs import program, program_of, static
 from .repeat import LastStep, Ready, RuleOf
 
 if TYPE_CHECKING:
+    from mgup_kernels.codegen import Kind
+    from mgup_kernels.plan import Plan
+
     from ..groups import Group
-    from ..kernels.codegen import Kind
-    from ..kernels.plan import Plan
     from ..parameter_step import Task
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -129,7 +131,12 @@ class FusedStep:
 
     def memory(self) -> int:
         """Bytes on devices that the plans hold."""
-        return sum(one.plan.memory() for one in self._plans.values())
+        return sum(one.plan.device.bytes for one in self._plans.values())
+
+
+def _name(dtype: torch.dtype) -> str:
+    """Of a dtype, as NumPy has it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _slice_key(task: Task) -> tuple[Any, ...]:
@@ -140,13 +147,13 @@ def _slice_key(task: Task) -> tuple[Any, ...]:
 
 def _kind(task: Task) -> Kind:
     """The kind of a task; tasks of one kind on one device step in the same launches."""
-    from ..kernels.codegen import Kind
+    from mgup_kernels.codegen import Kind
 
     return Kind(
         program_of(task),
         static(task.policy),
-        dtype=task.param.dtype,
-        state_dtypes=tuple(x.dtype for x in task.arrays.values()),
+        dtype=_name(task.param.dtype),
+        state_dtypes=tuple(_name(x.dtype) for x in task.arrays.values()),
         # All devices of a mesh group must agree on the kinds, so alignment is looked at later.
         aligned=task.slice_group is None and _aligned(task),
     )
@@ -167,16 +174,20 @@ class TaskPlan:
     """
 
     def __init__(self, kind: Kind, tasks: Sequence[Task]) -> None:
-        from ..kernels import batches, codegen, plan
+        from mgup_kernels import batches, codegen, plan
+
+        from ..kernels.device import TorchDevice
 
         mesh_group = tasks[0].slice_group
         if mesh_group is not None:
             kind = kind._replace(aligned=all(map(_aligned, tasks)))
-        itemsize = [dtype.itemsize for dtype in (kind.dtype, kind.dtype, *kind.state_dtypes)]
+        arrays = (tasks[0].param, tasks[0].grad, *tasks[0].arrays.values())
+        itemsize = [x.dtype.itemsize for x in arrays]
         local_lengths = [task.local_length for task in tasks]
         lengths = [task.slice_length for task in tasks]
         counts = [task.slices for task in tasks]
-        self.device, self.dtype, self.aligned = tasks[0].param.device, kind.dtype, kind.aligned
+        self.device, self.aligned = tasks[0].param.device, kind.aligned
+        self.dtype = tasks[0].param.dtype
         self.task_of = np.repeat(np.arange(len(tasks)), counts)
         """The task of each slice, (slices,)."""
         number = np.concatenate([np.arange(count) for count in counts])  # of a slice in its task
@@ -193,7 +204,7 @@ class TaskPlan:
             [slices[i] for i in self.task_of.tolist()],
             codegen.functions(kind),
             len(itemsize),
-            self.device,
+            TorchDevice(self.device),
             ranks=ranks,
             aligned=kind.aligned,
             rules=len(tasks),
@@ -201,7 +212,7 @@ class TaskPlan:
         )
         self.plan.rows[:, layout.ADVANCES_STEP] = number == 0
         self.launcher = Launcher(self.plan, self.device)
-        self.state_dtypes = kind.state_dtypes
+        self.state_dtypes = [x.dtype for x in tasks[0].arrays.values()]
 
     # -- what the slice table holds ---------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from mgup_core import Policy, Rule
 from mgup_core.trace.forms import runtime_fields
+from mgup_kernels import layout
 
 from ..groups import policy_of
-from ..kernels import layout
 from .programs import program_of
 
 if TYPE_CHECKING:

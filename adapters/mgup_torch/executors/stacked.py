@@ -34,6 +34,8 @@ class Stacked(Executor):
             return reason  # it asks which parameter this is
         if not task.rule.matrices:
             return f"{type(task.rule).__name__} is no rule of matrices"
+        if task.param.ndim < 2:
+            return "it is no matrix"
         if task.measure:
             return "statistics are measured"
         if task.whole is not None:

@@ -1,4 +1,4 @@
-"""Kernels for NVIDIA GPUs: all parameters of a kind in a few launches, with the same bits."""
+"""The kernels of :mod:`mgup_kernels` on PyTorch's tensors."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from mgup_kernels.plan import Plan
 
 
 class Launcher:
@@ -59,6 +59,11 @@ class Launcher:
                 return
             self.plan.check()
             self.launches += 1
+            # The launches of a mesh group's plan lie between collectives.
+            if self.launches == 1 and self.plan.mesh_group is None:
+                from mgup_kernels import compiled
+
+                compiled.prepare(self.plan.launches(), self.plan.device.capability)
             # The first step has compiled and loaded the kernels.
             if self.launches == 2 and self.plan.mesh_group is None:
                 self.graph = _captured(self.plan)

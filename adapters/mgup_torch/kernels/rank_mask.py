@@ -12,13 +12,14 @@ import triton.language as tl
 from torch import Tensor
 
 from mgup_core.trace.tracer import Numbers
+from mgup_kernels import layout
+from mgup_kernels.batches import Slice
+from mgup_kernels.codegen import Functions
+from mgup_kernels.ordered_keys import selected_in_block
+from mgup_kernels.plan import Plan
 
-from . import layout
-from .batches import Slice
-from .codegen import Functions
 from .cuda_graph import Launcher
-from .ordered_keys import selected_in_block
-from .plan import Plan
+from .device import TorchDevice
 
 _SCORES = tl.constexpr(layout.ADDRESSES)
 _MASK = tl.constexpr(layout.ADDRESSES + 1)
@@ -77,7 +78,7 @@ class _Ranking:
             [Slice(d, d, k)] * n,
             Functions(_no_scalars, None, statistic, update, 0, Numbers(())),
             2,
-            device,
+            TorchDevice(device),
             rules=1,
             ranks=True,
             aligned=aligned,

@@ -22,8 +22,8 @@ from ..notices import warn
 from .jit import INDEX, available, compiled, ir, real, void_function
 
 WORTH = 1 << 22
-"""The number of stepped coordinates from which compiling pays: it takes a tenth of a second, and
-saves some ten nanoseconds a coordinate."""
+"""The number of stepped coordinates from which compiling pays: compiling takes a tenth of a second,
+and compiled code saves some ten nanoseconds a coordinate."""
 
 _stepped: Counter[Any] = Counter()
 
@@ -39,7 +39,8 @@ class Function(NamedTuple):
     call: Callable[..., None]
     scalars: Scalars
     touches: frozenset[str]
-    """Which of ``w``, ``g`` and the state it reads or writes; it ignores the other addresses."""
+    """Which of ``w``, ``g`` and the state the function reads or writes. It ignores the addresses of
+    the others."""
 
     def operands(self, dtype: Any, known: Mapping[str, Any], rule: Rule, *more: Any) -> Any:
         """The scalars of a step by this rule as an array, with ``more`` appended."""
@@ -62,19 +63,19 @@ class Code(NamedTuple):
     scores: Function | None
     """Writes the canonical scores and nothing else; ``None`` without a policy."""
     update: Function
-    """Steps ``w`` and the state in place. It takes two more scalars: the threshold above which it
-    selects scores, and whether it selects scores equal to the threshold, too (1), or not (0)."""
+    """Steps ``w`` and the state in place. It takes two more scalars: the threshold, above which it
+    selects every score, and 1 if it also selects scores equal to the threshold, else 0."""
     rows: Callable[..., None]
-    """Calls ``update`` for rows that follow each other. It takes its arguments, whose last two
-    scalars it overwrites, then the address of the rows' thresholds, the address of the length of a
-    row and then of the index in each row before which scores equal to the threshold are selected
-    (int64), and the number of rows."""
+    """Calls ``update`` for consecutive rows. It takes the arguments of ``update``, whose last two
+    scalars it overwrites, then three more: the address of the threshold of each row; the address of
+    int64 numbers, first the length of a row, then for each row the index before which it selects
+    scores equal to the threshold; and the number of rows."""
 
 
 def refusal(
     rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int
 ) -> str | None:
-    """Why there is no code of a rule, or it does not pay yet; ``None`` where there is.
+    """Why a rule has no compiled code, or why compiling does not pay yet; ``None`` if it has code.
 
     Args:
         decays: whether there is weight decay at all.
@@ -82,7 +83,7 @@ def refusal(
         coordinates: how many are about to be stepped.
     """
     if not available:
-        return "llvmlite is not installed (the extra cpu)"
+        return "llvmlite is not installed (the extra compiled)"
     stepped = _stepped[type(rule), type(policy), decays, dtype] + coordinates
     if stepped < WORTH:
         return f"compiling pays from {WORTH} coordinates on, of which {stepped} are stepped"
@@ -92,7 +93,7 @@ def refusal(
 
 
 def count(rule: Rule, policy: Policy | None, decays: bool, dtype: str, *, coordinates: int) -> None:
-    """Note that so many were stepped without code; see :func:`refusal`."""
+    """Record that this many coordinates were stepped without code; see :func:`refusal`."""
     _stepped[type(rule), type(policy), decays, dtype] += coordinates
 
 

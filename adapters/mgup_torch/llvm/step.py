@@ -37,8 +37,8 @@ class CompiledStep:
         spare: the bytes that the step may use besides its arguments, over all threads.
         threads: the number of threads.
         measure: whether to count the selected and the positive, which takes more passes.
-        length: the length of a slice, where the cells hold several short slices to be ranked, many
-            at a time. It excludes ``measure``.
+        length: the length of a slice, if the cells hold several short slices, of which many are
+            ranked at a time. It excludes ``measure``.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class CompiledStep:
         return tally
 
     def _run_rows(self, policy: Policy, length: int) -> Tally:
-        """Slices that lie whole in a block are stepped as soon as its scores are known."""
-        update = self.code.update
+        """Step the slices of each block as soon as its scores are computed; no slice is split."""
+        update, k = self.code.update, policy.top(length)
         operands = update.operands(self.dtype.type, self.known, self.rule, 0.0, 0)
 
         def move(i: int) -> None:
-            thresholds, bounds = row_cuts(self._scores(i).reshape(-1, length), policy.top(length))
+            thresholds, bounds = row_cuts(self._scores(i).reshape(-1, length), k)
             values, places = operands.copy(), np.concatenate([[length], bounds])
             addresses, held = self._open(self.spans[i], update)
             arrays = map(address, (values, thresholds, places))
@@ -191,13 +191,13 @@ class CompiledStep:
         self._each(move)
 
     def _store(self, i: int, held: list[tuple[Any, Any]]) -> None:
-        """Put back what was copied of block i, save the gradient."""
+        """Write the copies of block i back to their cells, except the gradient's."""
         for cells, values in held:
             if cells is not self.cells[1]:
                 cells[self.spans[i]] = values
 
     def _open(self, span: slice, function: Function) -> tuple[list[int], list[tuple[Any, Any]]]:
-        """(the addresses of a span's values, the cells that were copied with their copies)."""
+        """(the addresses of a span's values; the cells that were copied, with their copies)."""
         addresses: list[int] = []
         held: list[tuple[Any, Any]] = []
         for name, cells, base in zip(self.names, self.cells, self.bases, strict=True):
@@ -215,5 +215,5 @@ class CompiledStep:
 
 
 def _in_place(cells: Any, dtype: Any) -> bool:
-    """Whether code can use the memory of these cells, which then need no copy."""
+    """Whether compiled code can use the memory of these cells, so that they need no copy."""
     return isinstance(cells, np.ndarray) and cells.dtype == dtype and cells.flags.c_contiguous

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Any
 
-from ..protocol import Backend, check_capabilities
+from ..protocol import Backend, check_backend
+from ..visible import ENDS, raised
 
 SHIPPED: dict[str, str] = {
     "numpy": "mgup_conformance.backends.core:NumPy",
@@ -44,6 +47,8 @@ def load(name: str) -> Backend:
         ImportError: when its framework is not installed.
     """
     here, at, python = name.partition("@")
+    if at and not python:
+        raise ValueError(f"backend {name!r} names no interpreter after the '@'.")
     if at:
         from ..remote import Remote
 
@@ -58,27 +63,48 @@ def load(name: str) -> Backend:
             + (f", did you mean {near[0]!r}?" if near else ".")
             + f" Known: {', '.join(names)}; or give your own as package.module:Class."
         )
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except AttributeError as error:
-        raise ValueError(f"backend {name!r}: {error}") from error
-    made = found
+    found = made = _taken(name, module, attribute)
     if isinstance(found, type) or not isinstance(found, Backend):
         if not callable(found):
             raise ValueError(f"backend {name!r} is neither a backend nor a class of one.")
-        try:
-            made = found()
-        except TypeError as error:
-            raise ValueError(
-                f"backend {name!r} cannot be made without arguments: {error}. An optimizer class "
-                "becomes a backend by mgup_conformance.ready."
-            ) from error
+        made = _made(name, found)
     if not isinstance(made, Backend):
         wanted = [key for key in vars(Backend) if not key.startswith("_")] + ["name"]
         absent = [key for key in wanted if not hasattr(made, key)]
         raise ValueError(f"backend {name!r} lacks {', '.join(absent)} of the protocol.")
     try:
-        check_capabilities(made.capabilities())
+        check_backend(made)
     except ValueError as error:
         raise ValueError(f"backend {name!r}, {error}") from error
+    except ENDS as error:
+        raise ValueError(f"backend {name!r} cannot say what it is: {raised(error)}") from error
     return made
+
+
+def _taken(name: str, module: str, attribute: str) -> Any:
+    """What ``module:attribute`` is."""
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        raise
+    except ENDS as error:
+        raise ValueError(f"backend {name!r} cannot be imported: {raised(error)}") from error
+    try:
+        return getattr(found, attribute)
+    except AttributeError as error:
+        raise ValueError(f"backend {name!r}: {error}") from error
+
+
+def _made(name: str, make: Callable[[], Any]) -> Any:
+    """What the class or function gives."""
+    try:
+        return make()
+    except ImportError:
+        raise
+    except TypeError as error:
+        raise ValueError(
+            f"backend {name!r} cannot be made without arguments: {error}. An optimizer class "
+            "becomes a backend by mgup_conformance.ready."
+        ) from error
+    except ENDS as error:
+        raise ValueError(f"backend {name!r} cannot be made: {raised(error)}") from error

@@ -22,7 +22,8 @@ from mindspore import Parameter, Tensor, ops
 from mgup_core import score
 from mgup_core.selection.reference import slices
 from mgup_mindspore.backend import MindSporeBackend, compute_dtype
-from mgup_mindspore.emitter import Program, Recorder
+from mgup_mindspore.emitter import Recorder
+from mgup_mindspore.program import Program
 
 from ..ports import CLASSES
 from ..protocol import DTYPES, OPTIONS, POLICIES, RULES, STATE, Array, PolicySpec, RunSpec

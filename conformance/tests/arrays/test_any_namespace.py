@@ -244,7 +244,7 @@ def test_an_adapter_need_not_be_imported(name, tmp_path):
     )
     paths = [str(tmp_path), *(p for p in sys.path if p)]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True,
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.stdout.split()[-2:] == ["False", declared[name].partition(":")[0]]

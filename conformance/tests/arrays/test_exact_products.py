@@ -13,12 +13,13 @@ import mgup_core as core
 from mgup_conformance.compare import check_identical
 from mgup_conformance.data import chaotic, generator
 from mgup_conformance.ports import CLASSES
+from mgup_core.numerics import bases
 from mgup_core.numerics.products import LONGEST, digits, exact_product
 from mgup_core.rules.matrix import newton_schulz
 
 from .test_any_namespace import DTYPES, FRAMEWORKS, POLICIES, Framework, follow
 
-FEWER = {"fismo": {"root_steps": 2}}
+FEWER = {"fismo": {"root_steps": 2}, "soap": {"precondition_frequency": 1}}
 EXACT = {
     name: kind(**{word: "exact"}, **FEWER.get(name, {}))
     for name, kind in CLASSES.items()
@@ -283,6 +284,42 @@ def test_every_matrix_rule(framework, name):
     assert not EXACT[name].bounded_state
     optimizer = core.Optimizer(EXACT[name], POLICIES["rank"], lr=0.1, weight_decay=0.1)
     follow(framework, optimizer, "float32", steps=3)
+
+
+GRAMS = [("classic", 5, (9, 20)), ("polar_express", 3, (20, 9))]
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "shape"), [GRAMS[0], pytest.param(*GRAMS[1], marks=pytest.mark.slow)]
+)
+def test_the_gram_form(framework, name, steps, shape):
+    """Newton-Schulz by Gram matrices: NumPy's bits, in a stack too (R4)."""
+    x = generator("gram", name).standard_normal((2, *shape)).astype(np.float32)
+    options = {"coefficients": name, "steps": steps, "form": "gram", "dtype": "exact"}
+    expected = newton_schulz(core.backend_for(x), x, **options)
+    assert not np.array_equal(
+        expected, newton_schulz(core.backend_for(x), x, **{**options, "form": "direct"})
+    )
+    there = framework.put(x)
+    check_identical(
+        "direction",
+        expected,
+        framework.get(newton_schulz(core.backend_for(there), there, **options)),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["householder", "jacobi"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bases(framework, name, dtype):
+    """NumPy's bits, of every rank and in a stack, each side's coordinates odd or even."""
+    function = getattr(bases, name)
+    for shape, rank in (((7, 7), 7), ((6, 6), 2), ((2, 5, 5), 5)):
+        low = generator("bases", *shape).standard_normal((*shape[:-1], rank)).astype(dtype)
+        x = low @ np.swapaxes(low, -1, -2)
+        expected, there = function(core.backend_for(x), x), framework.put(x)
+        actual = framework.get(function(core.backend_for(there), there))
+        np.testing.assert_array_equal(actual.view(np.uint8), expected.view(np.uint8))
 
 
 def test_all_rules_with_products_are_here():

@@ -106,7 +106,9 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "isinf": lambda xp, g, w: xp.where(xp.isinf(g), w, g),
     "isfinite": lambda xp, g, w: xp.where(xp.isfinite(g), w, g),
     "copysign": lambda xp, g, w: xp.where(xp.isnan(w), g, xp.copysign(g, w)),
-    "signbit": lambda xp, g, w: xp.where(xp.signbit(xp.where(xp.isnan(g), w * 0.0, g)), w, g),
+    "signbit": lambda xp, g, w: xp.where(
+        xp.signbit(xp.where(xp.isnan(g), xp.zeros_like(g), g)), w, g
+    ),
     "logical_and": lambda xp, g, w: xp.where(xp.logical_and(g > 0.0, w > 0.0), g, w),
     "logical_or": lambda xp, g, w: xp.where(xp.logical_or(g > 0.0, w > 0.0), g, w),
     "logical_not": lambda xp, g, w: xp.where(xp.logical_not(g > 0.0), g, w),

@@ -23,6 +23,7 @@ PACKAGES = {
     )
     for name in (
         "mgup_core",
+        "mgup_kernels",
         "mgup_torch",
         "mgup_jax",
         "mgup_mindspore",
@@ -35,19 +36,25 @@ LAYERS = {
         _typing _checks _notices | selection | numerics | policy ranking rules transforms | frontend
         | statistics | step | trace | optimizer host check_rule | check_rule
     """,
+    "mgup_kernels": """
+        layout tuning device cuda_driver | compiled batches ordered_keys | sample_bracket apply
+        | radix_select verify ties codegen | one_pass sizes | plan
+    """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
         | distributed statistics model_groups | fitting | parameter_step | executors | base
-        | factory | averaging wrapped_groups | muon wrapper contrib | optimizers | integrations
+        | factory | averaging wrapped_groups | inner_step | muon wrapper contrib | optimizers
+        | integrations
     """,
     "mgup_jax": """
-        arguments | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | transformation wrapper | muon
+        arguments kernels | rounding numbers mesh_axes selection | backend | pytrees settings
+        | shard_map state parameter_step | in_place | transformation wrapper | muon
         | module_types optimizers
     """,
     "mgup_mindspore": """
-        arguments numpy2 operations | emitter selection | backend | arrays groups training | host
-        | cells fit model_groups | runtime | base | factory | muon | optimizers | integrations
+        arguments numpy2 operations | program | emitter | selection | backend
+        | arrays groups training | host | cells fit model_groups | runtime | base | factory
+        | muon | optimizers | integrations
     """,
     "mgup_keras": "optimizers",
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import array_api_strict as xps
 import numpy as np
 import pytest
@@ -130,6 +133,21 @@ def test_examples_of_the_count():
 def test_the_count_of_a_decimal(d, tenths):
     """P3: in whole numbers."""
     assert top_count(tenths / 10**4, d) == tenths * d // 10**4
+
+
+class Symbol(int):
+    """A length as a compiler holds it: an integer of 64 bits."""
+
+    def __rmul__(self, other):
+        product = other * int(self)
+        assert product < 2**63
+        return product
+
+
+@given(st.floats(0.0, 1.0), st.integers(0, 2**33))
+def test_the_count_of_any_ratio(tau, d):
+    """P3, without a product that needs more than 64 bits."""
+    assert top_count(tau, Symbol(d)) == math.floor(Fraction(repr(tau)) * d)
 
 
 def test_examples_of_the_order():

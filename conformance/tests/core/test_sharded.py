@@ -25,7 +25,7 @@ class Devices:
 
     def __init__(self, n: int) -> None:
         self.given: dict[int, object] = {}
-        self.barrier = threading.Barrier(n, timeout=30)
+        self.barrier = threading.Barrier(n, timeout=600)
         self.sizes: set[int] = set()
 
     def all_reduce(self, place: int):

@@ -85,18 +85,18 @@ def test_does_it_help():
     """README and the home page quote the page of evidence, which is made from its runs."""
     evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     (section,) = re.findall(r"^## Does it help\?\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
-    rows = re.findall(r"^\| [^|]+ \| ([−+][\d.]+) (\([^)]*\)) \| ([−+][\d.]+) (\([^)]*\)) \|$",
-                      section, re.MULTILINE)  # fmt: skip
+    cell = r"([−+][\d.]+) (\([^)]*\))"
+    rows = re.findall(rf"^\| [^|]+ \| {cell} \| {cell} \| {cell} \|$", section, re.MULTILINE)
     assert len(rows) == 4
-    known = [[f"{cell} {interval}" for cell, interval in zip(row[::2], row[1::2], strict=True)]
-             for row in rows]  # fmt: skip
-    for cells in known:
-        assert all(re.search(rf"{re.escape(cell)}", evidence) for cell in cells), cells
-    gains = {row[0].removeprefix("−") for row in rows[:1]} | {rows[0][2].removeprefix("−")}
-    low, high = sorted(gains)
+    for row in rows:
+        for mean, interval in zip(row[::2], row[1::2], strict=True):
+            assert f"{mean} {interval}" in evidence, (mean, interval)
+    wide, narrow, text = (mean.removeprefix("−") for mean in rows[0][::2])
     home = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    assert f"ended {low} and {high} nats below AdamW" in README
-    assert f"ends [{low} and {high} nats below AdamW]" in home
+    assert f"ended {narrow} and {wide} nats below AdamW" in README
+    assert f"ends [{narrow} and {wide} nats below AdamW]" in home
+    for page in (README, home):
+        assert f"a language model of 3 million parameters at tuned learning rates {text}," in page
 
 
 def test_what_only_a_page_has():
@@ -109,6 +109,19 @@ def test_what_only_a_page_has():
     ratios = re.findall(r"^\| `mgup_adamw`, by graph .* \*\*([\d.]+)\*\* \| \*\*([\d.]+)\*\*", page,
                         re.MULTILINE)  # fmt: skip
     assert set(said("with JAX N times")) == {span([float(x) for x in ratios[0]], 0)}
+
+
+def test_many_arrays_in_jax():
+    """The guide's times of compilation and step, in those of optax.adamw."""
+    rows = data("2026-11-28-jax-many.json")["rows"]
+    guide = (ROOT / "docs" / "guides" / "jax.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"in times of `optax\.adamw`, (.*)\. The host", guide)
+    wanted = [
+        f"{rows[f'mgup_adamw, {how}'][key]:.1f}"
+        for how in ("auto", "callback", "graph", "sign")
+        for key in ("compile_ratio", "step_ratio")
+    ]
+    assert re.findall(r"\d+\.\d", said) == wanted
 
 
 def test_the_page_of_losses():

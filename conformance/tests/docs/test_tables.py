@@ -93,6 +93,20 @@ def test_jax_on_cuda(first, size):
           *(row[mode] for mode in ("rank", "sign", "adaptive", "off"))])  # fmt: skip
 
 
+def test_jax_by_kernels():
+    found = data("2026-11-28-jax-cuda.json")
+    sizes = "2²⁰ at once", "67 M at once", "134 M at once", "134 M in 111 arrays"
+    for row, size in zip(found["rows"], sizes, strict=True):
+        ((peer, *written),) = rows(CUDA_PAGE.name, size)
+        assert peer == f"{row['optax.adamw']:.2f} ms"
+        names = [n for n in ("rank", "sign", "adaptive", "off", "update") if n in row]
+        same([cell for cell in written if cell], [row[name] for name in names])
+    page = (DATA / CUDA_PAGE.name).read_text(encoding="utf-8")
+    (cold, warm) = found["torch_first_step_seconds"].values()
+    assert f"takes {cold} s where nothing is compiled yet" in page
+    assert f"and {warm} s with the cache" in page
+
+
 @pytest.mark.parametrize(
     ("first", "name"),
     [
@@ -117,3 +131,37 @@ def test_the_cpu(first, name):
     for text, (low, high) in zip(written, wanted, strict=True):
         numbers = text.removesuffix(" ms").split(" to ")
         same(numbers if len(numbers) == 2 else numbers * 2, [low, high])
+
+
+TRUST = data("2026-11-28-trust.json")
+TRUST_PAGE = "2026-11-28-trust.md"
+
+
+@pytest.mark.parametrize(
+    "row", [row for name in ("mutants", "fuzz", "faults", "soak") for row in TRUST[name]], ids=str
+)
+def test_trust(row):
+    """Each row that a command wrote stands in its table."""
+    if "warm" in row:  # what a soak held at its warm-up's end, and at its own
+        ends = row["warm"], row["end"]
+        memory = " -> ".join(f"{x['memory'] / 2**20:.1f}" for x in ends)
+        held = [" -> ".join(str(x[what]) for x in ends) for what in ("files", "threads")]
+        grew = ", ".join(row["grew"]) or "nothing"
+        row = dict(enumerate([row["framework"], row["minutes"], row["steps"], memory, *held, grew]))
+    first, *cells = row.values()
+    assert [str(cell) for cell in cells] in rows(TRUST_PAGE, str(first))
+
+
+def test_mutants_are_those_of_the_results():
+    """``python conformance/trust/mutants.py --report`` counts them."""
+    folder = DATA.parents[1] / "conformance" / "trust"
+    results, equivalent = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("mutants", "equivalent")
+    )
+    assert equivalent.keys() <= results.keys()
+    (total,) = [row for row in TRUST["mutants"] if row["modules"] == "all"]
+    assert total["tried"] == len(results)
+    assert total["equivalent"] == len(equivalent)
+    survived = {key for key, one in results.items() if one["result"] == "survived"}
+    assert total["survived"] == len(survived - equivalent.keys())
+    assert total["killed"] == len(results) - len(survived)

@@ -5,6 +5,7 @@ No clause: the audit measures, and computes nothing that the specification has.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -273,6 +274,24 @@ def test_a_model_of_a_stack_is_the_model_alone(small):
             assert p.shape[axis] == 3
 
 
+@pytest.mark.parametrize("shifted", [False, True])
+def test_no_model_sees_what_it_is_to_predict(small, shifted):
+    one, where, _ = small
+    one = dataclasses.replace(one, query_norm=True, shifted_keys=shifted)
+    model = training.Text(one, where, torch.device("cpu")).model((1,))
+    tokens = torch.arange(8)[None, None]
+    changed = tokens.clone()
+    changed[..., 5:] = 9
+    assert not torch.equal(changed, tokens)
+    seen = []
+    for given in (tokens, changed):  # the loss of the first five predictions only
+        model.embedding.grad = None
+        x = model.hidden(given)
+        seen.append(x.view(8, -1))
+    assert torch.equal(seen[0][:5], seen[1][:5])
+    assert not torch.equal(seen[0][5:], seen[1][5:])
+
+
 def test_models_of_a_stack_share_nothing(small):
     one, where, _ = small
     made = Training(one, Cell("small", "adamw", 0.003, 0.9, 0.1, (1, 2)), where)
@@ -282,6 +301,32 @@ def test_models_of_a_stack_share_nothing(small):
         for p in group["params"]:
             assert not p.grad.select(group["stacked_dims"] - 1, 1).any()
             assert p.grad.select(group["stacked_dims"] - 1, 0).any()
+
+
+def test_each_model_of_a_stack_is_clipped_by_its_own_norm(small):
+    one, where, _ = small
+    cell = Cell("small", "adamw", 0.003, 0.9, 0.1, (1, 2))
+    free, clipped = (
+        Training(
+            dataclasses.replace(one, query_norm=True, shifted_keys=True, clip=clip), cell, where
+        )
+        for clip in (0.0, 0.25)
+    )
+    with torch.no_grad():  # the second model's norm is below the bound, the first's above
+        for training_ in (free, clipped):
+            training_.model.final_norm[1] *= 0.01
+    norms = []
+    for training_ in (free, clipped):
+        training_.forward_backward()
+        grads = [
+            p.grad.movedim(group["stacked_dims"] - 1, 0).flatten(1)
+            for group in training_.optimizer.param_groups for p in group["params"]
+        ]  # fmt: skip
+        norms.append(torch.cat(grads, 1).norm(dim=1))
+    (above, below), (bound, same) = norms
+    assert above > 0.25 > below
+    assert same == below
+    torch.testing.assert_close(bound, torch.tensor(0.25))
 
 
 def test_parameters_are_counted(small):

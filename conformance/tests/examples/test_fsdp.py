@@ -27,7 +27,7 @@ def test_two_processes(tmp_path):
         [*torchrun, train_fsdp.__file__, *SMALL, "--data", tmp_path, "--out", tmp_path / "out"],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -33,7 +33,7 @@ def test_eight_devices(tmp_path):
         [sys.executable, PROGRAM, *SMALL, *TWO, "--data", tmp_path, "--out", tmp_path / "out"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def test_help_needs_no_jax(tmp_path):
     """Whatever imports it fails here."""
     (tmp_path / "jax.py").write_text("raise ImportError('JAX was imported')")
     done = subprocess.run(
-        [sys.executable, PROGRAM, "--help"], capture_output=True, text=True, timeout=60,
+        [sys.executable, PROGRAM, "--help"], capture_output=True, text=True, timeout=600,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         check=False,
     )  # fmt: skip

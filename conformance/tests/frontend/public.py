@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mgup_core import Rule
+
 PACKAGES = {
     "mgup_core": "numpy",
     "mgup_torch": "torch",
@@ -16,6 +18,8 @@ PACKAGES = {
     "mgup_mindspore": "mindspore",
 }
 """What each needs."""
+DECLARED = [n for n, text in Rule.__annotations__.items() if "ClassVar" in str(text)]
+"""What a rule says of itself, its learning rate among it."""
 TABLE = Path(__file__).with_name("defaults.json")
 
 
@@ -40,6 +44,8 @@ def defaults(package: str) -> dict[str, dict[str, str]]:
         for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
             if field.default_factory is not dataclasses.MISSING:
                 given[field.name] = field.default_factory()
+        if isinstance(value, type) and issubclass(value, Rule):
+            given |= {f"{n}, declared": getattr(value, n) for n in DECLARED}
         found[name] = {n: getattr(x, "__qualname__", repr(x)) for n, x in given.items()}
     return found
 

@@ -22,6 +22,7 @@ NOT_CALLED = {
     "MGUPState",
     "MGUPWrapperState",
     "MuonDimensionNumbers",
+    "Optimizer",
 }
 """Bases, and tuples whose fields say what they are."""
 _ENTRY = re.compile(r"^    (\w+(?:, \w+)*): ", re.MULTILINE)

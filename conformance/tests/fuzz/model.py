@@ -78,3 +78,24 @@ def bits(x: Any) -> bytes:
     if nan.any():
         x[nan] = np.nan
     return x.tobytes()
+
+
+def core_backend(w: np.ndarray) -> Any:
+    from mgup_core import backend_for
+
+    return backend_for(w)
+
+
+def same_bits(what: str, expected: np.ndarray, found: np.ndarray) -> None:
+    assert found.dtype == expected.dtype, f"{what}: {found.dtype} instead of {expected.dtype}"
+    assert found.shape == expected.shape, f"{what}: {found.shape} instead of {expected.shape}"
+    if bits(found) == bits(expected):
+        return
+    wide = [np.atleast_1d(np.asarray(x, np.float64)) for x in (expected, found)]
+    differ = ~((wide[0] == wide[1]) & (np.signbit(wide[0]) == np.signbit(wide[1])))
+    differ &= ~(np.isnan(wide[0]) & np.isnan(wide[1]))
+    at = tuple(np.argwhere(differ)[0])
+    raise AssertionError(
+        f"{what}: {differ.sum()} of {differ.size} differ; at {at} {wide[1][at]!r} instead of "
+        f"{wide[0][at]!r}"
+    )

@@ -23,9 +23,10 @@ from mgup_conformance.compare import check_identical
 from . import draws
 from .model import Group, Record
 
-pytestmark = pytest.mark.skipif(
-    draws.MANY not in os.environ, reason="compiles for minutes: make fuzz"
-)
+pytestmark = [
+    pytest.mark.skipif(draws.MANY not in os.environ, reason="compiles for minutes: make fuzz"),
+    pytest.mark.filterwarnings("ignore:.*none is selected"),  # P3: 0-d leaves, tau = 0
+]
 
 MADE = {kind: mgup_jax.transformation(kind) for kind in draws.ELEMENTWISE}
 STEPS = 3
@@ -61,7 +62,8 @@ def trained(optimizer: Any, how: str, w: Any, grads: list[Any]) -> list[tuple[An
 @given(st.data())
 def test_the_bits_of_the_reference(data):
     kind = data.draw(st.sampled_from(draws.ELEMENTWISE), label="rule")
-    given_, own = data.draw(draws.shared_values()), data.draw(draws.own_values(kind))
+    given_ = draws.normal(data.draw(draws.shared_values()))
+    own = draws.normal(data.draw(draws.own_values(kind)))
     # Known: at rates of 1e30 JAX differs (see docs/benchmarks/2026-11-28-trust.md).
     given_["lr"] = min(given_["lr"], 1.0)
     given_["weight_decay"] = min(given_["weight_decay"], 10.0)

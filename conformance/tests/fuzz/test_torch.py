@@ -17,8 +17,8 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import event, note
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis import event
+from hypothesis.stateful import initialize, precondition, rule
 
 pytest.importorskip("torch", reason="mgup_torch needs PyTorch")
 import torch
@@ -28,9 +28,10 @@ from mgup_core.host import blocks
 from mgup_torch.executors import host
 from mgup_torch.llvm import codegen
 
-from ..torch.support import array, frozen
+from ..torch.support import array
 from . import draws
-from .model import Group, Record, bits
+from .model import Group, Record, core_backend, same_bits
+from .refusals import Refusals
 
 NEVER = 1 << 62
 PATHS = {
@@ -67,7 +68,7 @@ def laid_out(x: torch.Tensor, layout: str) -> torch.Tensor:
 LAYOUTS = ["dense", "dense", "transposed", "strided", "shifted", "negative"]
 
 
-class Training(RuleBasedStateMachine):
+class Training(Refusals):
     """One optimizer, its groups, and a record of each parameter."""
 
     kinds = draws.RULES
@@ -335,132 +336,6 @@ class Training(RuleBasedStateMachine):
         else:
             p.grad = None
             p.data = new
-
-    # -- what is refused ---------------------------------------------------------------------------
-
-    def refused(self, errors: Any, call: Any) -> None:
-        before = frozen(self.optimizer)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*none is selected")
-            with pytest.raises(errors) as caught:
-                call()
-        note(f"refused: {caught.value}")
-        assert "failed" not in str(caught.value), "refused in the middle of a step"
-        assert frozen(self.optimizer) == before
-
-    @precondition(lambda self: self.groups)
-    @rule(data=st.data())
-    def bad_setting(self, data: Any) -> None:
-        i = data.draw(st.integers(0, len(self.groups) - 1))
-        held = self.optimizer.param_groups[i]
-        p = held["params"][0]
-        bad = [
-            ("tau", -0.1), ("tau", 1.5), ("tau", math.nan), ("alpha", 0.5), ("alpha", math.inf),
-            ("gamma", 0.0), ("gamma", 1.5), ("mode", "best"), ("lr", -1.0), ("lr", math.nan),
-            ("lr", "fast"), ("weight_decay", -0.1), ("weight_decay", math.inf),
-            ("stacked_dims", 9), ("stacked_dims", -1), ("stacked_dims", 0.5),
-            ("implementation", "magic"), ("scope", "nowhere"), ("state_dtype", torch.int32),
-            ("decay", "some"), ("differentiable", True),
-        ]  # fmt: skip
-        if "betas" in held:
-            bad += [("betas", (1.0,) * len(held["betas"])), ("betas", (0.9,)), ("betas", "0.9")]
-        if p.dtype != torch.float64:
-            bad += [("lr", 1e39)]
-        name, value = data.draw(st.sampled_from(bad))
-        mode = held["mode"]
-        right = held[name]
-        for q in held["params"]:
-            q.grad = torch.ones_like(q)
-        held[name] = value
-        if name in ("tau", "alpha", "gamma"):
-            held["mode"] = "rank"
-        try:
-            self.refused((ValueError, TypeError), self.optimizer.step)
-        finally:
-            held[name], held["mode"] = right, mode
-
-    @precondition(lambda self: self.groups)
-    @rule(data=st.data())
-    def bad_gradient(self, data: Any) -> None:
-        held = self.optimizer.param_groups[-1]
-        some = [p for p in held["params"] if p.ndim == 2 and p.numel()]
-        if not some:
-            return
-        for group in self.optimizer.param_groups:
-            for p in group["params"]:
-                p.grad = torch.ones_like(p)
-        some[-1].grad = torch.ones_like(some[-1]).to_sparse()
-        self.refused(RuntimeError, self.optimizer.step)
-
-    @precondition(lambda self: self.groups)
-    @rule(data=st.data())
-    def bad_checkpoint(self, data: Any) -> None:
-        saved = copy.deepcopy(self.optimizer.state_dict())
-        states = [(k, n) for k, s in saved["state"].items() for n, x in s.items()]
-        kind = data.draw(st.sampled_from(
-            ["no groups", "no state", "fewer", "setting", "shape", "missing", "foreign", "int"]
-        ))  # fmt: skip
-        if kind == "no groups":
-            del saved["param_groups"]
-        elif kind == "no state":
-            del saved["state"]
-        elif kind == "fewer":
-            saved["param_groups"][-1]["params"].pop()
-        elif kind == "setting":
-            name, value = data.draw(
-                st.sampled_from([("tau", 2.0), ("lr", -1.0), ("gamma", 0.0), ("mode", "best")])
-            )
-            saved["param_groups"][-1][name] = value
-        elif not states:
-            return
-        else:
-            key, name = data.draw(st.sampled_from(states))
-            one = saved["state"][key]
-            if kind == "shape":
-                one[name] = torch.ones(2, 9, 1)
-            elif kind == "missing":
-                if len(one) == 1:
-                    return
-                del one[name]
-            elif kind == "foreign":
-                saved["state"][key] = {"square_avg": torch.ones(3)}
-            else:
-                one[name] = "a word"
-        self.refused(ValueError, lambda: self.optimizer.load_state_dict(saved))
-
-    @precondition(lambda self: self.groups)
-    @rule(data=st.data())
-    def bad_group(self, data: Any) -> None:
-        name, value = data.draw(st.sampled_from(
-            [("tau", 2.0), ("lr", -1.0), ("stacked_dims", 5), ("gama", 0.5), ("mode", "best")]
-        ))  # fmt: skip
-        shape = next(s for s in draws.SHAPES[8:] if self.kind().accepts(s) is None)
-        p = torch.ones(shape, requires_grad=True)
-        self.refused(
-            (ValueError, TypeError),
-            lambda: self.optimizer.add_param_group({"params": [p], name: value}),
-        )
-
-
-def core_backend(w: np.ndarray) -> Any:
-    from mgup_core import backend_for
-
-    return backend_for(w)
-
-
-def same_bits(what: str, expected: np.ndarray, found: np.ndarray) -> None:
-    assert found.dtype == expected.dtype, f"{what}: {found.dtype} instead of {expected.dtype}"
-    assert found.shape == expected.shape, f"{what}: {found.shape} instead of {expected.shape}"
-    if bits(found) == bits(expected):
-        return
-    wide = [np.atleast_1d(np.asarray(x, np.float64)) for x in (expected, found)]
-    differ = ~((wide[0] == wide[1]) & (np.signbit(wide[0]) == np.signbit(wide[1])))
-    differ &= ~(np.isnan(wide[0]) & np.isnan(wide[1]))
-    at = tuple(np.argwhere(differ)[0])
-    raise AssertionError(
-        f"{what}: {differ.sum()} of {differ.size} differ; at {at} {wide[1][at]!r} instead of "
-        f"{wide[0][at]!r}"
-    )
 
 
 class Elementwise(Training):

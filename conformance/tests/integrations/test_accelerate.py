@@ -110,7 +110,7 @@ def test_two_processes(tmp_path):
         to = str(tmp_path / f"{how}.pt")
         done = subprocess.run(
             [sys.executable, "-m", *launch, str(tmp_path / "worker.py"), to, how],
-            capture_output=True, text=True, timeout=300,
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         found[how] = torch.load(to)

@@ -32,7 +32,7 @@ CASES = {
 
 # The bits of the reference, with the gradients that Keras hands over.
 for name, (rule, arguments) in CASES.items():
-    optimizer = getattr(mgup_keras, name)(2.0**-5, **arguments)
+    optimizer = mgup_keras.create_optimizer(name.lower(), learning_rate=2.0**-5, **arguments)
     params = [keras.Variable(w) for w in start]
     reference = core.Optimizer(
         optimizer.rule, optimizer.policy, lr=2.0**-5, weight_decay=optimizer.weight_decay or 0.0
@@ -60,6 +60,7 @@ assert again.optimizer.policy == model.optimizer.policy
 again.fit(x, y, epochs=2, batch_size=8, shuffle=False, verbose=0)
 for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
     np.testing.assert_array_equal(a, b)
+assert set(mgup_keras.list_optimizers()) == set(CASES)
 for wrong in ({"tau": 2.0}, {"beta_1": 1.0}):
     try:
         mgup_keras.MGUPAdamW(**wrong)

@@ -18,7 +18,18 @@ from jax.sharding import PartitionSpec as P
 
 import mgup_core as core
 from mgup_conformance.compare import check_identical
-from mgup_jax import mgup, mgup_adamw, mgup_lion, mgup_muon, mgup_sgd, transformation
+from mgup_jax import (
+    mgup,
+    mgup_adafactor,
+    mgup_adamw,
+    mgup_lion,
+    mgup_muon,
+    mgup_prodigy,
+    mgup_schedulefreeadamw,
+    mgup_schedulefreeradam,
+    mgup_sgd,
+    transformation,
+)
 from mgup_jax.mesh_axes import SAMPLE
 
 PLACED: dict[str, tuple[tuple[int, ...], P, int]] = {
@@ -30,6 +41,9 @@ PLACED: dict[str, tuple[tuple[int, ...], P, int]] = {
     "replicated": ((301, 300), P(), 0),
     "third axis": ((5, 7, 32, 64), P(None, None, "y", "x"), 0),
     "stack": ((8, 64, 192), P("x", None, "y"), 1),
+    "small": ((16, 6), P("x"), 0),
+    "small columns": ((6, 16), P(None, "y"), 0),
+    "small vector": ((32,), P(("x", "y")), 0),
 }
 """Name -> shape, partition, stacked axes."""
 LR = 1e-2
@@ -139,6 +153,39 @@ def rank() -> None:
     case = Case("columns", "both", "vector", "replicated", "third axis", "stack")
     optimizer = mgup_adamw(LR, stacked_dims=case.stacks, weight_decay=0.1)
     case.check(case.reference(core.AdamW(), core.MGUP()), case.train(optimizer)[0])
+
+
+def sums() -> None:
+    """Schedules, row sums, norms, and sums over all parameters; XLA brings together what it must.
+
+    The parameters stay where they lie, and have NumPy's bits.
+    """
+    case = Case("small", "small columns", "small vector")
+    rates = [0.05, 0.02, 0.01]
+
+    def schedule(count: Any) -> Any:
+        return jnp.asarray(rates, jnp.float32)[count]
+
+    for rule, make in (
+        (core.Prodigy(), mgup_prodigy(schedule, weight_decay=0.1)),
+        (core.Adafactor(momentum=0.9), mgup_adafactor(schedule, momentum=0.9, weight_decay=0.1)),
+        (core.ScheduleFreeAdamW(warmup_steps=2),
+         mgup_schedulefreeadamw(schedule, warmup_steps=2, weight_decay=0.1)),
+        (core.ScheduleFreeRAdam(b2=0.9),
+         mgup_schedulefreeradam(schedule, b2=0.9, weight_decay=0.1)),
+    ):  # fmt: skip
+        reference = core.Optimizer(rule, core.MGUP(), weight_decay=0.1)
+        expected = case.numbers(0)
+        kept, step = reference.init(expected), jax.jit(step_of(make))
+        params = case.put(expected)
+        state = jax.jit(make.init)(params)
+        for i, lr in enumerate(rates):
+            expected, kept = reference.step(expected, case.numbers(1 + i), kept, lr=lr)
+            params, state = step(params, state, case.put(case.numbers(1 + i)))
+        case.check(expected, params)
+        for name, x in params.items():
+            where = NamedSharding(case.mesh, case.specs[name])
+            assert x.sharding.is_equivalent_to(where, x.ndim), (rule, name, x.sharding)
 
 
 def bfloat16() -> None:

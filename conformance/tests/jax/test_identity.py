@@ -140,6 +140,27 @@ def test_float64(name):
         follow(MAKERS[name](**RATES), reference, jax.tree.map(jnp.asarray, start), 10, jit=True)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "threshold", "lr", "decay"),
+    [("float32", -100, 1e-3, 0.1), ("float64", -967, 1e-5, 1e-6)],
+)
+def test_a_subnormal_decay(dtype, threshold, lr, decay):
+    """N1 (issue 15, 17a): no bit of a parameter at the threshold or above; below it, identical."""
+    with enable_x64(dtype == "float64"):
+        exponents = np.arange(threshold - 23, threshold + 20)
+        start = {"w": np.ldexp(np.ones((), dtype) * 1.2345678, exponents).astype(dtype)}
+        grads = {"w": np.zeros_like(start["w"])}
+        reference = Reference(start, core.SGD(), None, lr=lr, weight_decay=decay)
+        reference.step(grads)
+        optimizer = mgup_sgd(lr, weight_decay=decay, mode="off")
+        params = jax.tree.map(jnp.asarray, start)
+        params, state = jax.jit(step_of(optimizer))(params, optimizer.init(params), grads)
+        reference.check(params, state.moments, step=1)
+        found, wanted = np.asarray(params["w"]), reference.params["w"]
+        np.testing.assert_array_equal(found[23:], wanted[23:])
+        assert (wanted[23:] != start["w"][23:]).all(), "the decay is not seen"
+
+
 def test_mu_dtype_is_that_of_the_first_moment():
     """As in optax.adamw."""
     state = mgup_adamw(1e-3, mu_dtype="bfloat16").init({"w": jnp.ones(3)})

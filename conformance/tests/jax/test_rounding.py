@@ -1,4 +1,4 @@
-"""Quotients and roots that are correctly rounded, whatever the device's are (N4)."""
+"""Quotients, roots and conversions that are rounded as written, wherever they run (N4, R5)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from mgup_conformance.backends.jax import enable_x64
+from mgup_jax.backend import JaxBackend
 from mgup_jax.rounding import divided, root
 
 N = 200_000
@@ -57,7 +59,24 @@ def test_what_is_left_to_the_device():
     with np.errstate(all="ignore"):
         expected = a / b
         roots = np.sqrt(values)
-    # XLA flushes subnormals.
-    expected = np.where(np.abs(expected) < 2.0**-126, np.copysign(0, expected), expected)
-    np.testing.assert_array_equal(np.asarray(jax.jit(divided)(a, b)), expected)
+
+    def flushed(x):  # as XLA does on the CPU, and not on a GPU
+        return np.where(np.abs(x) < 2.0**-126, np.copysign(np.float32(0), x), x)
+
+    found = np.asarray(jax.jit(divided)(a, b))
+    np.testing.assert_array_equal(flushed(found), flushed(expected))
     np.testing.assert_array_equal(np.asarray(jax.jit(root)(values)), roots)
+
+
+@pytest.mark.parametrize("narrow", ["bfloat16", "float16", "float32"])
+def test_a_rounding_is_kept_in_one_program(narrow):
+    """R5. XLA on GPUs drops a conversion whose result is made wide again: run this on one, too."""
+    wide = jnp.float64 if narrow == "float32" else jnp.float32
+    with enable_x64(True):
+        be = JaxBackend(wide)
+        x = jnp.asarray(numbers(0, "mantissas"), wide) * wide(1.0 + 2.0**-13)
+        rounded = jax.jit(lambda x: be.cast(x, narrow))(x)
+        kept = jax.jit(lambda x: be.cast(be.cast(x, narrow), wide))(x)
+    assert rounded.dtype == narrow
+    np.testing.assert_array_equal(np.asarray(kept), np.asarray(rounded).astype(wide))
+    assert (np.asarray(kept) != np.asarray(x)).any()

@@ -13,7 +13,7 @@ import pytest
 
 import mgup_core as core
 import mgup_jax
-from mgup_conformance.ports import CLASSES, PORTED, trains_vectors
+from mgup_conformance.ports import CLASSES, PORTED, REPRODUCIBLE, trains_vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*none is selected")
 
@@ -27,7 +27,9 @@ def arrays(name: str, seed: int):
 @pytest.mark.parametrize("name", PORTED)
 def test_jitted_steps(name):
     """One compilation; the core's steps, by bits where the rule is identical; restored state."""
-    options = {"out_axis": 0} if "out_axis" in CLASSES[name].__dataclass_fields__ else {}
+    options = dict(REPRODUCIBLE.get(name, {}))
+    if "out_axis" in CLASSES[name].__dataclass_fields__:
+        options["out_axis"] = 0
     make = getattr(mgup_jax, f"mgup_{name}")
     optimizer = make(1e-2, weight_decay=0.1, **options)
     params = jax.tree.map(jnp.asarray, arrays(name, 0))
@@ -46,7 +48,7 @@ def test_jitted_steps(name):
         params, state = step(params, state, grads)
         expected, kept = reference.step(expected, grads, kept)
         for key, w in expected.items():
-            if CLASSES[name]().identical:
+            if reference.rule.identical:
                 np.testing.assert_array_equal(np.asarray(params[key]), w)
             else:
                 np.testing.assert_allclose(np.asarray(params[key]), w, rtol=1e-4, atol=1e-5)

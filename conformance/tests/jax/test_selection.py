@@ -10,7 +10,7 @@ import pytest
 from mgup_core.selection.ordered_keys import Keys
 from mgup_core.selection.partition import partition_mask
 from mgup_jax import mgup_adamw
-from mgup_jax.selection import BitKeys, counts, graph_mask
+from mgup_jax.selection import BitKeys, _masks_in_place, _masks_of_copies, counts, graph_mask
 
 from .support import step_of
 
@@ -45,6 +45,22 @@ def test_long_rows(kind, share):
     k = int(share * scores.shape[1])
     mask = jax.jit(graph_mask, static_argnums=1)(scores, k)
     np.testing.assert_array_equal(np.asarray(mask), partition_mask(scores, k))
+
+
+@pytest.mark.parametrize("search", [_masks_in_place, _masks_of_copies])
+def test_many_arrays_in_one_call(search):
+    """P4, P5: arrays of one length as one, in the program's own memory or in copies of it."""
+    rng, shapes, ks = np.random.default_rng(0), [(1, 9), (3, 50), (1, 50), (2, 9)], [4, 25, 25, 0]
+    rows = [rng.integers(-9, 9, (4, *shape)).astype(np.float32) for shape in shapes]
+    rows[1][:, :, ::3] = np.nan
+    rows[2] = rows[2][0]  # which vmap leaves without its axis
+    call = jax.jit(lambda *rows: search(list(rows), ks))
+    together = jax.vmap(call, in_axes=(0, 0, None, 0))(*rows)
+    for i in range(4):
+        one = [x[i] if x.ndim == 3 else x for x in rows]
+        for x, k, found, mask in zip(one, ks, call(*one), together, strict=True):
+            np.testing.assert_array_equal(found, partition_mask(x, k))
+            np.testing.assert_array_equal(mask[i], found)
 
 
 def test_long_arrays_do_not_ask_the_host():

@@ -14,6 +14,7 @@ CHECKS = [
     "rank",
     pytest.param("bfloat16 adaptive explicit wrapped uneven", marks=pytest.mark.slow),
     pytest.param("shard_map bad_input muon", marks=pytest.mark.slow),
+    pytest.param("sums", marks=pytest.mark.slow),
 ]
 
 

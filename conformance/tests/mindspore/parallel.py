@@ -14,9 +14,10 @@ from mindspore.communication import get_group_size, get_rank, init
 import mgup_core as core
 from mgup_conformance.backends.mindspore import to_numpy
 from mgup_conformance.compare import check_identical
-from mgup_mindspore import MGUPAdamW
+from mgup_mindspore import MGUPAdamW, MGUPProdigy, MGUPScheduleFreeAdamW
 
 STEPS = 4
+RATES = [0.05, 0.03, 0.02, 0.01]
 
 
 def network() -> nn.Cell:
@@ -39,11 +40,16 @@ def batches(rank: int) -> Any:
         yield tuple(Tensor(rng.standard_normal((8, n)).astype(np.float32)) for n in (16, 3))
 
 
-def loop(rank: int, size: int) -> list[np.ndarray]:
-    """A loop of the user's own, beside the NumPy reference on the reduced gradients."""
+def loop(
+    rank: int, size: int, make: Any = MGUPAdamW, rule: core.Rule | None = None
+) -> list[np.ndarray]:
+    """A loop of the user's own, beside the NumPy reference on the reduced gradients.
+
+    The learning rate falls from step to step.
+    """
     net, loss = network(), nn.MSELoss()
-    optimizer = MGUPAdamW(net.trainable_params(), 1e-2, weight_decay=0.1)
-    reference = core.Optimizer(core.AdamW(), core.MGUP(), lr=1e-2, weight_decay=0.1)
+    optimizer = make(net.trainable_params(), RATES, weight_decay=0.1)
+    reference = core.Optimizer(rule or core.AdamW(), core.MGUP(), lr=RATES[0], weight_decay=0.1)
     expected = [to_numpy(p) for p in optimizer.parameters]
     state = reference.init(expected)
 
@@ -52,12 +58,12 @@ def loop(rank: int, size: int) -> list[np.ndarray]:
 
     grad = ms.value_and_grad(forward, None, optimizer.parameters)
     reduce = ops.AllReduce(ops.ReduceOp.SUM)
-    for x, y in batches(rank):
+    for lr, (x, y) in zip(RATES, batches(rank), strict=True):
         _, gradients = grad(x, y)
         gradients = tuple(reduce(g) / size for g in gradients)
         optimizer(gradients)
         numbers = [to_numpy(g) for g in gradients]
-        expected, state = reference.step(expected, numbers, state)
+        expected, state = reference.step(expected, numbers, state, lr=lr)
     trained = [to_numpy(p) for p in optimizer.parameters]
     for i, (w, p) in enumerate(zip(expected, trained, strict=True)):
         check_identical("parameter", w, p, parameter=i)
@@ -81,6 +87,8 @@ def main() -> None:
     init()
     rank, size = get_rank(), get_group_size()
     found = {"loop": loop(rank, size)}
+    found["sums over all parameters"] = loop(rank, size, MGUPProdigy, core.Prodigy())
+    found["two points"] = loop(rank, size, MGUPScheduleFreeAdamW, core.ScheduleFreeAdamW())
     ms.set_context(mode=ms.GRAPH_MODE)
     found["graph loop"] = loop(rank, size)
     found["cell"] = cell(rank, size)

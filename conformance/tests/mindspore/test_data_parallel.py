@@ -41,7 +41,7 @@ def test_two_processes(tmp_path):
     logs = [log.read_text()[-3000:] for log in (tmp_path / "log").glob("worker*")]
     assert done.returncode == 0, [done.stderr[-2000:], *logs]
     ranks = [np.load(tmp_path / f"rank{i}.npz") for i in range(2)]
-    assert len(ranks[0].files) == 12
+    assert len(ranks[0].files) == 20
     for name in ranks[0].files:
         assert ranks[0][name].tobytes() == ranks[1][name].tobytes(), name
 

@@ -126,3 +126,50 @@ class Parent(toy_port.Port):
         with open(os.environ["HOSTILE_PID"], "w") as file:
             file.write(f"{os.getpid()} {child.pid}")
         time.sleep(600)
+
+
+class Unmakeable(toy_port.Port):
+    """Cannot be made."""
+
+    def __init__(self):
+        raise KeyError("nothing")
+
+
+class Leaving(Unmakeable):
+    """Ends the process that makes it."""
+
+    def __init__(self):
+        sys.exit(3)
+
+
+def saying(**methods):
+    """A backend that says something else than it is to."""
+    return type("Saying", (toy_port.Port,), methods)
+
+
+def refuse(self):
+    raise TypeError("not now")
+
+
+Mute = saying(capabilities=refuse)
+Ageless = saying(versions=refuse)
+Listed = saying(versions=lambda self: ["1.0"])
+Numbered = saying(versions=lambda self: {"numpy": 2.4})
+Nameless = saying(name=" ")
+Number = saying(name=3)
+
+
+class Exiting(toy_port.Port):
+    """Leaves by sys.exit in the midst of a case, and as if all were well."""
+
+    name = "exiting"
+
+    def run(self, spec, params):
+        sys.exit(0)
+
+
+class Waiting(toy_port.Port):
+    """Is never made."""
+
+    def __init__(self):
+        time.sleep(3600)

@@ -112,3 +112,9 @@ class Unflushed(Rule):
 @dataclass(frozen=True)
 class Unmakeable(Rule):
     strength: float
+
+
+@dataclass(frozen=True)
+class Stateless(Rule):
+    def init(self, be, w):
+        raise NotImplementedError

@@ -23,7 +23,7 @@ def python(code, tmp_path, *arguments):
     here = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     return subprocess.run(
         [sys.executable, "-c", BLOCKED + code, *arguments],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=600,
         env={**os.environ, **here, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"},
     )  # fmt: skip
 

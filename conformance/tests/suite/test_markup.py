@@ -148,6 +148,19 @@ def test_makers_of_processors(capsys, tmp_path):
     assert "| Intel | Xeon | 2026-01-01 | numpy: 1 passed |" in text
 
 
+def test_backends_of_one_name_in_several_reports(capsys, tmp_path):
+    """Each column has a name of its own: of its accelerator, of its processor, or a number."""
+    files = []
+    for versions in ({}, {"device": "NVIDIA H100"}, {"device": "CPU"}, {}):
+        files.append(tmp_path / f"{len(files)}.json")
+        plain = report(status="passed", processor="Intel: Xeon", versions=versions)
+        files[-1].write_text(json.dumps(plain))
+    page = tmp_path / "x.md"
+    assert main(["report", *map(str, files), "--markdown", str(page)]) == OK
+    names = "numpy | numpy on NVIDIA H100 | numpy on Intel | numpy on Intel (2)"
+    assert f"| clause | what it says | {names} |" in page.read_text()
+
+
 def test_reports_of_several_suites(tmp_path):
     """A matrix of several commits says which judged what."""
     files = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from mgup_conformance.verdicts import deviation
 
 from . import planted
 
+PAGE = Path(__file__).parents[3] / "docs" / "diagnosis.md"
 ORDINARY = (planted.Torch, planted.Double)
 
 
@@ -53,6 +55,36 @@ def test_a_planted_mistake_is_different_and_its_clause_charged(form, mistake):
     assert result.verdict == "different", result.judged
     assert planted.MISTAKES[mistake] in result.charged, (result.diagnosis, result.judged)
     assert result.diagnosis.startswith("as if: ")
+    if PAGE.is_file():  # in a checkout
+        assert written()[mistake, form.name] == result.diagnosis.removeprefix("as if: ")
+
+
+@functools.cache
+def written():
+    """What the page says of each mistake in each implementation."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    (_, _, _, *forms), *rest = rows
+    return {
+        (mistake, form): words
+        for mistake, _, _, *said in rest
+        for form, words in zip(forms, said, strict=True)
+    }
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the checkout is not beside the tests")
+def test_the_page_has_every_mistake():
+    """Each cell of it is held against a run above; it is written by benchmarks/diagnosis.py."""
+    names = {form.name for form in planted.FORMS}
+    here = {(mistake, name) for mistake in planted.MISTAKES for name in names}
+    rest = {(row, name) for row in ("none", "named rightly") for name in names}
+    assert written().keys() == here | rest
+    everything = len(planted.MISTAKES)
+    for name in names:
+        assert written()["named rightly", name].startswith(f"{everything} of {everything}, ")
 
 
 def test_the_exit_level_is_the_users():

@@ -21,10 +21,11 @@ import mgup_torch
 from mgup_conformance.compare import check_identical
 from mgup_core.numerics.scalars import complements, host_correction
 from mgup_core.trace.ops import OPERATIONS
+from mgup_kernels import codegen, layout, tuning
+from mgup_kernels.apply import bias_correction
 from mgup_torch.executors import fused
 from mgup_torch.executors.programs import program
-from mgup_torch.kernels import codegen, layout, rank_mask, tuning
-from mgup_torch.kernels.apply import bias_correction
+from mgup_torch.kernels import rank_mask
 from tests.core.operations import CALLS, Namespace, as_number, expected, inputs, operands, recorded
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -50,6 +51,19 @@ class _Here:
 def _on_cpu() -> None:
     fused.unavailable = lambda device: None
     fused.Launcher = _Here
+
+
+def _numbers_are_indices() -> None:
+    """Triton 3.6 makes an index of an array of one number, which NumPy 2.4 no longer does."""
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, *scope: Any) -> None:
+        patch(tensor, *scope)
+        tensor.__index__ = lambda self: self.handle.data.item()
+
+    interpreter._patch_lang_tensor = patched
 
 
 def _cycled(group: dict[str, Any], t: int) -> None:

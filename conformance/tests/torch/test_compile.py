@@ -10,6 +10,7 @@ import torch._dynamo
 import torch._inductor.config
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from mgup_core import top_count
 from mgup_torch import MGUPAdamW
 
 from .inputs import POLICIES, Input
@@ -132,6 +133,18 @@ def test_bits_of_every_mode(given):
 @pytest.mark.parametrize("family", ["AdamW", "Lion", "SGD"])
 def test_bits_of_every_dtype(family, dtype):
     check_bits(Input(family, "", {"lr": 0.02, "weight_decay": 0.1}), dtype, RATES[:3])
+
+
+def test_the_count_of_a_length_that_is_a_symbol():
+    """P3: what torch.compile makes of a length once it has seen two."""
+    counter = CompileCounterWithBackend("eager")
+    count = torch.compile(
+        lambda x: x.new_full((), top_count(1 / 3, x.shape[0]), dtype=torch.int64),
+        backend=counter, dynamic=True, fullgraph=True,
+    )  # fmt: skip
+    for d in (100, 7, 10**6):
+        assert int(count(torch.empty(1).expand(d))) == top_count(1 / 3, d)
+    assert counter.frame_count == 1
 
 
 def test_contraction_is_off():

@@ -15,9 +15,12 @@ from .support import DEVICES, Reference, give, gradients, parameters, same
 
 SHAPES = ((64, 90), (90, 64), (33, 7), (2, 4200))
 WORDS = {
-    "Muon": "ns_dtype", "NAMO": "ns_dtype", "NAMOD": "ns_dtype", "HybridAuON": "ns_dtype",
-    "M3": "ns_dtype", "FISMO": "ns_dtype", "DeltaMomentum": "product_dtype",
-}  # fmt: skip
+    rule.__name__: word
+    for rule in core.rules.ALL
+    for word in ("ns_dtype", "product_dtype")
+    if hasattr(rule, word)
+}
+"""Every rule with matrix products -> the hyperparameter that makes them exact."""
 
 
 def made(name: str, shapes, dtype=torch.float32, device="cpu"):
@@ -73,9 +76,8 @@ def test_stacks(device, monkeypatch):
     assert same(*ends)
 
 
-# Another rule compiles the same products for as long; each is held to the reference above.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Muon", "NAMOD"])
+@pytest.mark.parametrize("name", WORDS)
 def test_compiled(name):
     torch._dynamo.reset()
     params, optimizer, reference = made(name, ((12, 20), (9, 5)))

@@ -80,9 +80,9 @@ def test_compiled_loops(monkeypatch):
     monkeypatch.setattr(codegen, "_stepped", codegen.Counter())
     monkeypatch.setattr(codegen, "available", False)
     (row,) = MGUPAdamW(params).explain()
-    assert (row.executor, row.reason) == ("numpy", "llvmlite is not installed (the extra cpu)")
+    assert (row.executor, row.reason) == ("numpy", "llvmlite is not installed (the extra compiled)")
     monkeypatch.undo()
-    pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+    pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
     monkeypatch.setattr(codegen, "_stepped", codegen.Counter())
     monkeypatch.setattr(codegen, "WORTH", 30_000)
     optimizer, seen = MGUPAdamW(params), []

@@ -17,9 +17,9 @@ import torch
 
 import mgup_core as core
 import mgup_torch
+from mgup_kernels import layout
 from mgup_torch import MGUP, MGUPSGD, MGUPAdamW, MGUPLion, MGUPMuon
 from mgup_torch.executors import fused
-from mgup_torch.kernels import layout
 
 from .support import advance, array, frozen, give, gradients, parameters, same
 

@@ -60,7 +60,7 @@ def peaks(cls, dtype, kwargs, n=10_000_000) -> tuple[int, int, int]:
     """(NumPy's peak, the process's growth, the parameters), in bytes."""
     script = textwrap.dedent(SCRIPT.format(cls=cls, dtype=dtype, kwargs=kwargs, n=n))
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     numpy_peak, growth, size = map(int, done.stdout.split())

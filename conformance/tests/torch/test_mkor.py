@@ -6,42 +6,13 @@ It checks P1, R6.
 from __future__ import annotations
 
 import copy
-import io
-import pickle
 
 import pytest
 import torch
 
 from mgup_torch import MGUP, MGUPSGD, MKOR
 
-
-def model(*, bias=True, dtype=torch.float64):
-    torch.manual_seed(0)
-    return torch.nn.Sequential(
-        torch.nn.Linear(5, 7, bias=bias), torch.nn.Tanh(), torch.nn.Linear(7, 3, bias=bias)
-    ).to(dtype)
-
-
-def batch(step, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(step)
-    x, y = (torch.randn(4, 6, n, generator=generator) for n in (5, 3))
-    return 3 * x.to(dtype), y.to(dtype)
-
-
-def backward(net, step):
-    """Gradients of the parameters, and what the layers saw: inputs and gradients of outputs."""
-    net.zero_grad()
-    x, y = batch(step, next(net.parameters()).dtype)
-    first = net[0](x)
-    hidden = net[1](first)
-    last = net[2](hidden)
-    for z in (first, last):
-        z.retain_grad()
-    loss = ((last - y) ** 2).mean()
-    loss.backward()
-    return [(x.detach(), first.grad), (hidden.detach(), last.grad)], [
-        p.grad.clone() for p in net.parameters()
-    ]
+from .mkor_model import backward, batch, model
 
 
 class Official:
@@ -344,50 +315,6 @@ def test_a_layer_that_begins_later(how, opened):
     first_update = -(-opened // 3) * 3
     second = first_update + 3 if opened % 3 == 0 else first_update
     assert changed == [step >= second for step in range(opened, 10)]
-
-
-def test_a_copy_of_the_model_has_no_part():
-    """Issue 15, 7: an average of the weights that is called writes into nobody's statistics."""
-    net, twin = model(), model()
-    mkor, other = MKOR(net, inv_freq=1), MKOR(twin, inv_freq=1)
-    average = copy.deepcopy(net)
-    for step in range(4):
-        for n, m in ((net, mkor), (twin, other)):
-            backward(n, step)
-            if n is net:
-                ((average(batch(step + 50)[0])) ** 2).mean().backward()
-            m.precondition()
-    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad)
-
-
-@pytest.mark.parametrize("carrier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-def test_both_can_be_copied_together(carrier):
-    """The copy watches its own model, and goes on with the same bits."""
-    net = model()
-    mkor = MKOR(net, inv_freq=1)
-    for step in range(3):
-        backward(net, step)
-        mkor.precondition()
-    again, resumed = carrier((net, mkor))
-    for step in range(3, 6):
-        for n, m in ((net, mkor), (again, resumed)):
-            backward(n, step)
-            m.precondition()
-        for p, q in zip(net.parameters(), again.parameters(), strict=True):
-            assert torch.equal(p.grad, q.grad)
-
-
-def test_a_model_can_be_saved_whole():
-    """Issue 15, 7: torch.save of a module that MKOR watches."""
-    net = model()
-    MKOR(net)
-    file = io.BytesIO()
-    torch.save(net, file)
-    file.seek(0)
-    loaded = torch.load(file, weights_only=False)
-    x, _ = batch(0)
-    assert torch.equal(loaded(x), net(x))
 
 
 def test_names_to_skip_may_come_from_a_generator():

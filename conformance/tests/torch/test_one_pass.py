@@ -26,7 +26,7 @@ LONG = ((96, 512), (40_007,), (64,), (128, 256), (31,))
 @pytest.fixture
 def short(monkeypatch):
     """Slices of a thousand coordinates take one pass, in batches of a few and in all workspaces."""
-    from mgup_torch.kernels import tuning
+    from mgup_kernels import tuning
 
     for name in ("ONE_PASS", "ONE_PASS_NARROW"):
         monkeypatch.setattr(tuning, name, 1024)
@@ -41,7 +41,7 @@ def plans(optimizer) -> list:
 
 def verified(optimizer) -> int:
     """How many slices took the last step in one pass; none was ever ranked by a wrong bracket."""
-    from mgup_torch.kernels import layout
+    from mgup_kernels import layout
 
     assert all(int(plan.misses) == 0 for plan in plans(optimizer))
     return sum(int(plan.search_records[:, layout.VERIFIED].sum()) for plan in plans(optimizer))
@@ -68,7 +68,7 @@ def test_what_goes_wrong_costs_time_only(short, wrong, kind):
 def test_a_list_that_is_too_short(short):
     """Some blocks write at once and some wait; with ties of which only some are selected."""
     short(LIST_ROOM=0.3, FILL=1e9)
-    from mgup_torch.kernels import layout
+    from mgup_kernels import layout
 
     for make in (lambda g: g, lambda g: (g * 20).round()):
         params = parameters(((300_000,),), device="cuda")
@@ -124,7 +124,7 @@ def test_the_limits_of_sizes(monkeypatch, batches):
 
     Lengths of one kind: multiples of eight are in another plan than others.
     """
-    from mgup_torch.kernels import layout, tuning
+    from mgup_kernels import layout, tuning
 
     monkeypatch.setattr(tuning, "ONE_PASS", 4096)
     monkeypatch.setattr(tuning, "ONE_PASS_LEAST", 1 if batches > 1 else 1 << 30)
@@ -179,7 +179,7 @@ def test_a_verified_bracket_that_is_wrong_is_told(short):
 
 def test_a_miss_is_counted(short, monkeypatch):
     """The counts of a whole slice tell whether its bracket held."""
-    from mgup_torch.kernels import layout
+    from mgup_kernels import layout
 
     params = parameters(((50_000,),), device="cuda")
     optimizer = MGUPAdamW(params, lr=0.02)
@@ -196,7 +196,7 @@ def test_a_miss_is_counted(short, monkeypatch):
 
 def _accept_the_highest(plan, batch, flags) -> None:
     """A bracket far above all scores, called verified."""
-    from mgup_torch.kernels import layout
+    from mgup_kernels import layout
 
     mine = slice(batch.first_slice, batch.first_slice + batch.slices)
     plan.search_records[mine, layout.VERIFIED] = 1

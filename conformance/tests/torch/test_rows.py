@@ -67,7 +67,7 @@ def test_slices_as_if_alone(case, mode, code, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     compiled = []
     if code == "llvm":
-        pytest.importorskip("llvmlite", reason="the extra cpu is not installed")
+        pytest.importorskip("llvmlite", reason="the extra compiled is not installed")
         monkeypatch.setattr(codegen, "WORTH", 0)
         monkeypatch.setattr(host, "SMALL", 0)
         run = CompiledStep._run_rows

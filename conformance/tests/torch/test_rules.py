@@ -13,7 +13,13 @@ import torch
 
 import mgup_core as core
 import mgup_torch
-from mgup_conformance.ports import CLASSES, PORTED, trains_vectors
+from mgup_conformance.ports import (
+    CLASSES,
+    PORTED,
+    REPRODUCIBLE,
+    compared,
+    trains_vectors,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*none is selected")
 
@@ -39,10 +45,10 @@ def give(params, step: int) -> None:
 @pytest.mark.parametrize("name", PORTED)
 def test_off_is_the_plain_rule(name):
     """P11, R0: mode="off" is the core's rule without a policy."""
-    rule = CLASSES[name]
+    rule, options = compared(name), REPRODUCIBLE.get(name, {})
     params = parameters(name, torch.float64)
-    optimizer = of_rule(name)(params, lr=1e-2, weight_decay=0.1, mode="off")
-    plain = core.Optimizer(rule(), None, lr=1e-2, weight_decay=0.1)
+    optimizer = of_rule(name)(params, lr=1e-2, weight_decay=0.1, mode="off", **options)
+    plain = core.Optimizer(rule, None, lr=1e-2, weight_decay=0.1)
     arrays = [p.detach().numpy().copy() for p in params]
     state = plain.init(arrays)
     for step in range(4):
@@ -50,10 +56,31 @@ def test_off_is_the_plain_rule(name):
         optimizer.step()
         arrays, state = plain.step(arrays, [p.grad.numpy() for p in params], state)
         for p, w in zip(params, arrays, strict=True):
-            if rule().identical:
+            if rule.identical:
                 assert np.array_equal(p.detach().numpy(), w)
             else:
                 np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PORTED)
+def test_compiled_steps(name):
+    """By inductor, in one graph: NumPy's bits where the rule is identical (N1)."""
+    torch._dynamo.reset()
+    rule, params = compared(name), parameters(name)
+    optimizer = of_rule(name)(params, lr=1e-2, weight_decay=0.1, **REPRODUCIBLE.get(name, {}))
+    reference = core.Optimizer(rule, core.MGUP(), lr=1e-2, weight_decay=0.1)
+    arrays = [p.detach().numpy().copy() for p in params]
+    state, step = reference.init(arrays), torch.compile(optimizer.step)
+    for t in range(4):
+        give(params, t)
+        arrays, state = reference.step(arrays, [p.grad.numpy() for p in params], state)
+        step()
+        for p, w in zip(params, arrays, strict=True):
+            if rule.identical:
+                assert np.array_equal(p.detach().numpy(), w), f"step {t + 1}"
+            else:
+                np.testing.assert_allclose(p.detach().numpy(), w, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

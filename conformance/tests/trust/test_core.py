@@ -14,6 +14,7 @@ import pytest
 import mgup_core as core
 from mgup_core import _checks as checks
 from mgup_core.frontend.muon_routing import check_words
+from mgup_core.step import rescale
 
 INTEGERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 
@@ -110,6 +111,8 @@ def test_axes_of_a_shape():
 def test_policies_without_their_numbers_are_one():
     """R7: what decides a program; the numbers do not, the kind and the ties do."""
     assert core.MGUP(0.25, 3.0, 0.5).static is core.MGUP(0.5).static
+    assert core.MGUP(0.25).static == core.MGUP()
+    assert core.SignMGUP(3.0, ties="aligned").static == core.SignMGUP(ties="aligned")
     assert core.SignMGUP(3.0, 0.1).static is core.SignMGUP().static
     assert core.SignMGUP(ties="aligned").static != core.SignMGUP().static
     assert core.SignMGUP(ties="aligned").static.selects_zero
@@ -145,6 +148,31 @@ def test_factors_and_the_safeguard():
     assert float(none.high.reshape(())) == pytest.approx(1000.0)
     aligned = core.SignMGUP(ties="aligned").decide(be, np.array([[0.0, -1.0, 1.0]], np.float32))
     assert aligned.mask.tolist() == [[True, False, True]]
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_share_of_one_coordinate(sign):
+    """P9, P10: all of it or none of it."""
+    s = np.array([[sign]], np.float32)
+    be = core.backend_for(s)
+    adaptive = core.AdaptiveSignMGUP(0.25).decide(be, s)
+    cautious = core.Cautious().decide(be, s)
+    share = [1.0, 1.0] if sign > 0 else [0.25, np.float32(1e-3)]
+    assert [float(x.high.reshape(())) for x in (adaptive, cautious)] == [
+        float(np.float32(1.0) / np.float32(x)) for x in share
+    ]
+    assert float(adaptive.low.reshape(())) == share[0]
+
+
+def test_a_rescaling_without_a_rate_decays_nothing():
+    """R0: the rate of a step is not the decay's, unless it is given."""
+    w = np.array([1.0, -2.0, 4.0], np.float32)
+    after = w - np.float32(0.5)
+    be = core.backend_for(w)
+    plain = rescale(be, None, w, after, w)
+    assert np.array_equal(rescale(be, None, w, after, w, weight_decay=0.1).w, plain.w)
+    decayed = rescale(be, None, w, after, w, lr=1.0, weight_decay=0.5).w
+    assert np.array_equal(decayed, after - w / 2)
 
 
 def test_the_state_says_what_is_missing():

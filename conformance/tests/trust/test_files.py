@@ -98,7 +98,7 @@ def test_kill_9_leaves_the_old_one(tmp_path):
     """And a part, which the next writer does not trip over."""
     path = tmp_path / "old"
     path.write_bytes(b"old")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=300)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=600)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
     (part,) = tmp_path.glob(".old.*.part")

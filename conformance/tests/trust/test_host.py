@@ -5,6 +5,8 @@ It checks N1, P3, P4, P8, P9, R5 and R6.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,88 @@ def test_a_tally_is_what_whole_arrays_measure(policy, measure):
         assert tally.ties == int(told[0].ties)
 
 
+@pytest.mark.parametrize("spare", [0, 1 << 24])
+@pytest.mark.parametrize("kept", [0, 1, 50, 63, 64, 65, 300, 500, 999, 1000])
+def test_ties_in_many_blocks(kept, spare):
+    """P4: whichever block the last selected tie lies in, at its ends too."""
+    rng = np.random.default_rng(kept)
+    policy = core.MGUP(kept / SIZE, 2.0, 0.5)
+    be, rule = core.backend_for(np.zeros(1, np.float32)), core.SGD(momentum=0.0)
+    for values in (1, 2, 5):
+        w = rng.standard_normal(SIZE).astype("f4")
+        g = rng.integers(1, 1 + values, SIZE).astype("f4")
+        optimizer = core.Optimizer(rule, policy, lr=0.1)
+        (whole,), _ = optimizer.step([w], [g], optimizer.init([w]))
+        state = {n: x.copy() for n, x in optimizer.init([w]).arrays[0].items()}
+        tally = BlockStep(
+            be, rule, policy, w, g, state, 1, lr=0.1, spare=spare, measure=True
+        ).run()  # fmt: skip
+        check_identical("parameter", whole, w)
+        assert tally.selected == kept
+
+
+@pytest.mark.parametrize("lr", [0.02, 3.0, 1e38])
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_large_rates_in_many_blocks(policy, lr):
+    """P7: what overflows by alpha alone takes gamma; the rest of the selected keeps alpha."""
+    rng = np.random.default_rng(2)
+    w = np.zeros(SIZE, np.float32)
+    g = (rng.standard_normal(SIZE) * 10.0 ** rng.integers(-3, 1, SIZE)).astype("f4")
+    optimizer = core.Optimizer(core.SGD(momentum=0.0), policy, lr=lr)
+    (whole,), _ = optimizer.step([w], [g], optimizer.init([w]))
+    state = {n: x.copy() for n, x in optimizer.init([w]).arrays[0].items()}
+    be = core.backend_for(w)
+    BlockStep(be, core.SGD(momentum=0.0), policy, w, g, state, 1, lr=lr).run()
+    check_identical("parameter", whole, w)
+
+
+@pytest.mark.parametrize("policy", [p for p in POLICIES if p], ids=str)
+@pytest.mark.parametrize("kind", ["normal", "ties", "special"])
+def test_slices_in_blocks(policy, kind):
+    """P5, P4: rows ranked each by itself, several in a block."""
+    rng = np.random.default_rng(3)
+    shape = (40, 25)
+    w = rng.standard_normal(shape).astype("f4")
+    g = rng.standard_normal(shape).astype("f4")
+    if kind == "ties":
+        g = rng.integers(-2, 3, shape).astype("f4")
+    elif kind == "special":
+        g[rng.random(shape) < 0.4] = np.nan
+        g[rng.random(shape) < 0.4] = -np.inf
+    optimizer = core.Optimizer(core.SGD(), policy, lr=0.1, stacked_dims=1)
+    with np.errstate(all="ignore"):
+        (whole,), after = optimizer.step([w], [g], optimizer.init([w]))
+    m, flat = np.zeros(w.size, np.float32), w.reshape(-1).copy()
+    tally = BlockStep(
+        core.backend_for(w), core.SGD(), policy, flat, g.reshape(-1), {"momentum_buffer": m}, 1,
+        lr=0.1, length=shape[1], spare=0,
+    ).run()  # fmt: skip
+    assert tally == (w.size, 0, np.inf, 0, 0, 1.0, 1.0)
+    check_identical("parameter", whole, flat.reshape(shape))
+    check_identical("momentum", after.arrays[0]["momentum_buffer"], m.reshape(shape))
+
+
+@pytest.mark.parametrize("policy", [*POLICIES], ids=str)
+def test_a_tally_of_nothing(policy):
+    """R6: no cells, no counts; the threshold is above every score."""
+    empty = np.zeros(0, np.float32)
+    be = core.backend_for(np.zeros(1, np.float32))
+    tally = BlockStep(
+        be, core.SGD(), policy, empty, empty, {"momentum_buffer": empty}, 1, lr=0.1, measure=True
+    ).run()  # fmt: skip
+    assert tally == (0, 0, np.inf, 0, 0, 1.0, 1.0)
+
+
+def test_no_more_buffers_than_are_used():
+    """Each is as long as a block, and every thread has its own."""
+    w = np.zeros(SIZE, np.float32)
+    be = core.backend_for(w)
+    step = BlockStep(be, core.SGD(), None, w, w, {"momentum_buffer": w.copy()}, 1, lr=0.1)
+    for n in (2, 3, 3, 1):
+        held = step._buffers(n)
+    assert [len(x) for x in held] == [step.block] * 3
+
+
 def test_cells_of_other_lengths_are_refused():
     w, be = np.zeros(5, np.float32), core.backend_for(np.zeros(1, np.float32))
     for g, m in ((4, 5), (5, 4)):
@@ -144,6 +228,12 @@ def test_each_piece_once_and_in_order(threads):
         each(work, 200, threads)
     assert len(done) <= 3 + 2 * threads + 60  # pieces that ran already end; no other begins
     assert sorted(done) == sorted(set(done))
+
+
+def test_two_pieces_run_side_by_side():
+    """Each waits for the other; one thread would wait for ever."""
+    together = threading.Barrier(2)
+    each(lambda _: together.wait(timeout=60), 2, 2)
 
 
 def test_a_state_of_another_step_count():

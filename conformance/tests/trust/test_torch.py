@@ -16,6 +16,8 @@ import torch
 
 import mgup_torch
 from mgup_torch import MGUPSGD, MGUPAdamW, MGUPMuon
+from mgup_torch.executors import host
+from mgup_torch.llvm import codegen
 
 from ..torch.support import Reference, advance, compare, frozen, parameters
 
@@ -139,3 +141,28 @@ def test_narrow_state_over_many_blocks(rule, kwargs, monkeypatch):
     made = kind.rule_class(**kwargs)
     reference = Reference(params, made, core.MGUP(), lr=0.02, weight_decay=0.1)
     compare(optimizer, params, reference)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("tau", "shape", "stacked_dims"),
+    [(0.01, (40, 25), 1), (0.5, (9, 1), 1), (0.0, (4, 6), 1), (0.01, (50,), 0), (0.5, (), 0)],
+)
+def test_none_selected_is_no_infinite_score_either(tau, shape, stacked_dims, compiled, monkeypatch):
+    """P3, P7: K = 0 damps the whole slice, scores that overflow too.
+
+    Found: a compiled step of slices gave alpha to those whose score was infinite.
+    """
+    if compiled:
+        monkeypatch.setattr(codegen, "WORTH", 0)
+        monkeypatch.setattr(host, "SMALL", 0)
+    g = torch.ones(shape)
+    g.reshape(-1)[:3] = torch.tensor([1e30, -1e25, 2.0])[: g.numel()]
+    p = torch.zeros(shape, requires_grad=True)
+    p.grad = g
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*none is selected")
+        optimizer = MGUPSGD([p], lr=1.0, momentum=0.0, tau=tau, alpha=2.0, gamma=0.5,
+                            stacked_dims=stacked_dims)  # fmt: skip
+        optimizer.step()
+    assert torch.equal(p.detach(), -0.5 * g)

@@ -21,30 +21,32 @@ ROOT = Path(mgup_core.__file__).parents[1]
 if not (ROOT / "pyproject.toml").exists():
     pytest.skip("the settings of mypy are not beside the tests", allow_module_level=True)
 SOURCES = [str(path) for path in (ROOT, ROOT / "adapters", ROOT / "conformance") if path.is_dir()]
-CHECKED = {"torch": "torch", "jax": "jax", "mindspore": "mindspore"}
-"""The framework of each file."""
+CHECKED = ("torch", "jax", "mindspore")
+"""The frameworks, each with a file."""
 
 
-def mypy(path: Path, scratch: Path) -> dict[int, str]:
-    """What mypy --strict says, by line; with the settings and the cache of ``make lint``."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--follow-imports=silent", str(path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+Errors = dict[str, dict[int, str]]
+"""By file and line."""
+
+
+def mypy(files: list[str], scratch: Path) -> Errors:
+    """What mypy --strict says, with the settings and the cache of ``make lint``."""
+    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", *files]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    found = re.findall(r"^.*?:(\d+): error: (.*)$", done.stdout, re.MULTILINE)
-    return {int(line): text for line, text in found}
+    told: Errors = {}
+    for path, line, text in re.findall(r"^(.*?):(\d+): error: (.*)$", done.stdout, re.MULTILINE):
+        told.setdefault(Path(path).name, {})[int(line)] = text
+    return told
 
 
-def basedpyright(path: Path, scratch: Path) -> dict[int, str]:
-    """What pyright says in its standard mode, by line."""
+def basedpyright(files: list[str], scratch: Path) -> Errors:
+    """What pyright says in its standard mode."""
     settings = scratch / "pyrightconfig.json"
     settings.write_text(
         json.dumps(
             {
-                "include": [str(path)],
+                "include": files,
                 "extraPaths": SOURCES,
                 "typeCheckingMode": "standard",
                 "pythonVersion": ".".join(map(str, sys.version_info[:2])),
@@ -58,29 +60,32 @@ def basedpyright(path: Path, scratch: Path) -> dict[int, str]:
         text=True,
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    assert told["summary"]["filesAnalyzed"] == 1
-    return {
-        one["range"]["start"]["line"] + 1: one["message"]
-        for one in told["generalDiagnostics"]
-        if one["severity"] == "error"
-    }
+    said = json.loads(done.stdout)
+    assert said["summary"]["filesAnalyzed"] == len(files)
+    told: Errors = {}
+    for one in said["generalDiagnostics"]:
+        if one["severity"] == "error":
+            line = one["range"]["start"]["line"] + 1
+            told.setdefault(Path(one["file"]).name, {})[line] = one["message"]
+    return told
 
 
-CHECKERS = {"mypy": mypy, "basedpyright": basedpyright}
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-@pytest.mark.parametrize("name", CHECKED)
-def test_user_code(name, checker, tmp_path):
+# One process for all files: nearly all of its time goes into the frameworks that they import.
+@pytest.mark.parametrize("checker", [mypy, basedpyright], ids=lambda one: one.__name__)
+def test_user_code(checker, tmp_path):
     """No good line is refused, and no slip is passed over."""
-    for module in (checker, CHECKED[name]):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    path = HERE / f"user_{name}.py"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    slips = {i for i, line in enumerate(lines, 1) if line.endswith("# slip")}
-    assert len(slips) > len(lines) / 10
-    found = CHECKERS[checker](path, tmp_path)
-    told = {i: found.get(i) for i in sorted(found.keys() ^ slips)}
-    assert not told, "\n".join(f"{i}: {lines[i - 1]}  # {text}" for i, text in told.items())
+    if importlib.util.find_spec(checker.__name__) is None:
+        pytest.skip(f"{checker.__name__} is not installed")
+    names = [name for name in CHECKED if importlib.util.find_spec(name) is not None]
+    files = [HERE / f"user_{name}.py" for name in names]
+    told = checker([str(path) for path in files], tmp_path)
+    wrong = []
+    for path in files:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        slips = {i for i, line in enumerate(lines, 1) if line.endswith("# slip")}
+        assert len(slips) > len(lines) / 10
+        found = told.get(path.name, {})
+        for i in sorted(found.keys() ^ slips):
+            wrong.append(f"{path.name}:{i}: {lines[i - 1]}  # {found.get(i)}")
+    assert files, "no framework is installed"
+    assert not wrong, "\n".join(wrong)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 from ..._checks import check_beta, check_eps
 from ..._typing import Array, State
 from ...numerics.backend import Backend
 from ..base import Direction
-from ..matrix import MatrixRule, check_out_axis, frobenius
-
-ProductDtype = Literal["float32", "exact"]
-PRODUCT_DTYPES: tuple[str, ...] = get_args(ProductDtype)
+from ..matrix import (
+    MatrixRule,
+    ProductDtype,
+    check_out_axis,
+    check_product_dtype,
+    frobenius,
+)
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,7 @@ class DeltaMomentum(MatrixRule):
         check_beta("momentum", self.momentum)
         check_eps("eps", self.eps)
         check_out_axis(self.out_axis)
-        if self.product_dtype not in PRODUCT_DTYPES:
-            words = ", ".join(map(repr, PRODUCT_DTYPES))
-            raise ValueError(f"product_dtype={self.product_dtype!r} is none of {words}.")
+        check_product_dtype(self.product_dtype)
 
     def accepts(self, shape: tuple[int, ...], stacked_dims: int = 0) -> str | None:
         return None if len(shape) == 1 else super().accepts(shape, stacked_dims)

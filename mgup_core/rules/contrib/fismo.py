@@ -8,16 +8,10 @@ from typing import Any, ClassVar
 from ..._checks import check_beta, check_range
 from ..._typing import Array, State
 from ...numerics.backend import Backend
+from ...numerics.bases import identity
 from ...numerics.scalars import ema
 from ..base import Direction
 from ..matrix import MatrixRule, NSDtype, check_newton_schulz, frobenius, newton_schulz
-
-
-def identity(be: Backend, x: Array, axis: int) -> Array:
-    """I of the length of an axis of ``x``, for each matrix of a stack."""
-    n = x.shape[axis]
-    eye = be.xp.eye(n, dtype=be.dtype, device=be.device)
-    return be.xp.broadcast_to(eye, (*x.shape[:-2], n, n)) + be.scalar(0.0)
 
 
 def inverse_root(be: Backend, x: Array, steps: int, dtype: str | None = None) -> Array:

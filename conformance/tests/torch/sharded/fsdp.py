@@ -93,10 +93,19 @@ def optimizer_of(model, name="MGUPAdamW", **options):
     return getattr(mgup_torch, name)(model.named_parameters(), lr=0.05, **options)
 
 
-def train(kind, *, steps=3, parts=1, clip=None, name="MGUPAdamW", **options):
-    """The gradients are FSDP's; the unsharded optimizer is given the same, whole."""
+def train(kind, *, steps=3, parts=1, clip=None, name="MGUPAdamW", scheduled=False, **options):
+    """The gradients are FSDP's; the unsharded optimizer is given the same, whole.
+
+    Args:
+        scheduled: whether a schedule moves the learning rate at every step.
+    """
     model, other = sharded(kind), net()
     mine, theirs = optimizer_of(model, name, **options), optimizer_of(other, name, **options)
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(one, 0.1, total_steps=steps + 1, cycle_momentum=False)
+        for one in (mine, theirs)
+        if scheduled
+    ]
     placements = set()
     for step in range(steps):
         mine.zero_grad()
@@ -107,6 +116,8 @@ def train(kind, *, steps=3, parts=1, clip=None, name="MGUPAdamW", **options):
             p.grad = whole(q.grad)
         mine.step()
         theirs.step()
+        for one in schedules:
+            one.step()
         for (label, p), q in zip(other.named_parameters(), model.parameters(), strict=True):
             identical(f"step {step + 1}, {label}", p, whole(q))
             placements.add(str(getattr(q, "placements", None)))
@@ -140,10 +151,10 @@ def step_together(model, optimizer, step):
     optimizer.step()
 
 
-def save(folder, *, steps):
+def save(folder, *, steps, **options):
     """Train, save, train on; what the run holds at the end."""
     model = sharded("fsdp")
-    optimizer = optimizer_of(model)
+    optimizer = optimizer_of(model, **options)
     for step in range(steps):
         step_together(model, optimizer, step)
     weights, state = get_state_dict(model, optimizer)
@@ -153,12 +164,12 @@ def save(folder, *, steps):
     return {name: value.numpy() for name, value in bits(model, optimizer).items()}
 
 
-def load(folder, *, steps, kind="fsdp"):
+def load(folder, *, steps, kind="fsdp", **options):
     """Load into a fresh run, on however many ranks; train on."""
     model = sharded(kind)
     for p in model.parameters():
         torch.nn.init.zeros_(p)
-    optimizer = optimizer_of(model)
+    optimizer = optimizer_of(model, **options)
     weights, state = get_state_dict(model, optimizer)
     dcp.load({"model": weights, "optimizer": state}, checkpoint_id=folder)
     set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=state)

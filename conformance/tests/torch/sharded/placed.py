@@ -105,6 +105,9 @@ def compare(
                     assert value == one.state[p][key]
                     continue
                 assert isinstance(value, DTensor), key
+                if value.shape != q.shape:  # numbers and sums, which every rank has
+                    identical(f"{here}, {key}", one.state[p][key], value.to_local())
+                    continue
                 assert value.placements == q.placements
                 identical(
                     f"{here}, {key}",
@@ -270,6 +273,21 @@ def every_elementwise_rule():
     ]
     for name in names:
         compare((2, 2), "S1 S0", name=name, kind="few", shapes=[(9, 5), (4,)], steps=3)
+    return len(names)
+
+
+def every_rule_of_whole_tensors():
+    """Of the core's: norms, sums of rows, sums over all parameters, bases; how many."""
+    names = [
+        name
+        for name in dir(mgup_torch)
+        if (rule := getattr(getattr(mgup_torch, name), "rule_class", None))
+        and not (rule.elementwise or rule.gathers)
+    ]
+    for name in names:
+        kind = getattr(mgup_torch, name).rule_class
+        shapes = [(9, 5), (4,)] if kind().accepts((4,)) is None else [(9, 5)]
+        compare((2,), "S1", name=name, kind="few", shapes=shapes, steps=2)
     return len(names)
 
 

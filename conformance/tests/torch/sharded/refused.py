@@ -203,14 +203,14 @@ def flattened_later():
 
 
 def unknown_rules():
-    """A rule that needs more of the whole than the ranks exchange, and what no kernel can do."""
+    """A rule that needs whole tensors where parts are to be tensors, and what no kernel can do."""
 
     class Normed(mgup_core.Lion):
         elementwise = False
 
     p = place(torch.ones(9), mesh_of((2,)), "S0").requires_grad_()
-    with pytest.raises(ValueError, match=r"Normed is not elementwise.*ignored_params"):
-        mgup_torch.optimizer(Normed)([p])
+    with pytest.raises(ValueError, match=r"Normed needs the whole tensor: scope='local' must be"):
+        mgup_torch.optimizer(Normed)([p], scope="local")
     p.grad = torch.ones_like(p)
     with pytest.raises(ValueError, match=r"implementation='fused' cannot step.*on cpu"):
         mgup_torch.MGUPAdamW([p], implementation="fused").step()
@@ -313,6 +313,7 @@ def late_learning_rate():
         optimizer, params, give = made()
         give(1)
         if dist.get_rank() == 1:
+            optimizer.param_groups[0]["betas"] = (0.95, 0.999)
             optimizer.param_groups[0]["lr"] = 0.1
         optimizer.step()
         give(2)
@@ -331,6 +332,48 @@ def late_change():
             time.sleep(5)
         else:
             refused(optimizer, params, "rank 0 .*No parameter has taken this step", RuntimeError)
+
+
+def late_change_without_collectives():
+    """Issue 23: the others are told in their next step, and by a rank that has left."""
+    with as_on_an_accelerator():
+        optimizer, params, give = made()
+        alone = dist.get_rank() == 1
+        for step in (1, 2, 3):
+            give(step)
+            optimizer.param_groups[0]["mode"] = "off"
+            if step == 2 and alone:
+                optimizer.param_groups[0]["tau"] = 0.25
+                refused(optimizer, params, "rank 1 steps otherwise than before.*tau: 0.5 on the")
+                return
+            if step == 3:
+                told = "different steps last time.*tau: 0.5 on rank 0; 0.25 on rank 1"
+                refused(optimizer, params, told)
+                return
+            optimizer.step()
+
+
+def repeated_steps():
+    """Ranks of which one repeats its last step, as on a GPU, and one does not, agree (R7)."""
+    from mgup_torch.distributed import Sharding
+
+    optimizer, params, give = made()
+    give(1)
+    sharding, alone = Sharding(), dist.get_rank() == 1
+    groups, state = optimizer.param_groups, {}
+    sharding.agree(groups, state)
+    # On a device that alone knows the number of steps.
+    state = {p: {"step": torch.empty((), device="meta")} for p in params}
+    for turn in range(3):
+        groups[0]["lr"] = 0.1 / (turn + 1)
+        if alone and turn == 1:
+            sharding.agree(groups, state)
+        else:
+            sharding.agree_again(groups, state)
+    if alone:
+        groups[0]["alpha"] = 1.5
+    with pytest.raises(ValueError, match=r"alpha: None on rank 0; 1.5 on rank 1"):
+        sharding.agree_again(groups, state)
 
 
 def late_change_of_all():

@@ -22,6 +22,8 @@ from .workers import Workers
         "late_first_step",
         "late_learning_rate",
         "late_change_of_all",
+        "late_change_without_collectives",
+        "repeated_steps",
     ],
 )
 def test_two_ranks(two, case):

@@ -34,6 +34,28 @@ def test_muon(four, kind, options):
     four.run("fsdp.train", kind, name="MGUPMuon", **options)
 
 
+COUPLED = ["MGUPProdigy", "MGUPAdafactor", "MGUPScheduleFreeAdamW", "MGUPScheduleFreeRAdam",
+           "MGUPSOAP"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [COUPLED[0], *(pytest.param(name, marks=pytest.mark.slow) for name in COUPLED[1:])]
+)
+def test_schedules_and_sums(two, name):
+    """One learning rate that moves, sums of rows, of tensors and of all parameters (issue 22)."""
+    options = {"momentum": 0.9} if name == "MGUPAdafactor" else {}
+    two.run("fsdp.train", "fsdp", name=name, scheduled=True, **options)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_sums(four, two, tmp_path):
+    """Numbers and matrices of the state, which every rank has, at another world size."""
+    for name in ("MGUPProdigy", "MGUPSOAP"):
+        folder = str(tmp_path / name)
+        saved = four.run("fsdp.save", folder, steps=2, name=name)[0]
+        equal(saved, two.run("fsdp.load", folder, steps=2, name=name)[1])
+
+
 def equal(one, other):
     assert one.keys() == other.keys()
     for name, value in one.items():

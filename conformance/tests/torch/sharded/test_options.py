@@ -118,6 +118,27 @@ def test_every_elementwise_rule(four):
     assert four.run("placed.every_elementwise_rule")[0] > 4
 
 
+@pytest.mark.slow
+def test_every_rule_of_whole_tensors(two):
+    """What ranks cannot exchange is gathered: the bits of the unsharded tensors."""
+    assert two.run("placed.every_rule_of_whole_tensors", patience=400)[0] > 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["S0 S1", "S1 S0", "R S1", "S0 S0"])
+def test_whole_tensors_of_every_placement(four, layout):
+    """Of a rule with sums of rows; uneven and empty parts, replicas."""
+    four.run("placed.compare", (2, 2), layout, name="MGUPAdafactor", shapes=[(9, 5), (3,)], steps=2)
+
+
+def test_sums_over_all_parameters(two):
+    """Each parameter gathered, on every rank alike; the statistics are the whole tensors'."""
+    traffic = two.run(
+        "placed.compare", (2,), "S0", name="MGUPProdigy", shapes=[(9, 5), (7,)], statistics=True
+    )
+    assert traffic[0].collectives > 0
+
+
 def test_compiled(two):
     two.run("placed.compiled")
 

@@ -22,7 +22,7 @@ class Together:
 
     def __init__(self, n: int) -> None:
         self.given: dict[int, torch.Tensor] = {}
-        self.barrier = threading.Barrier(n, timeout=60)
+        self.barrier = threading.Barrier(n, timeout=600)
         self.sizes: list[int] = []
 
     def all_reduce_sum(self, place: int):

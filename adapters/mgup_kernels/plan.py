@@ -7,12 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from . import apply, layout, one_pass, radix_select, sample_bracket, ties, tuning, verify
+from . import (
+    apply,
+    compiled,
+    layout,
+    one_pass,
+    radix_select,
+    sample_bracket,
+    sizes,
+    ties,
+    tuning,
+    verify,
+)  # fmt: skip
 from .batches import Batch, MeshGroup, Slice, Workspace, most_coordinates, split_into_batches
 from .codegen import Functions
+from .device import Array, Device
 
 
 class Plan:
@@ -22,6 +32,7 @@ class Plan:
         slices: at least one, and as many on each device of a mesh group.
         functions: of the slices' kind.
         addresses: how many arrays each slice has: w, g and those of its state.
+        device: where the arrays are; of this plan alone.
         ranks: whether each slice has a threshold to find.
         aligned: whether all addresses are multiples of 16 and all lengths of 8.
         rules: how many rules the slices have, at most; all of one form.
@@ -33,7 +44,7 @@ class Plan:
         slices: Sequence[Slice],
         functions: Functions,
         addresses: int,
-        device: torch.device,
+        device: Device,
         *,
         ranks: bool,
         aligned: bool,
@@ -41,12 +52,18 @@ class Plan:
         mesh_group: MeshGroup | None = None,
     ) -> None:
         self.functions, self.ranks, self.mesh_group = functions, ranks, mesh_group
-        n, on_gpu = len(slices), device.type == "cuda"
+        self.device, self._launch = device, device.launch
+        n = len(slices)
         local_lengths, lengths, k = np.array(slices, np.int64).T
-        sample_chunks = self._sample_chunks(local_lengths, k)
+        self.world_size = 1 if mesh_group is None else mesh_group.world_size
+        sample_chunks = np.zeros(n, np.int64)
+        if ranks and mesh_group is None and functions.both_updates is not None:
+            sample_chunks = sizes.sample_chunks(local_lengths, k, functions.bytes_moved)
         self.one_pass = one_pass = bool(sample_chunks.any())
-        self.sample, self.deviations = self._first_sample()
-        capacity = self._capacity(local_lengths, lengths, k, sample_chunks)
+        self.sample, self.deviations = sizes.first_sample(self.world_size, one_pass=one_pass)
+        share = k / np.maximum(lengths, 1)
+        drawn = share, sample_chunks, self.sample, self.deviations, self.world_size
+        capacity = sizes.capacities(local_lengths, *drawn) * ranks
         blocks, chunks = -(-local_lengths // tuning.BLOCK), -(-capacity // tuning.CANDIDATES)
         samplers = -(-sample_chunks // tuning.VERIFY_CHUNKS)
         self.rows = np.zeros((n, layout.ADDRESSES + addresses), np.int64)
@@ -65,43 +82,43 @@ class Plan:
             self.rows[mine, layout.FIRST_CANDIDATE] = np.cumsum(capacity[mine]) - capacity[mine]
             candidates = max(candidates, int(capacity[mine].sum()))
 
-        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)
+        def zeros(*shape: int, dtype: str = "int64") -> Array:
+            return device.zeros(shape, dtype)
 
-        def owners(counts: Any) -> Tensor:
-            return torch.from_numpy(np.repeat(np.arange(n, dtype=np.int32), counts)).to(device)
+        def owners(counts: Any) -> Array:
+            return device.array(np.repeat(np.arange(n, dtype=np.int32), counts))
 
         self.slice_table = zeros(*self.rows.shape)
         self.host_numbers = np.zeros((0, functions.numbers.length), np.float32)
-        self.numbers = zeros(rules, functions.numbers.length, dtype=torch.float32)
+        self.numbers = zeros(rules, functions.numbers.length, dtype="float32")
         self.search_records = zeros(n, layout.RECORD)
         self.positive_counts = zeros(n)
-        self.slice_scalars = zeros(n, max(functions.scalar_count, 1), dtype=torch.float32)
+        self.slice_scalars = zeros(n, max(functions.scalar_count, 1), dtype="float32")
         self.block_slice, self.chunk_slice = owners(blocks), owners(chunks)
         self.sampler_slice = owners(samplers)
-        self.sample_sums = zeros(n if one_pass else 0, 2, tuning.EDGES, dtype=torch.int32)
-        self.samples_drawn, self.misses = zeros(1), zeros(1, dtype=torch.int32)
-        self.host_misses = torch.zeros(
-            int(one_pass), dtype=torch.int32, pin_memory=one_pass and on_gpu
-        )
+        self.sample_sums = zeros(n if one_pass else 0, 2, tuning.EDGES, dtype="int32")
+        self.samples_drawn, self.misses = zeros(1), zeros(1, dtype="int32")
+        self.host_misses = device.host_copy(self.misses) if one_pass else None
         most = max(batch.blocks for batch in self.batches) if ranks else 1
         count = tuning.ONE_PASS_WORKSPACES if one_pass else tuning.WORKSPACES
-        count = min(count, len(self.batches))
-        self.bracket_stream = (
-            torch.cuda.Stream(device, priority=-1) if one_pass and count > 1 else None
-        )
+        count = min(count, len(self.batches)) if device.streams else 1
+        self.bracket_stream = device.stream(urgent=True) if one_pass and count > 1 else None
         listed = functions.dtype if one_pass else None
         self.workspaces = [
             Workspace(most, candidates, device, streams=count > 1, parameter_dtype=listed)
             for _ in range(count)
         ]
-        self.batch_flags = zeros(len(self.batches), 3, dtype=torch.int32)
+        self.batch_flags = zeros(len(self.batches), layout.FLAGS, dtype="int32")
         if one_pass:  # the longest slices come first, since nothing hides the end of the last batch
             self.batches.sort(
                 key=lambda b: -int(lengths[b.first_slice : b.first_slice + b.slices].max())
             )
-        self.histograms = zeros(n if ranks else 0, 1 << layout.DIGIT_BITS, dtype=torch.int32)
-        self.strides = self.slice_table.stride(0), self.slice_scalars.stride(0)
+        self.histograms = zeros(n if ranks else 0, 1 << layout.DIGIT_BITS, dtype="int32")
+        if mesh_group is not None:
+            self.bounds = zeros(2, n)
+            self.shared_counts = {b: zeros(3, b.slices) for b in self.batches}
+            self.ties_by_rank = {b: zeros(self.world_size, b.slices) for b in self.batches}
+        self.strides = self.rows.shape[1], max(functions.scalar_count, 1)
         self.block_options = {
             "BLOCK": tuning.BLOCK,
             "DIVISOR": tuning.DIVISOR if aligned else 1,
@@ -109,51 +126,15 @@ class Plan:
             "enable_fp_fusion": False,
         }
 
-    def _sample_chunks(self, lengths: Any, k: Any) -> Any:
-        """How many chunks are drawn from each slice to verify its bracket: (slices,) int64."""
-        if not self.ranks or self.mesh_group is not None or self.functions.both_updates is None:
-            return np.zeros(len(lengths), np.int64)
-        wide = self.functions.bytes_moved > tuning.NARROW
-        shortest = tuning.ONE_PASS if wide else tuning.ONE_PASS_NARROW
-        chunks = verify.sample_sizes(lengths, tuning.VERIFY_CHUNK, shortest) * (k > 0)
-        least = max(tuning.ONE_PASS_TOTAL, tuning.ONE_PASS_SHARE * lengths.sum())
-        return chunks * (lengths[chunks > 0].sum() >= least)
-
-    def _first_sample(self) -> tuple[int, float]:
-        """The size of the sample of each slice, and the DEVIATIONS of its bracket."""
-        if self.one_pass:
-            return tuning.ONE_PASS_SAMPLE, min(tuning.DEVIATIONS, tuning.ONE_PASS_DEVIATIONS)
-        if self.mesh_group is None:
-            return tuning.SAMPLE, tuning.DEVIATIONS
-        # The span of all devices' brackets misses only if each of them does.
-        return tuning.SAMPLE, max(tuning.DEVIATIONS / self.mesh_group.world_size**0.5, 1.5)
-
-    def _capacity(self, local_lengths: Any, lengths: Any, k: Any, sample_chunks: Any) -> Any:
-        """Room for the candidates of each slice: (slices,) int64."""
-        share = k / np.maximum(lengths, 1)
-        alone = self.mesh_group is None
-        deviations = self.deviations if alone else tuning.DEVIATIONS
-        spread = 2 * deviations * np.sqrt(np.maximum(share * (1 - share), 0.01) / self.sample)
-        # The brackets of a small slice's parts may lie apart: then there is room for all scores.
-        least = 0 if alone else tuning.SAMPLE
-        capacity = np.maximum(np.ceil(tuning.ROOM * spread * local_lengths), least)
-        if self.one_pass:
-            width = 2 * verify.half_width(sample_chunks, share, tuning.VERIFY_CHUNK)
-            # The ends of the bracket are edges, so it may be wider by two of their distances.
-            width += 2 * (spread + 1.3 * width) / (tuning.EDGES - 1)
-            listed = np.ceil(tuning.LIST_ROOM * width * local_lengths)
-            capacity = np.where(sample_chunks > 0, listed, capacity)
-        return np.minimum(capacity, local_lengths).astype(np.int64) * self.ranks
-
     def _split(self, lengths: Any, blocks: Any, chunks: Any, samplers: Any) -> list[Batch]:
         """The batches, the same on all devices of a mesh group."""
         if self.mesh_group is not None:
-            lengths = -(-lengths // self.mesh_group.world_size)
+            lengths = -(-lengths // self.world_size)
         parts = tuning.PARTS if self.mesh_group is None else tuning.SHARED_PARTS
         least, parts = tuning.LEAST, parts if self.ranks else 1
         if self.one_pass:
             least, parts = tuning.ONE_PASS_LEAST, tuning.ONE_PASS_PARTS
-        most = most_coordinates(lengths, least, parts)
+        most = most_coordinates(lengths, max(least, self.device.least_batch), parts)
         return split_into_batches(lengths, blocks, chunks, samplers, most)
 
     def set_numbers(self, numbers: Any, owner: Any) -> None:
@@ -164,7 +145,7 @@ class Plan:
             owner: the rule of each slice, (slices,) int64.
         """
         self.host_numbers = numbers
-        row = self.functions.numbers.length * self.numbers.element_size()
+        row = self.functions.numbers.length * np.dtype(np.float32).itemsize
         self.rows[:, layout.NUMBERS_ADDRESS] = self.numbers.data_ptr() + row * owner
 
     def launch(self) -> None:
@@ -176,16 +157,17 @@ class Plan:
         elif not self.ranks and self.functions.statistic is not None:
             self._count_positive()
         if self.ranks:
-            self.batch_flags.zero_()
-        if len(self.host_misses):
-            self.host_misses.copy_(self.misses, non_blocking=True)
+            self.device.clear(self.batch_flags)
+        if self.host_misses is not None:
+            self.device.copy_to_host(self.misses, self.host_misses)
         for workspace in self.workspaces:
             workspace.fork()
         bracketed = self._bracket_ahead()
-        for workspace, batch, flags, event in zip(
-            itertools.cycle(self.workspaces), self.batches, self.batch_flags, bracketed,
-            strict=False,
-        ):  # fmt: skip
+        workspaces = itertools.cycle(self.workspaces)
+        for i, (workspace, batch, event) in enumerate(
+            zip(workspaces, self.batches, bracketed, strict=False)
+        ):
+            flags = self.batch_flags[i]
             with workspace.small_launches():
                 if self.ranks:
                     self._rank(batch, workspace, flags, event)
@@ -196,10 +178,25 @@ class Plan:
         for workspace in self.workspaces:
             workspace.join()
         n = len(self.rows)
-        apply.advance_steps[(-(-n // tuning.SLICES),)](
+        self._launch(
+            apply.advance_steps, -(-n // tuning.SLICES),
             self.slice_table, self.strides[0], n, self.samples_drawn, WIDTH=tuning.SLICES,
             num_warps=2,
         )  # fmt: skip
+
+    def launches(self) -> list[compiled.Launch]:
+        """What :meth:`launch` launches, to be compiled before; without collectives."""
+        launches: list[compiled.Launch] = []
+
+        def note(kernel: Any, grid: int, *args: Any, **options: Any) -> None:
+            launches.append(compiled.Launch(kernel, args, options))
+
+        self._launch = note
+        try:
+            self.launch()
+        finally:
+            self._launch = self.device.launch
+        return launches
 
     def check(self) -> None:
         """Raise if an earlier step was not exact, as far as the device has reported.
@@ -207,18 +204,12 @@ class Plan:
         Raises:
             RuntimeError: the proof in :mod:`verify <.verify>` gives it a probability below 2e-17.
         """
-        if self.host_misses.any():
+        if self.host_misses is not None and self.host_misses[0]:
             raise RuntimeError(
-                f"in an earlier step {int(self.host_misses)} slices had their threshold outside of "
-                "a verified bracket, and some of their coordinates took the other multiplier. Load "
-                "a checkpoint from before, and report it: chance alone does not explain it."
+                f"in an earlier step {int(self.host_misses[0])} slices had their threshold outside "
+                "of a verified bracket, and some of their coordinates took the other multiplier. "
+                "Load a checkpoint from before, and report it: chance alone does not explain it."
             )
-
-    def memory(self) -> int:
-        """Bytes on the device."""
-        members = (self, *self.workspaces)
-        tensors = (x for one in members for x in vars(one).values() if isinstance(x, Tensor))
-        return sum(x.numel() * x.element_size() for x in tensors if x.device.type != "cpu")
 
     @property
     def _arrays(self) -> tuple[Any, ...]:
@@ -227,16 +218,18 @@ class Plan:
 
     def _compute_scalars(self, function: Callable[..., Any]) -> None:
         n = len(self.rows)
-        apply.compute_scalars[(-(-n // tuning.SLICES),)](
+        self._launch(
+            apply.compute_scalars, -(-n // tuning.SLICES),
             self.slice_table, self.positive_counts, self.slice_scalars, *self.strides, n,
             SCALARS=function, WIDTH=tuning.SLICES, num_warps=2, enable_fp_fusion=False,
         )  # fmt: skip
 
     def _count_positive(self) -> None:
-        self.positive_counts.zero_()
+        self.device.clear(self.positive_counts)
         for batch in self.batches:
             if batch.blocks:
-                apply.count_positive[(batch.blocks,)](
+                self._launch(
+                    apply.count_positive, batch.blocks,
                     self.slice_table, self.positive_counts, self.slice_scalars, *self.strides,
                     self.block_slice, batch.first_block, STATISTIC=self.functions.statistic,
                     **self.block_options,
@@ -246,32 +239,35 @@ class Plan:
         self._compute_scalars(self.functions.late_scalars)
 
     def _sample_brackets(self, first_slice: int, slices: int) -> None:
-        sample_bracket.sample_bracket[(slices,)](
+        self._launch(
+            sample_bracket.sample_bracket, slices,
             *self._arrays, first_slice, STATISTIC=self.functions.statistic, SAMPLE=self.sample,
             CHUNK=tuning.CHUNK, DIVISOR=self.block_options["DIVISOR"], DEVIATIONS=self.deviations,
             num_warps=self.sample // tuning.SAMPLE_WARP, enable_fp_fusion=False,
         )  # fmt: skip
 
-    def _bracket_ahead(self) -> list[torch.cuda.Event | None]:
+    def _bracket_ahead(self) -> list[Any]:
         """The brackets of all batches on their own stream, and the event after each batch's."""
         if self.bracket_stream is None:
             return [None] * len(self.batches)
         events = []
-        self.bracket_stream.wait_stream(torch.cuda.current_stream(self.bracket_stream.device))
-        with torch.cuda.stream(self.bracket_stream):
-            for batch, flags in zip(self.batches, self.batch_flags, strict=True):
+        self.bracket_stream.wait_stream(self.device.current_stream())
+        with self.device.on(self.bracket_stream):
+            for i, batch in enumerate(self.batches):
                 self._sample_brackets(batch.first_slice, batch.slices)
                 if batch.samplers:
-                    self._verify(batch, flags)
+                    self._verify(batch, self.batch_flags[i])
                 events.append(self.bracket_stream.record_event())
         return events
 
-    def _rank(
-        self, batch: Batch, workspace: Workspace, flags: Tensor, bracketed: torch.cuda.Event | None
-    ) -> None:
-        """Find the threshold of each slice of a batch, and its ties in earlier blocks."""
+    def _rank(self, batch: Batch, workspace: Workspace, flags: Array, bracketed: Any) -> None:
+        """Find the threshold of each slice of a batch, and its ties in earlier blocks.
+
+        Args:
+            bracketed: the event after which the batch has its brackets, or ``None``.
+        """
         if bracketed is not None:
-            torch.cuda.current_stream(self.slice_table.device).wait_event(bracketed)
+            self.device.current_stream().wait_event(bracketed)
         elif self.mesh_group is None:
             self._sample_brackets(batch.first_slice, batch.slices)
             if batch.samplers:
@@ -280,20 +276,23 @@ class Plan:
             with workspace.large_launches():
                 self._read_scores(batch, workspace, flags)
         counts = None if self.mesh_group is None else self._share_counts(self.mesh_group, batch)
-        radix_select.check_bracket[(batch.slices,)](
+        self._launch(
+            radix_select.check_bracket, batch.slices,
             self.slice_table, self.search_records, self.strides[0], batch.first_slice, flags,
             counts, self.misses, SHARED=self.mesh_group is not None, num_warps=1,
         )  # fmt: skip
         for _ in range(32 // layout.DIGIT_BITS):
             self._select_digit(batch, workspace, flags)
         if batch.blocks:
-            ties.count_ties[(-(-batch.blocks // tuning.TIE_BLOCKS),)](
+            self._launch(
+                ties.count_ties, -(-batch.blocks // tuning.TIE_BLOCKS),
                 *self._arrays, self.block_slice, batch.first_block, batch.blocks,
                 workspace.block_counts, workspace.list_starts, workspace.list_lengths,
                 workspace.candidates, flags, STATISTIC=self.functions.statistic,
                 GROUP=tuning.TIE_BLOCKS, **self.block_options,
             )  # fmt: skip
-        ties.prefix_sum_ties[(batch.slices,)](
+        self._launch(
+            ties.prefix_sum_ties, batch.slices,
             self.slice_table, self.search_records, self.strides[0], batch.first_slice,
             batch.first_block, workspace.block_counts, flags, BLOCK=tuning.BLOCK,
             WIDTH=tuning.TIE_COUNTS, num_warps=8,
@@ -301,10 +300,11 @@ class Plan:
         if self.mesh_group is not None:
             self._share_ties(self.mesh_group, batch)
 
-    def _read_scores(self, batch: Batch, workspace: Workspace, flags: Tensor) -> None:
+    def _read_scores(self, batch: Batch, workspace: Workspace, flags: Array) -> None:
         """The first read: count scores and list candidates; in one pass, also take the step."""
         if batch.samplers:
-            one_pass.apply_one_pass[(batch.blocks,)](
+            self._launch(
+                one_pass.apply_one_pass, batch.blocks,
                 *self._arrays, self.block_slice, batch.first_block, workspace.block_counts,
                 workspace.list_starts, workspace.list_lengths, workspace.candidates,
                 workspace.other_parameters, workspace.block_offsets, flags,
@@ -312,17 +312,19 @@ class Plan:
                 STORE=self.functions.store, **self.block_options,
             )  # fmt: skip
         else:
-            radix_select.count_against_bracket[(batch.blocks,)](
+            self._launch(
+                radix_select.count_against_bracket, batch.blocks,
                 *self._arrays, self.block_slice, batch.first_block, workspace.block_counts,
                 workspace.list_starts, workspace.candidates, STATISTIC=self.functions.statistic,
                 **self.block_options,
             )  # fmt: skip
 
-    def _select_digit(self, batch: Batch, workspace: Workspace, flags: Tensor) -> None:
+    def _select_digit(self, batch: Batch, workspace: Workspace, flags: Array) -> None:
         """Narrow the range of each slice of a batch by one digit."""
         if batch.blocks:
             rescanners = tuning.ONE_PASS_RESCANNERS if batch.samplers else tuning.RESCANNERS
-            radix_select.count_digits[(max(batch.chunks, min(batch.blocks, rescanners)),)](
+            self._launch(
+                radix_select.count_digits, max(batch.chunks, min(batch.blocks, rescanners)),
                 *self._arrays, self.chunk_slice, batch.first_chunk, batch.chunks, self.block_slice,
                 batch.first_block, batch.blocks, workspace.list_lengths, workspace.candidates,
                 self.histograms, flags, STATISTIC=self.functions.statistic,
@@ -331,23 +333,31 @@ class Plan:
         if self.mesh_group is not None:
             mine = slice(batch.first_slice, batch.first_slice + batch.slices)
             self.mesh_group.all_reduce_sum_(self.histograms[mine])
-        radix_select.select_digit[(batch.slices,)](
-            self.search_records, batch.first_slice, self.histograms, flags, num_warps=2
+        self._launch(
+            radix_select.select_digit,
+            batch.slices,
+            self.search_records,
+            batch.first_slice,
+            self.histograms,
+            flags,
+            num_warps=2,
         )
 
-    def _verify(self, batch: Batch, flags: Tensor) -> None:
+    def _verify(self, batch: Batch, flags: Array) -> None:
         """Decide which slices of a batch take their step in one pass."""
         options = {
             "CHUNK": tuning.VERIFY_CHUNK,
             "EDGES": tuning.EDGES,
             "GUESSED": self.deviations / self.sample**0.5,
         }
-        verify.count_sample[(batch.samplers,)](
+        self._launch(
+            verify.count_sample, batch.samplers,
             *self._arrays, self.sampler_slice, batch.first_sampler, self.sample_sums,
             self.samples_drawn, STATISTIC=self.functions.statistic, WIDTH=tuning.VERIFY_CHUNKS,
             DIVISOR=self.block_options["DIVISOR"], **options, num_warps=4, enable_fp_fusion=False,
         )  # fmt: skip
-        verify.verify_bracket[(batch.slices,)](
+        self._launch(
+            verify.verify_bracket, batch.slices,
             self.slice_table, self.search_records, self.strides[0], batch.first_slice,
             self.sample_sums, flags, FILL=tuning.FILL, **options, num_warps=1,
             enable_fp_fusion=False,
@@ -356,21 +366,24 @@ class Plan:
     def _apply_step(self, batch: Batch, workspace: Workspace) -> None:
         """The second read: the step of a batch whose selection is known."""
         with workspace.large_launches():
-            apply.apply_step[(batch.blocks,)](
+            self._launch(
+                apply.apply_step, batch.blocks,
                 *self._arrays, self.block_slice, batch.first_block, workspace.block_counts,
                 UPDATE=self.functions.update, **self.block_options,
             )  # fmt: skip
 
-    def _finish_one_pass(self, batch: Batch, workspace: Workspace, flags: Tensor) -> None:
+    def _finish_one_pass(self, batch: Batch, workspace: Workspace, flags: Array) -> None:
         """Correct what was written in one pass, and take the deferred steps."""
         blocks = self.block_slice, batch.first_block, batch.blocks
-        one_pass.correct_likely[(-(-batch.blocks // tuning.LISTS),)](
+        self._launch(
+            one_pass.correct_likely, -(-batch.blocks // tuning.LISTS),
             self.slice_table, self.search_records, self.strides[0], *blocks,
             workspace.block_counts, workspace.list_starts, workspace.list_lengths,
             workspace.candidates, workspace.other_parameters, workspace.block_offsets,
             BLOCK=tuning.BLOCK, GROUP=tuning.LISTS, WIDTH=tuning.ENTRIES, num_warps=4,
         )  # fmt: skip
-        one_pass.apply_deferred[(-(-batch.blocks // tuning.DEFERRED_BLOCKS),)](
+        self._launch(
+            one_pass.apply_deferred, -(-batch.blocks // tuning.DEFERRED_BLOCKS),
             *self._arrays, *blocks, workspace.block_counts, workspace.list_lengths, flags,
             UPDATE=self.functions.update, GROUP=tuning.DEFERRED_BLOCKS, **self.block_options,
         )  # fmt: skip
@@ -379,15 +392,16 @@ class Plan:
 
     def _merge_brackets(self, mesh_group: MeshGroup) -> None:
         """Replace each device's brackets by those that span all devices'."""
-        low, high = (self.search_records[:, i] for i in (layout.GUESS_LOW, layout.GUESS_HIGH))
-        bounds = mesh_group.all_reduce_max(torch.stack([-low, high]))
-        n = len(self.rows)
-        sample_bracket.merge_brackets[(n,)](self.search_records, bounds, n, num_warps=1)
+        n, bounds = len(self.rows), self.bounds
+        self._launch(sample_bracket.write_bounds, n, self.search_records, bounds, num_warps=1)
+        bounds = mesh_group.all_reduce_max(bounds)
+        self._launch(sample_bracket.merge_brackets, n, self.search_records, bounds, num_warps=1)
 
-    def _share_counts(self, mesh_group: MeshGroup, batch: Batch) -> Tensor:
+    def _share_counts(self, mesh_group: MeshGroup, batch: Batch) -> Array:
         """The counts of :func:`radix_select.check_bracket` over all devices."""
-        counts = self.search_records.new_empty(3, batch.slices)
-        radix_select.write_counts[(batch.slices,)](
+        counts = self.shared_counts[batch]
+        self._launch(
+            radix_select.write_counts, batch.slices,
             self.slice_table, self.search_records, self.strides[0], batch.first_slice, counts,
             num_warps=1,
         )  # fmt: skip
@@ -396,8 +410,8 @@ class Plan:
 
     def _share_ties(self, mesh_group: MeshGroup, batch: Batch) -> None:
         """Leave to this device's quotas what the ties on earlier devices do not use up."""
-        ties_by_rank = self.search_records.new_empty(mesh_group.world_size, batch.slices)
+        n, ranks, ties_by_rank = batch.slices, self.world_size, self.ties_by_rank[batch]
         shared = self.search_records, batch.first_slice, ties_by_rank, mesh_group.rank
-        ties.write_local_ties[(batch.slices,)](*shared, mesh_group.world_size, num_warps=1)
+        self._launch(ties.write_local_ties, n, *shared, ranks, num_warps=1)
         mesh_group.all_reduce_sum_(ties_by_rank)
-        ties.subtract_earlier_ties[(batch.slices,)](*shared, num_warps=1)
+        self._launch(ties.subtract_earlier_ties, n, *shared, num_warps=1)

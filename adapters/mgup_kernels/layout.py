@@ -9,7 +9,7 @@ argument            shape and dtype            what it holds
                                                columns from ``GUESS_LOW`` below
 ``slice_scalars``   (slices, scalars) float32  scalars that the coordinates of a slice share, such
                                                as the bias corrections
-``batch_flags``     (3,) int32                 counters of one batch: ``FULL_SEARCHES`` and so on
+``batch_flags``     (FLAGS,) int32             counters of one batch: ``FULL_SEARCHES`` and so on
 ``block_slice``     (blocks,) int32            the slice of each block of BLOCK coordinates
 ``histograms``      (slices, 256) int32        how many keys have each digit; zero between launches
 ==================  =========================  ====================================================
@@ -65,3 +65,4 @@ FIRST_SHIFT = 32 - DIGIT_BITS
 # How many searches go over all scores (slices, or blocks of verified slices); in how many slices
 # only some of the ties are selected; how many slices or blocks have deferred their step.
 FULL_SEARCHES, PARTIAL_TIES, DEFERRED = range(3)
+FLAGS = 4  # a multiple of 16 bytes, so that all batches have the same binaries

@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-import torch
-from torch import Tensor
+from .device import Array, Device
 
 
 class Slice(NamedTuple):
@@ -31,8 +30,8 @@ class MeshGroup(Protocol):
     def rank(self) -> int: ...
     @property
     def world_size(self) -> int: ...
-    def all_reduce_sum_(self, x: Tensor) -> None: ...
-    def all_reduce_max(self, x: Tensor) -> Tensor: ...
+    def all_reduce_sum_(self, x: Any) -> None: ...
+    def all_reduce_max(self, x: Any) -> Any: ...
 
 
 class Batch(NamedTuple):
@@ -68,23 +67,23 @@ class Workspace:
         self,
         blocks: int,
         candidates: int,
-        device: torch.device,
+        device: Device,
         *,
         streams: bool,
-        parameter_dtype: torch.dtype | None,
+        parameter_dtype: str | None,
     ) -> None:
         one_pass = parameter_dtype is not None
-        int32: dict[str, Any] = {"dtype": torch.int32, "device": device}
-        self.block_counts = torch.zeros(blocks, **int32)
-        self.list_starts = torch.zeros(blocks if candidates else 0, **int32)
-        self.list_lengths = torch.zeros(one_pass * blocks, **int32)
-        self.candidates = torch.empty(candidates, **int32)
-        self.other_parameters = torch.empty(
-            one_pass * candidates, dtype=parameter_dtype, device=device
+        self.device = device
+        self.block_counts: Array = device.zeros((blocks,), "int32")
+        self.list_starts: Array = device.zeros((blocks if candidates else 0,), "int32")
+        self.list_lengths: Array = device.zeros((one_pass * blocks,), "int32")
+        self.candidates: Array = device.zeros((candidates,), "int32")
+        self.other_parameters: Array = device.zeros(
+            (one_pass * candidates,), parameter_dtype or "float32"
         )
-        self.block_offsets = torch.empty(one_pass * candidates, dtype=torch.int16, device=device)
-        self.small_stream = torch.cuda.Stream(device, priority=-1) if streams else None
-        self.large_stream = torch.cuda.Stream(device) if streams else None
+        self.block_offsets: Array = device.zeros((one_pass * candidates,), "int16")
+        self.small_stream = device.stream(urgent=True) if streams else None
+        self.large_stream = device.stream(urgent=False) if streams else None
 
     @contextlib.contextmanager
     def small_launches(self) -> Iterator[None]:
@@ -92,7 +91,7 @@ class Workspace:
         if self.small_stream is None:
             yield
             return
-        with torch.cuda.stream(self.small_stream):
+        with self.device.on(self.small_stream):
             yield
 
     @contextlib.contextmanager
@@ -102,21 +101,19 @@ class Workspace:
             yield
             return
         self.large_stream.wait_stream(self.small_stream)
-        with torch.cuda.stream(self.large_stream):
+        with self.device.on(self.large_stream):
             yield
         self.small_stream.wait_stream(self.large_stream)
 
     def fork(self) -> None:
         """Let the workspace's launches wait for the current stream."""
         if self.small_stream is not None:
-            current = torch.cuda.current_stream(self.small_stream.device)
-            self.small_stream.wait_stream(current)
+            self.small_stream.wait_stream(self.device.current_stream())
 
     def join(self) -> None:
         """Let the current stream wait for the workspace's launches."""
         if self.small_stream is not None:
-            current = torch.cuda.current_stream(self.small_stream.device)
-            current.wait_stream(self.small_stream)
+            self.device.current_stream().wait_stream(self.small_stream)
 
 
 def split_into_batches(

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import torch
 import triton
 import triton.language as tl
 
@@ -55,11 +54,8 @@ _SPELLED_BESIDES = {
     "mod": "{} % {}",
     "selected": "selected_in_block({}, inside, record, earlier_ties)",
 }
-_TYPES = {
-    torch.float32: "tl.float32",
-    torch.bfloat16: "tl.bfloat16",
-    torch.float16: "tl.float16",
-}
+ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of a number of each dtype that the kernels load and store."""
 _SLICE_COLUMNS = {
     "d": layout.LENGTH,
     "lr": layout.LR,
@@ -76,9 +72,9 @@ class Kind(NamedTuple):
 
     program: Program
     policy: Policy | None
-    dtype: torch.dtype
-    """Of the parameter and its gradient."""
-    state_dtypes: tuple[torch.dtype, ...]
+    dtype: str
+    """Of the parameter and its gradient, one of :data:`ITEMSIZE`."""
+    state_dtypes: tuple[str, ...]
     aligned: bool
     """Whether all pointers are multiples of 16 bytes and all lengths of 8."""
 
@@ -109,7 +105,7 @@ class Functions(NamedTuple):
     and the state; ``None`` if nothing is ranked."""
     store: Any = None
     """``(row, start, offsets, inside, w, states)``: store the parameter and the state."""
-    dtype: torch.dtype | None = None
+    dtype: str | None = None
     """Of the parameter."""
     bytes_moved: int = 0
     """Bytes of a coordinate that a step reads and writes."""
@@ -211,18 +207,18 @@ def _arrays(writer: _Writer, program: Program, kind: Kind, wanted: list[Symbol])
         writer.assign(symbol, f"{text}.to(tl.float32)")
 
 
-def _dtype_of(name: str, program: Program, kind: Kind) -> torch.dtype:
+def _dtype_of(name: str, program: Program, kind: Kind) -> str:
     if name in program.states:
         return kind.state_dtypes[program.states.index(name)]
     return kind.dtype
 
 
-def _addresses(name: str, dtype: torch.dtype, program: Program, kind: Kind) -> str:
+def _addresses(name: str, dtype: str, program: Program, kind: Kind) -> str:
     """The text of the addresses of an array's coordinates."""
     column = layout.ADDRESSES + ("w", "g", *program.states).index(name)
-    address = f"tl.load(row + {column}).to(tl.pointer_type({_TYPES[dtype]}))"
+    address = f"tl.load(row + {column}).to(tl.pointer_type(tl.{dtype}))"
     if kind.aligned:  # four coordinates a load in any dtype, so that threads hold the same ones
-        address = f"tl.multiple_of({address}, {4 * dtype.itemsize})"
+        address = f"tl.multiple_of({address}, {4 * ITEMSIZE[dtype]})"
     return f"{address} + start + offsets"
 
 
@@ -263,7 +259,7 @@ def _text_of(kind: Kind, numbers: Numbers) -> tuple[str, int]:
         dtype = _dtype_of(name, program, kind)
         addresses = _addresses(name, dtype, program, kind)
         value = writer.names[symbol]
-        writer.lines.append(f"tl.store({addresses}, {value}.to({_TYPES[dtype]}), mask=inside)")
+        writer.lines.append(f"tl.store({addresses}, {value}.to(tl.{dtype}), mask=inside)")
     text += writer.function("update(row, scalars, start, offsets, inside, record, earlier_ties)")
     if kind.policy is not None and kind.policy.ranks and not _selected(program)[1]:
         text += _both_updates(program, kind, columns)
@@ -307,7 +303,7 @@ def _both_updates(program: Program, kind: Kind, columns: dict[Symbol, int]) -> s
         dtype = _dtype_of(name, program, kind)
         addresses = _addresses(name, dtype, program, kind)
         value = "w" if name == "w" else f"states[{list(states).index(name)}]"
-        writer.lines.append(f"tl.store({addresses}, {value}.to({_TYPES[dtype]}), mask=inside)")
+        writer.lines.append(f"tl.store({addresses}, {value}.to(tl.{dtype}), mask=inside)")
     return text + writer.function("store(row, start, offsets, inside, w, states)")
 
 
@@ -348,5 +344,5 @@ def functions(kind: Kind) -> Functions:
         both_updates=scope.get("both_updates"),
         store=scope.get("store"),
         dtype=kind.dtype,
-        bytes_moved=3 * kind.dtype.itemsize + 2 * sum(x.itemsize for x in kind.state_dtypes),
+        bytes_moved=3 * ITEMSIZE[kind.dtype] + 2 * sum(ITEMSIZE[x] for x in kind.state_dtypes),
     )

@@ -141,14 +141,27 @@ def set_search_range(record, low, high):
 
 
 @triton.jit
-def merge_brackets(search_records, bounds, slices):
+def write_bounds(search_records, bounds):
+    """One program a slice: the ends of this device's bracket.
+
+    Args:
+        bounds: (2, slices) int64: the low ends, negated, and the high ones.
+    """
+    i = tl.program_id(0)
+    record = search_records + i * RECORD
+    tl.store(bounds + i, -tl.load(record + GUESS_LOW))
+    tl.store(bounds + tl.num_programs(0) + i, tl.load(record + GUESS_HIGH))
+
+
+@triton.jit
+def merge_brackets(search_records, bounds):
     """One program a slice: the bracket that spans those of all devices.
 
     If each device's bracket holds the threshold of its own part, their span holds the whole's.
 
     Args:
-        bounds: (2, slices) int64: the lowest low, negated, and the highest high.
+        bounds: (2, slices) int64: the maxima over the devices of those of :func:`write_bounds`.
     """
     i = tl.program_id(0)
-    low, high = -tl.load(bounds + i), tl.load(bounds + slices + i)
+    low, high = -tl.load(bounds + i), tl.load(bounds + tl.num_programs(0) + i)
     set_search_range(search_records + i * RECORD, low, high)

@@ -15,6 +15,7 @@ RECORD = tl.constexpr(layout.RECORD)
 STEP_ADDRESS = tl.constexpr(layout.STEP_ADDRESS)
 STEP = tl.constexpr(layout.STEP)
 ADVANCES_STEP = tl.constexpr(layout.ADVANCES_STEP)
+LR = tl.constexpr(layout.LR)  # WEIGHT_DECAY, ALPHA and GAMMA follow it
 
 
 @triton.jit
@@ -110,3 +111,19 @@ def apply_step(
         row, slice_scalars + i * scalars_stride, start, offsets, inside,
         search_records + i * RECORD, block_counts + local,
     )  # fmt: skip
+
+
+@triton.jit
+def set_values(slice_table, table_stride, slices, column, WIDTH: tl.constexpr):
+    """One program for WIDTH slices: take over values that only the device knows.
+
+    Args:
+        column: of the slice table: it points to LR, WEIGHT_DECAY, ALPHA and GAMMA, float32.
+    """
+    i = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
+    inside = i < slices
+    rows = slice_table + i.to(tl.int64) * table_stride
+    values = tl.load(rows + column, mask=inside, other=0).to(tl.pointer_type(tl.float32))
+    for j in tl.static_range(4):
+        value = tl.load(values + j, mask=inside, other=0.0).to(tl.float64)
+        tl.store(rows + LR + j, value.to(tl.int64, bitcast=True), mask=inside)
