@@ -109,8 +109,8 @@ def tables(site: Path) -> Iterator[str]:
 def _compared(heading: str, rows: dict[str, list[str]]) -> Iterator[str]:
     try:
         parameters = inspect.signature(_found(heading)).parameters
-    except ModuleNotFoundError as missing:
-        print(f"{heading}: not compared, {missing.name} is not installed", file=sys.stderr)
+    except ImportError as missing:
+        print(f"{heading}: not compared: {missing}", file=sys.stderr)
         return
     named = {name.lstrip("*") for name in rows}
     if "tau" in named and (missing := set(parameters) - named - {"self"}):  # every optimizer

@@ -18,6 +18,7 @@ import train_lm
 from lm.recipes import RECIPES
 from lm.torch_trainer import TorchTrainer
 from lm.watch import layer_table
+from mgup_core import Statistics
 
 from .test_lm import SETTINGS, batches
 
@@ -41,13 +42,14 @@ def watch(tmp_path):
 
 
 def assert_scalars(found, name):
-    """``found`` has the steps and values of each tag: the loss, and three numbers a layer."""
-    fields = set() if name == "adamw" else {"selected", "threshold", "multiplier"}
+    """``found`` has the steps and values of each tag: the loss, and what was measured by layer."""
+    fields = set() if name == "adamw" else set(Statistics._fields)
     assert set(found) == {"loss", *(f"{field}/{layer}" for field in fields for layer in LAYERS)}
     for tag, written in found.items():
         assert [step for step, _ in written] == [1, 2, 3], tag
-        if name == "mgup-adamw" and not tag.startswith(("loss", "threshold")):
-            assert {value for _, value in written} == {0.5 if "selected" in tag else 1.25}, tag
+        if name == "mgup-adamw" and tag.startswith(("selected/", "multiplier/")):
+            known = 0.5 if tag.startswith("selected") else 1.25
+            assert {value for _, value in written} == {known}, tag
 
 
 def test_what_is_written(watch, monkeypatch, capsys):
