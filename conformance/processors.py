@@ -12,6 +12,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
@@ -62,8 +63,11 @@ def main(arguments: list[str]) -> int:
         chosen = {key: value for key, value in setting.items() if value}
         print(f"== {name}: {' '.join(f'{k}={v!r}' for k, v in chosen.items())}", flush=True)
         command = [sys.executable, "-m", "pytest", *arguments, *paths]
-        if subprocess.run(command, env={**os.environ, **chosen}).returncode:
-            failed.append(name)
+        with tempfile.TemporaryDirectory() as cache:
+            # Shared, torch's cache of compiled code would give one setting's to another.
+            given = {**os.environ, **chosen, "TORCHINDUCTOR_CACHE_DIR": cache}
+            if subprocess.run(command, env=given).returncode:
+                failed.append(name)
     print(f"== failed: {', '.join(failed) or 'none'}")
     return len(failed)
 

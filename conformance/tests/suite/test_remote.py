@@ -97,7 +97,7 @@ def test_what_it_raises_is_an_error_with_its_traceback(toys):
 def test_an_interpreter_that_ends_is_an_error_with_its_last_words(toys):
     backend = Remote("toy_port:Dying", sys.executable)
     with pytest.raises(RemoteError, match=r"ended with status 3.\nfarewell"):
-        backend.run({}, [])
+        backend.run({"dtype": "float32", "state_dtype": "float32"}, [])
 
 
 def test_writing_into_what_is_given_is_caught_there_too(toys):
