@@ -338,9 +338,12 @@ def _quotient(xp: Recorder, x: Any, y: Any) -> Symbol:
     quotient = xp.elementwise("divide", x, y)
     if isinstance(y, NUMBERS):
         return quotient
-    zero = xp.multiply(y, 0.0)  # of a subnormal y, too, that the comparison takes as 0
+    # Subnormal numbers are zeros here, since they are in some threads and in others they are not.
+    smallest, zero = float(np.finfo(NUMPY[y.dtype]).tiny), xp.multiply(y, 0.0)
+    if isinstance(x, Symbol):
+        x = xp.where(xp.less(xp.abs(x), smallest), xp.multiply(x, 0.0), x)
     by_zero = xp.multiply(x, xp.elementwise("reciprocal", zero))
-    return xp.where(xp.equal(y, 0.0), by_zero, quotient)
+    return xp.where(xp.less(xp.abs(y), smallest), by_zero, quotient)
 
 
 def _negative(xp: Recorder, x: Symbol) -> Symbol:
