@@ -209,7 +209,7 @@ def test_the_switch_of_torch_spoils_nothing():
     assert np.array_equal(made, product(a, b))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_no_compiler_of_torch_simplifies_it(dtype):
     """Neither as one operation of the library nor written out and fused by inductor."""
     torch = pytest.importorskip("torch")

@@ -41,7 +41,7 @@ def trainer(backend, recipe):
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "torch"])
-@pytest.mark.parametrize("name", ["adamw", "mgup-muon"])
+@pytest.mark.parametrize("name", [pytest.param("adamw", marks=pytest.mark.slow), "mgup-muon"])
 def test_frameworks_train_the_same_model(backend, name):
     """The same loss before the first step, to rounding; the same way down after it."""
     recipe = dataclasses.replace(RECIPES[name], lr=1e-3)

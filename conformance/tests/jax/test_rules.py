@@ -24,7 +24,9 @@ def arrays(name: str, seed: int):
     return {key: rng.standard_normal(shape).astype(np.float32) for key, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("name", PORTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "soap")) for n in PORTED]
+)
 def test_jitted_steps(name):
     """One compilation; the core's steps, by bits where the rule is identical; restored state."""
     options = dict(REPRODUCIBLE.get(name, {}))
