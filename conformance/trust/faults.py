@@ -206,8 +206,9 @@ LAST = [
     "atexit.register(lambda: (step(), print('stepped', flush=True)))",
     "keep = Last()",
     "threading.Thread(target=lambda: [step() for _ in range(50)]).start()",
-    "threading.Thread(target=lambda: [step() for _ in range(5000)], daemon=True).start()",
 ]
+"""No daemon thread: Python ends one within an operation of torch's, which aborts the process, with
+the optimizers of torch.optim as often."""
 
 
 def shutdown(rng: random.Random) -> bool:
