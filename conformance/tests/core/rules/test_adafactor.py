@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -20,6 +21,7 @@ from mgup_core import (
     check_rule,
 )
 from mgup_core.rules.adafactor import decay_of
+from mgup_core.rules.base import initial_state
 
 from .textbook import SHAPES, assert_follows, data, follow
 
@@ -117,3 +119,22 @@ def test_the_linter_finds_no_error():
 def test_bad_input(bad):
     with pytest.raises(ValueError, match=f"{next(iter(bad))}="):
         Adafactor(**bad)
+
+
+class Shared(SGD):
+    """A rule that hands out one array twice, and the parameter itself."""
+
+    def init(self, be, w):
+        zeros = be.zeros_like(w)
+        return {"one": zeros, "two": zeros, "three": w}
+
+
+@pytest.mark.parametrize("rule", [Adafactor(momentum=0.9), Shared()], ids=["adafactor", "shared"])
+def test_no_two_states_are_one_array(rule):
+    """A driver that writes into its state would change both: Adafactor's did for a vector."""
+    w = np.ones(7, np.float32)
+    arrays = [w, *initial_state(backend_for(w), rule, w).values()]
+    assert len(arrays) > 2
+    for a, b in itertools.combinations(arrays, 2):
+        assert a is not b
+        assert not (a.size and np.shares_memory(a, b))
