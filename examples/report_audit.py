@@ -124,15 +124,16 @@ class Evidence:
 
     def say_share(self, name: str, arm: str) -> str:
         """Of AdamW's steps, how many until its last loss."""
-        share = self.found[name].share_of_steps(arm)
-        assert share is not None
-        return f"{100 * share:.0f} %"
+        return f"{100 * self._share(name, arm):.0f} %"
 
     def say_seconds(self, name: str, arm: str) -> str:
         """Of AdamW's seconds, likewise: each step is longer by what the optimizer takes."""
+        return f"{100 * self._share(name, arm) * self._ms(arm) / self._ms('adamw'):.0f} %"
+
+    def _share(self, name: str, arm: str) -> float:
         share = self.found[name].share_of_steps(arm)
         assert share is not None
-        return f"{100 * share * self._ms(arm) / self._ms('adamw'):.0f} %"
+        return share
 
     def say_selected(self, name: str, arm: str, base: str = "adamw") -> str:
         """The difference of the means of the selection seeds, each at its arm's best."""

@@ -81,6 +81,21 @@ def prepared(
     return seconds
 
 
+def in_turns(steps: dict[str, Callable[[], float]], turns: int) -> dict[str, dict[str, float]]:
+    """Of each step its milliseconds, and the ratio to optax.adamw's in the same turn: medians."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(turns):
+        for name, seconds in steps.items():
+            times[name].append(seconds())
+    return {
+        name: {
+            "ms": 1e3 * statistics.median(taken),
+            "ratio": statistics.median(x / y for x, y in zip(taken, times[PEER], strict=True)),
+        }
+        for name, taken in times.items()
+    }
+
+
 def arrays(size: int) -> tuple[Any, Any]:
     """New parameters and gradients, of the same numbers each time."""
     rng = np.random.default_rng(0)
@@ -100,18 +115,12 @@ def main() -> None:
         fence = JaxBackend._fence if fenced else lambda self, x, of=None: x
         with mock.patch.object(JaxBackend, "_fence", fence):
             steps[name] = prepared(optimizer, *arrays(args.size))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(args.repeats):
-        for name, seconds in steps.items():
-            times[name].append(seconds())
+    report = in_turns(steps, args.repeats)
     table = Table(title=f"{args.size:,} parameters, float32, JAX {jax.__version__}")
     for heading in ("optimizer", "ms", f"× {PEER}"):
         table.add_column(heading, justify="left" if heading == "optimizer" else "right")
-    report = {}
-    for name, taken in times.items():
-        ratio = statistics.median(x / y for x, y in zip(taken, times[PEER], strict=True))
-        report[name] = {"ms": 1e3 * statistics.median(taken), "ratio": ratio}
-        table.add_row(name, f"{report[name]['ms']:.1f}", f"{ratio:.2f}")
+    for name, row in report.items():
+        table.add_row(name, f"{row['ms']:.1f}", f"{row['ratio']:.2f}")
     Console().print(table)
     if args.json:
         about = {"date": date.today().isoformat(), "jax": jax.__version__, "size": args.size}

@@ -11,14 +11,13 @@ a ratio is the median of the turns'. The second line checks the program, and not
 from __future__ import annotations
 
 import argparse
-import statistics
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
-from jax_cpu import PEER, prepared
+from jax_cpu import PEER, in_turns, prepared
 from rich.console import Console
 from rich.table import Table
 
@@ -36,8 +35,8 @@ def array(shape: tuple[int, ...], seed: int, where: Any) -> Any:
     return jax.device_put(np.round(4 * x) / np.float32(4), where)
 
 
-def ratios(shape: tuple[int, ...], where: Any, turns: int) -> dict[str, tuple[float, float]]:
-    """Of each optimizer milliseconds, and the ratio to optax.adamw."""
+def timed(shape: tuple[int, ...], where: Any, turns: int) -> dict[str, dict[str, float]]:
+    """Of each optimizer its milliseconds, and the ratio to optax.adamw."""
     options = {"learning_rate": 1e-3, "weight_decay": 0.1}
     made = {PEER: optax.adamw(**options)}
     made |= {mode: mgup_adamw(**options, mode=mode) for mode in MODES}
@@ -45,17 +44,7 @@ def ratios(shape: tuple[int, ...], where: Any, turns: int) -> dict[str, tuple[fl
         name: prepared(one, array(shape, 0, where), array(shape, 1, where), IN_FLIGHT)
         for name, one in made.items()
     }
-    times = {name: [] for name in steps}
-    for _ in range(turns):
-        for name, seconds in steps.items():
-            times[name].append(seconds())
-    return {
-        name: (
-            1e3 * statistics.median(taken),
-            statistics.median(x / y for x, y in zip(taken, times[PEER], strict=True)),
-        )
-        for name, taken in times.items()
-    }
+    return in_turns(steps, turns)
 
 
 def trained(shape: tuple[int, ...], where: Any) -> Any:
@@ -82,8 +71,8 @@ def main() -> None:
     table = Table(title=f"{shape} over {len(devices)} × {devices[0].device_kind}")
     for heading in ("optimizer", "ms", f"× {PEER}"):
         table.add_column(heading, justify="left" if heading == "optimizer" else "right")
-    for name, (milliseconds, ratio) in ratios(shape, cut[0], args.turns).items():
-        table.add_row(name, f"{milliseconds:.3f}", f"{ratio:.2f}")
+    for name, row in timed(shape, cut[0], args.turns).items():
+        table.add_row(name, f"{row['ms']:.3f}", f"{row['ratio']:.2f}")
     console = Console()
     console.print(table)
     alone = SingleDeviceSharding(devices[0])

@@ -51,9 +51,10 @@ def row_cuts(rows: Array, k: int) -> tuple[Array, Array]:
         them are selected, and after which none: each (n,).
     """
     n, d = rows.shape
-    thresholds, bounds = np.full(n, math.inf, rows.dtype), np.full(n, d, np.int64)
+    thresholds = np.full(n, math.inf, rows.dtype)
     if k <= 0:  # an infinite score is none of the selected
-        return thresholds, 0 * bounds
+        return thresholds, np.zeros(n, np.int64)
+    bounds = np.full(n, d, np.int64)
     ordered = np.partition(rows, d - k, axis=-1)
     thresholds[:] = ordered[:, d - k]
     # NumPy ranks NaN highest. Where none is wanted, and the rest has no tie, this is the cut.

@@ -81,6 +81,8 @@ class Sharding:
         self._parts: dict[Any, Part] = {}
         self._agreement = Agreement()
         self._agreed: list[tuple[MeshGroup, StepInputs]] = []
+        self._begun = True
+        """Whether no parameter of the last comparison was at its first step."""
 
     def __deepcopy__(self, memo: object) -> Sharding:
         return Sharding(self.prefix)  # process groups cannot be copied
@@ -122,16 +124,17 @@ class Sharding:
                     taken = steps_taken(state.get(p) or {})
                     entry = Entry(name, number, tuple(p.shape), p.grad is not None, taken)
                     mesh_groups.setdefault(mesh_group.key, (mesh_group, []))[1].append(entry)
-        self._agreed = []
+        self._agreed, self._begun = [], True
         for mesh_group, entries in mesh_groups.values():
+            self._begun &= all(entry.step != 0 for entry in entries)
             used = {entry.group for entry in entries}
             theirs = tuple(given if i in used else {} for i, given in enumerate(known))
             self._compare(mesh_group, StepInputs(theirs, tuple(entries)))
 
     def agree_again(self, groups: Sequence[Group], state: Mapping[Tensor, Any]) -> None:
         """As :meth:`agree`, for a step in which only hyperparameters can have changed."""
-        begun = all(entry.step != 0 for _, inputs in self._agreed for entry in inputs.entries)
-        if not begun:  # the first step's ranks had no state, and a rank may not repeat this one
+        if not self._begun:
+            # The ranks had no state then, and one that does not repeat this step has one now.
             self.agree(groups, state)
             return
         self.traffic.collectives = self.traffic.bytes = 0

@@ -85,6 +85,7 @@ def test_x_stays_the_average_of_z_whatever_the_policy(kind, warmup):
         weight = min(t / warmup, 1.0) ** 2 if warmup else 1.0
         total += weight
         mean = mean + weight / total * (z - mean)
+        # z is found back as a difference from x, which costs a digit or two.
         np.testing.assert_allclose(x, mean, rtol=1e-11, atol=1e-12)
 
 
@@ -151,6 +152,7 @@ def test_radam_ranks_by_u_until_there_is_an_average():
                 score = ((e[i] if t == 7 else params[i] - base[i]) * g).ravel()
                 chosen = np.zeros(score.size, bool)
                 chosen[np.argsort(-score, kind="stable")[: score.size // 2]] = True
+                # A quotient of differences: of sixteen digits it keeps eight, and needs one.
                 np.testing.assert_allclose(share.ravel(), np.where(chosen, 2.0, 0.5), rtol=1e-8)
         params, state = moved, after
 

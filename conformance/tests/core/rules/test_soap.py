@@ -96,6 +96,7 @@ def test_the_bases_of_the_first_step_turn_adam():
     turned = [[p.T @ one[0] @ q] for one in grads[1:]]
     adam = AdamW(b1=0.95, b2=0.95, form="published")
     theirs, _ = follow(adam, [p.T @ params[0] @ q], turned)
+    # The gradients are turned by other products, which sum in another order.
     np.testing.assert_allclose(ours[0], p @ theirs[0] @ q.T, rtol=1e-12, atol=1e-13)
 
 
@@ -118,6 +119,7 @@ def test_the_order_of_coordinates_is_nothing():
         [[one[0][rows][:, columns]] for one in grads],
         MGUP(),
     )
+    # All sums are in another order, those of the bases too, which pass it on from step to step.
     np.testing.assert_allclose(mixed[0], ours[0][rows][:, columns], rtol=1e-10, atol=1e-12)
 
 
