@@ -37,10 +37,13 @@ class Experiment:
     rates_of: str | None = None
     """The experiment whose chosen learning rates are the middles."""
     grid: int = 5
+    """Learning rates that are tried at first; 1 takes the middles as they are."""
     most: int = 13
     """Learning rates of an arm at most, so that a valley without a floor ends."""
     selection_seeds: tuple[int, ...] = (1, 2)
     report_seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
+    stack: int = 64
+    """Seeds that are trained together at most."""
     neighbours: bool = True
     """Whether the fresh seeds run beside the best learning rate, too."""
     betas1: tuple[float, ...] = (0.9,)
@@ -119,9 +122,11 @@ def _check(one: Experiment) -> None:
             f"rates gives none for {', '.join(bad)}: name each, or all others as '*', or another "
             "experiment with rates_of."
         )
+    if one.stack < 1:
+        raise ValueError(f"stack={one.stack!r} must be 1 or more.")
     if not one.clip >= 0:
         raise ValueError(f"clip={one.clip!r} must be 0 (no bound) or above.")
-    if one.grid < 3 or one.grid % 2 == 0:
-        raise ValueError(f"grid={one.grid} must be odd and 3 or more: it has a middle.")
+    if one.grid < 1 or one.grid % 2 == 0:
+        raise ValueError(f"grid={one.grid} must be odd: it has a middle.")
     if overlap := set(one.selection_seeds) & set(one.report_seeds):
         raise ValueError(f"seeds {sorted(overlap)} would both choose and report: use fresh ones.")
