@@ -13,7 +13,10 @@ from audit.arms import ARMS
 
 RATIO = 2**0.5
 """Between neighbours of a grid of learning rates."""
-SIZES = ("3m", "10m", "30m")
+MODELS = {
+    "text": ("3m", "10m", "30m"), "signals": ("mlp", "conv"), "finetuning": ("full", "lora"),
+}  # fmt: skip
+"""By task."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Experiment:
 
     name: str
     task: str
-    """"text" or "signals"."""
+    """One of :data:`MODELS`."""
     model: str
-    """A size of the language model, or "mlp" or "conv"."""
+    """A size of the language model, a network, or what of one is trained."""
     arms: tuple[str, ...]
     rates: dict[str, float] = dataclasses.field(default_factory=dict)
     """The middle of each arm's grid; ``"*"`` is for all others."""
@@ -108,14 +111,13 @@ def _check(one: Experiment) -> None:
     for arm in one.arms:
         if arm not in ARMS:
             raise ValueError(f"unknown arm {arm!r}{_near(arm, ARMS)}.")
-    if one.task not in ("text", "signals"):
-        raise ValueError(f"task={one.task!r} is neither 'text' nor 'signals'.")
-    models = SIZES if one.task == "text" else ("mlp", "conv")
-    if one.model not in models:
-        raise ValueError(f"model={one.model!r} is none of {', '.join(models)}.")
+    if one.task not in MODELS:
+        raise ValueError(f"task={one.task!r} is none of {', '.join(MODELS)}.")
+    if one.model not in MODELS[one.task]:
+        raise ValueError(f"model={one.model!r} is none of {', '.join(MODELS[one.task])}.")
     if one.task == "text" and not one.tokens_per_parameter > 0:
         raise ValueError(f"tokens_per_parameter={one.tokens_per_parameter!r} must be above 0.")
-    if one.task == "signals" and one.steps < 1:
+    if one.task != "text" and one.steps < 1:
         raise ValueError(f"steps={one.steps!r} must be above 0.")
     if one.rates_of is None and (bad := [arm for arm in one.arms if not one.start(arm) > 0]):
         raise ValueError(

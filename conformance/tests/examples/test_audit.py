@@ -70,7 +70,7 @@ def test_every_configuration_is_valid(path):
     ("changes", "said"),
     [
         ({"arms": ["adamw", "mgpu"]}, r"unknown arm 'mgpu'; did you mean 'mgup'\?"),
-        ({"task": "images"}, "task='images' is neither"),
+        ({"task": "images"}, "task='images' is none of text, signals"),
         ({"model": "3m"}, "model='3m' is none of mlp, conv"),
         ({"stepz": 3}, r"no setting 'stepz'; did you mean 'steps'\?"),
         ({"rates": {"mgup": 0.01}}, "rates gives none for adamw"),
