@@ -212,13 +212,16 @@ class Evidence:
     def say_short(self, name: str) -> str:
         """Loss and difference of each arm, without its neighbours."""
         found = self.found[name]
-        lines = ["| arm | best rate | decay | held-out loss | minus AdamW | ± by Student's t |",
-                 "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+        tuned = len(found.one.betas1) > 1
+        lines = [f"| arm | best rate |{' β₁ |' * tuned} decay | held-out loss | minus AdamW "
+                 "| ± by Student's t |",
+                 "| --- | ---: |" + " ---: |" * (4 + tuned)]  # fmt: skip
         for arm in sorted(found.reported, key=found.loss):
             d = None if arm == "adamw" else found.against(arm)
             cells = " | " if d is None else f"{spelled(d)} | {d.student:.3f}"
             lines.append(
-                f"| {label(arm)} | {found.lr(arm):.3g} | {self.say_decay(name, arm)} | "
+                f"| {label(arm)} | {found.lr(arm):.3g} | "
+                f"{f'{found.chosen[arm].beta1:g} | ' * tuned}{self.say_decay(name, arm)} | "
                 f"{found.loss(arm):.4f} ± {found.spread(arm):.4f} | {cells} |"
             )
         return "\n".join(lines)
