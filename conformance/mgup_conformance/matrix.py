@@ -63,7 +63,7 @@ def _cell(one: Plain, clause: str) -> str:
 
 def _clauses(plain: Plain) -> dict[str, Table]:
     """A table for each place that a backend ran in: beside each other they would be too wide."""
-    untouched, tables = _untouched(plain), {}
+    untouched, tables = _untouched(plain), dict[str, Table]()
     for where in dict.fromkeys(map(place, plain["backends"])):
         backends = [one for one in plain["backends"] if place(one) == where]
         head = ["clause", "what it says", *(one["name"] for one in backends)]

@@ -147,8 +147,8 @@ def elsewhere(old: Plain, new: Sequence[Plain]) -> Plain:
 
 def commit(plain: Plain, one: Plain) -> str:
     """The commit of the suite that judged one backend of a report, shortened, if it is known."""
-    suite: dict[str, str] = one.get("suite", plain.get("suite", {}))
-    return suite.get("commit", "")[:9]
+    suite = one.get("suite") or plain.get("suite") or {}
+    return str(suite.get("commit", ""))[:9]
 
 
 def _names(one: Plain) -> Iterator[str]:
