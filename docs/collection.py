@@ -1,10 +1,12 @@
 """Write the table of docs/optimizers/collection.md: every rule, plain, in three frameworks.
 
-    python docs/collection.py               all rules
-    python docs/collection.py SOAP Lion     these again, the others as they were
+    python docs/collection.py               from the data
+    python docs/collection.py all           counts all rules anew
+    python docs/collection.py SOAP Lion     counts these again, the others as they were
 
 Each rule takes ten steps in float32 without MGUP; counted are the coordinates of the parameters
-whose bits are not NumPy's. The counts are kept beside the page, in collection.json.
+whose bits are not NumPy's. The counts are kept beside the page, in collection.json; the times come
+from speed.json, which conformance/benchmarks/rules_cpu.py writes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 from mgup_core import Optimizer, Rule, rules
 
 PAGE = Path(__file__).parent / "optimizers" / "collection.md"
-DATA = PAGE.with_suffix(".json")
+DATA, SPEED = PAGE.with_suffix(".json"), PAGE.with_name("speed.json")
 START, END = "<!-- docs/collection.py writes from here -->\n\n", "\n\n<!-- to here -->"
 SHAPES, STEPS, LR, DECAY = ((12, 20), (20, 9), (17,)), 10, 1e-2, 0.1
 
@@ -101,12 +103,12 @@ def measure(names: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
     """For each rule: how many coordinates there are, and how many differ in each framework.
 
     Args:
-        names: of the rules to measure; none for all.
+        names: of the rules to measure, or "all".
         known: what was found of the others.
     """
     found: dict[str, Any] = {}
     for kind in rules.ALL:
-        if names and kind.__name__ not in names:
+        if not {"all", kind.__name__} & set(names):
             found[kind.__name__] = known[kind.__name__]
             continue
         params, grads = problem(kind())
@@ -127,10 +129,11 @@ def measure(names: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def table(found: dict[str, Any]) -> str:
-    """A Markdown table with one line for each rule."""
+def table(found: dict[str, Any], speed: dict[str, Any]) -> str:
+    """A Markdown table with one line for each rule, and what its last column is."""
     head = (
-        f"| rule | coordinates | {' | '.join(FRAMEWORKS)} |\n|---|---:|{'---|' * len(FRAMEWORKS)}\n"
+        f"| rule | coordinates | {' | '.join(FRAMEWORKS)} | time of a step |\n"
+        f"|---|---:|{'---|' * len(FRAMEWORKS)}---:|\n"
     )
     lines = []
     for name, row in found.items():
@@ -140,22 +143,31 @@ def table(found: dict[str, Any]) -> str:
             else f"{row['differ'][f]} differ, by {row['relative'][f]:.0e}"
             for f in FRAMEWORKS
         ]
-        lines.append(f"| {name} | {row['coordinates']} | {' | '.join(cells)} |")
-    return head + "\n".join(lines)
+        lines.append(
+            f"| {name} | {row['coordinates']} | {' | '.join(cells)} | {speed['plain'][name]:.1f} |"
+        )
+    note = (
+        "Time of a plain step beside that of `torch.optim.AdamW`, PyTorch on the CPU, "
+        f"{speed['shapes']}, {speed['date']}, {speed['versions']}: medians of turns in one process "
+        "(`python conformance/benchmarks/rules_cpu.py`)."
+    )
+    return head + "\n".join(lines) + "\n\n" + note
 
 
-def page(text: str, found: dict[str, Any]) -> str:
+def page(text: str) -> str:
     """The page with the table as it is to be."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return before + START + table(found) + END + after
+    found, speed = (json.loads(data.read_text(encoding="utf-8")) for data in (DATA, SPEED))
+    return before + START + table(found, speed) + END + after
 
 
 def main() -> None:
-    """Measure, and write the data and the page."""
-    found = measure(sys.argv[1:], json.loads(DATA.read_text(encoding="utf-8")))
-    DATA.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+    """Measure what is asked for, and write the data and the page."""
+    if names := sys.argv[1:]:
+        found = measure(names, json.loads(DATA.read_text(encoding="utf-8")))
+        DATA.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

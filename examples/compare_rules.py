@@ -7,8 +7,8 @@ Every optimizer gets the same batches and the same budget, with and without MGUP
 that differ by factors of two: three about a first guess, and then more at an end of the grid for as
 long as the best lies there. A learning rate's number is the held-out loss at the end, averaged over
 the seeds; a line of the table is the best learning rate's. Rules of matrices train the blocks'
-matrices, and AdamW the rest. Writes compare.csv, compare.md and compare.png; what compare.csv has
-already is not run again.
+matrices, and AdamW the rest. Several GPUs share the jobs. Writes compare.csv, after each run, and
+in the end compare.md and compare.png; what compare.csv has already is not run again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import statistics
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from rich.progress import track
+from rich.progress import Progress
 from torch.nn import functional as F
 
 import mgup_torch
@@ -39,14 +41,22 @@ from train_lm import make_parser, make_settings, positive
 
 GUESS = {
     "AdamW": 8e-3, "Adan": 3.2e-2, "AdaBelief": 3.2e-2, "AdEMAMix": 8e-3, "AdamP": 8e-3,
-    "Lion": 2e-3, "SCALE": 8e-3, "NAMO": 6.4e-2, "NAdamW": 8e-3, "ADOPT": 8e-3, "LaProp": 8e-3,
-    "MARSAdamW": 8e-3, "ScheduleFreeAdamW": 1.6e-2, "ScheduleFreeRAdam": 1.6e-2, "NorMuon": 1.6e-2,
-    "AdaMuon": 1.6e-2, "Adafactor": 6.4e-2, "Prodigy": 1.0, "SOAP": 8e-3,
+    "Lion": 2e-3, "SCALE": 8e-3, "NAMO": 6.4e-2, "NAdamW": 8e-3, "RAdam": 8e-3, "AMSGrad": 8e-3,
+    "StableAdamW": 8e-3, "Grams": 8e-3, "ADOPT": 8e-3, "LaProp": 8e-3, "MARSAdamW": 8e-3,
+    "MARSLion": 2e-3, "ScheduleFreeAdamW": 1.6e-2, "ScheduleFreeRAdam": 1.6e-2,
+    "ScheduleFreeSGD": 1.0, "Muon": 1.6e-2, "NorMuon": 1.6e-2, "AdaMuon": 1.6e-2,
+    "Adafactor": 6.4e-2, "Prodigy": 1.0, "SOAP": 8e-3,
 }  # fmt: skip
 """The rules, and the middle of the three learning rates with which each begins."""
-OPTIONS = {"NorMuon": {"scale": "match_rms_adamw"}, "Adafactor": {"momentum": 0.9}}
-"""So that AdamW's learning rates carry over; so that there is a momentum to rank by."""
-MATRIX_RULES = ("SCALE", "NAMO", "NorMuon", "AdaMuon")
+OPTIONS = {
+    # A step decays by lr · weight_decay: the product is to be much the same for all.
+    "Lion": {"weight_decay": 1.0},
+    "MARSLion": {"weight_decay": 1.0},
+    "ScheduleFreeSGD": {"weight_decay": 1e-3},
+    "NorMuon": {"scale": "match_rms_adamw"},  # AdamW's learning rates carry over
+    "Adafactor": {"momentum": 0.9},  # something to rank by
+}
+MATRIX_RULES = ("SCALE", "NAMO", "Muon", "NorMuon", "AdaMuon")
 MODES = ("off", "rank")
 MOST = 12
 """Learning rates of a rule; one that is still best at an end then is marked in the table."""
@@ -72,21 +82,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     kept = args.out / "compare.csv"
     losses = read(kept) if kept.exists() else {}
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        while runs := wanted(losses, args.rules, args.seeds):
-            found = pool.imap(_train, [(run, args) for run in runs])
-            for run, loss in zip(runs, track(found, "training", len(runs)), strict=True):
-                losses[run] = loss
-                write(kept, losses)
+    train(losses, args, kept)
     text = table(losses, args.rules)
     (args.out / "compare.md").write_text(text, encoding="utf-8")
-    draw(losses, args.rules, args.out / "compare.png")
     print(text)
+    draw(losses, args.rules, args.out / "compare.png")
     return 0
 
 
+def train(losses: Losses, args: argparse.Namespace, kept: Path) -> None:
+    """Run what is wanted until nothing is; a rule's next learning rate waits for no other rule."""
+    context = multiprocessing.get_context("spawn")
+    numbers = context.Queue()
+    for number in range(args.jobs):
+        numbers.put(number)
+    running: dict[Future[float], Run] = {}
+    with (
+        ProcessPoolExecutor(args.jobs, context, _begin, (numbers, args.device)) as pool,
+        Progress() as progress,
+    ):
+        bar = progress.add_task("training", total=None)
+        while True:
+            missing = [run for run in wanted(losses, args.rules, args.seeds)
+                       if run not in running.values()]  # fmt: skip
+            done, planned = len(losses), len(losses) + len(running) + len(missing)
+            progress.update(bar, total=planned, completed=done)
+            for run in missing[: args.jobs - len(running)]:  # no queue: a failure ends all soon
+                running[pool.submit(_train, run, args)] = run
+            if not running:
+                return
+            for one in wait(running, return_when=FIRST_COMPLETED).done:
+                losses[running.pop(one)] = one.result()
+            write(kept, losses)
+
+
 def wanted(losses: Losses, rules: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """What is to be run next: the first learning rates, or one more beyond an end that is best."""
+    """What has to be run: the first learning rates, or one more beyond an end that is best."""
     runs = []
     for rule, mode in itertools.product(rules, MODES):
         guess = GUESS[rule]
@@ -113,10 +144,13 @@ def read(path: Path) -> Losses:
 
 
 def write(path: Path, losses: Losses) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Whole, whenever the program is stopped."""
+    whole = path.with_suffix(".new")
+    with whole.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*Run._fields, "held_out_loss"])
-        writer.writerows([*run, f"{loss:.4f}"] for run, loss in losses.items())
+        writer.writerows([*run, f"{loss:.4f}"] for run, loss in sorted(losses.items()))
+    whole.replace(path)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -140,14 +174,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 # -- one run -----------------------------------------------------------------------------------
 
 
+def _begin(numbers: Queue[int], device: str) -> None:
+    """Let the workers of a machine with several GPUs take turns at them."""
+    warnings.filterwarnings("ignore", message=".*none is selected")
+    number = numbers.get()
+    if device == "cuda":
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
 @lru_cache(maxsize=1)
 def _corpus(context: int) -> Corpus:
     return load_corpus(standard_library(), context)
 
 
-def _train(task: tuple[Run, argparse.Namespace]) -> float:
+def _train(run: Run, args: argparse.Namespace) -> float:
     """The held-out loss at the end of a run."""
-    run, args = task
     torch.set_num_threads(1)
     defaults = make_settings(make_parser().parse_args([]))
     settings = dataclasses.replace(
@@ -195,12 +236,10 @@ def make_optimizers(
     if run.rule.startswith("ScheduleFree"):
         own["warmup_steps"] = warmup  # in the place of the schedule
     common = {"lr": run.lr, "weight_decay": WEIGHT_DECAY, "mode": run.mode}
-    if run.rule == "Lion":
-        common["weight_decay"] *= 10  # its learning rate is a tenth, and the decay is their product
     if run.rule not in MATRIX_RULES:
-        return [kind(model.parameters(), **common, **own)]
-    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if all(p is not q for q in matrices)]
+        return [kind(model.parameters(), **{**common, **own})]
+    matrices = [(name, p) for name, p in model.blocks.named_parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if all(p is not q for _, q in matrices)]
     return [kind(matrices, **common, **own), mgup_torch.MGUPAdamW(others, **common)]
 
 
@@ -276,5 +315,4 @@ def draw(losses: Losses, rules: Sequence[str], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", message=".*none is selected")
     sys.exit(main())

@@ -120,7 +120,12 @@ class Evidence:
     def _ms(self, arm: str, stacked: int = 1) -> float:
         assert self.times is not None
         rows = [r for r in self.times["rows"] if r["stacked"] == stacked]
-        return next(float(r["milliseconds"]) for r in rows if r["arm"].startswith(arm))
+        return next(float(r["milliseconds"]) for r in rows if r["arm"].split(".")[0] == arm)
+
+    def say_timed(self) -> str:
+        """The device on which steps were timed."""
+        assert self.times is not None
+        return str(self.times["device"])
 
     def say_share(self, name: str, arm: str) -> str:
         """Of AdamW's steps, how many until its last loss."""
@@ -238,16 +243,61 @@ class Evidence:
         return "\n".join(lines)
 
     def say_speed(self, name: str) -> str:
-        """Steps to AdamW's last loss."""
+        """Steps to AdamW's last loss, and seconds where this model's step was timed."""
         found = self.found[name]
+        timed = found.one.task == "text" and found.one.model == TIMED
         lines = [
-            "| arm | steps to AdamW's loss |",
-            "| --- | ---: |",
+            f"| arm | steps to AdamW's loss |{' seconds |' * timed}",
+            f"| --- | ---: |{' ---: |' * timed}",
         ]
         for arm in sorted(found.reported, key=found.loss):
             share = found.share_of_steps(arm)
-            steps = "not reached" if share is None else f"{100 * share:.0f} %"
-            lines.append(f"| {label(arm)} | {steps} |")
+            said = ["not reached" if share is None else f"{100 * share:.0f} %"]
+            if timed:
+                said.append("" if share is None else self.say_seconds(name, arm))
+            lines.append(f"| {label(arm)} | {' | '.join(said)} |")
+        return "\n".join(lines)
+
+    def say_scale(self, *names: str) -> str:
+        """What each arm ends from AdamW, by experiment."""
+        every = [self.found[name] for name in names if "adamw" in self.found[name].reported]
+        arms = dict.fromkeys(arm for found in every for arm in found.reported if arm != "adamw")
+        lines = [
+            f"| parameters | tokens a parameter | seeds | AdamW | {' | '.join(map(label, arms))} |",
+            "| ---: | ---: | ---: | ---: |" + " ---: |" * len(arms),
+        ]
+        for found in every:
+            cells = [
+                "" if (d := found.against(arm)) is None else spelled(d)
+                if d.pairs > 1 else signed(d.mean, 3)
+                for arm in arms
+            ]  # fmt: skip
+            seeds = {len(found.fresh(arm)) for arm in found.reported}
+            lines.append(
+                f"| {int(found.rows[0]['parameters']):,} | {found.one.tokens_per_parameter:g} | "
+                f"{' to '.join(map(str, sorted({min(seeds), max(seeds)})))} | "
+                f"{found.loss('adamw'):.3f} | {' | '.join(cells)} |"
+            )
+        return "\n".join(lines)
+
+    def say_course(self, name: str, *arms: str) -> str:
+        """Aligned coordinates and root mean square of phi*u of the matrices over training."""
+        found = self.found[name]
+        heads = " | ".join(f"{label(arm)}: aligned | φ⊙u" for arm in arms)
+        lines = [f"| of the steps | {heads} |", "| ---: |" + " ---: |" * (2 * len(arms))]
+        courses = {
+            arm: [found.curves[row["curve"]]["points"] for row in found.chosen_rows(arm)]
+            for arm in arms
+        }
+        for at in COURSE:
+            cells = []
+            for runs in courses.values():
+                points = [points[round(at * len(points)) - 1]["layers"] for points in runs]
+                for what, spell in (("aligned", lambda x: f"{100 * x:.0f} %"),
+                                    ("update", lambda x: f"{x**0.5:.2f}")):  # fmt: skip
+                    values = [layers[m][what] for layers in points for m in MATRICES]
+                    cells.append(spell(statistics.fmean(values)))
+            lines.append(f"| {100 * at:.0f} % | {' | '.join(cells)} |")
         return "\n".join(lines)
 
     def say_layers(self, name: str, *arms: str) -> str:
@@ -286,6 +336,11 @@ class Evidence:
         return "\n".join(lines)
 
 
+TIMED = "3m"
+"""The model whose steps times.json has."""
+MATRICES = "qkv", "attention_out", "mlp_in", "mlp_out"
+COURSE = 0.1, 0.5, 0.8, 1.0
+"""Of the steps, where :meth:`Evidence.say_course` looks."""
 FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-2-shifted")
 """The experiments that are drawn."""
 

@@ -27,7 +27,6 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lm.data import Batch, fixed_batches, load_corpus, random_batches, standard_library
-from lm.plot import draw
 from lm.recipes import DEFAULT_NAMES, RECIPES, Recipe
 from lm.report import Curve, align, summaries, table, write_csv, write_summary
 from lm.trainer import Settings, Trainer
@@ -251,6 +250,8 @@ def train(
 
 
 def report(curves: Sequence[Curve], args: argparse.Namespace, console: Console) -> None:
+    from lm.plot import draw  # here, so that training needs no Matplotlib
+
     window = max(1, max(len(curve.steps) for curve in curves) // 20)
     align(curves)
     rows = summaries(curves, window)

@@ -1,9 +1,12 @@
-"""Time of an MGUP step of every rule beside MGUP-AdamW's, PyTorch on the CPU.
+"""Time of a step of every rule beside AdamW's, with MGUP and plain, PyTorch on the CPU.
 
-    python conformance/benchmarks/rules_cpu.py
+    python conformance/benchmarks/rules_cpu.py              all rules
+    python conformance/benchmarks/rules_cpu.py SOAP Lion    these again, the others as they were
 
-Rules take turns with AdamW on the same tensors; a ratio is the median of the turns' ratios. Writes
-docs/optimizers/speed.json, from which the table of rules takes them.
+A rule with MGUP takes turns with MGUP-AdamW on the same tensors, a plain one with
+``torch.optim.AdamW``. A turn is ten steps of both in alternation, since some rules do more in every
+tenth; a ratio is the median of the turns' ratios. Writes docs/optimizers/speed.json, from which the
+tables of rules take them (``python docs/rules_table.py``, ``python docs/collection.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,51 +27,66 @@ import mgup_torch
 from mgup_core import rules
 
 SHAPES = ((512, 512), (128, 1024), (1024, 128))
-TURNS = 7
+TURNS, STEPS = 7, 10
 TARGET = Path(__file__).parents[2] / "docs/optimizers/speed.json"
 
 
-def seconds(optimizer: torch.optim.Optimizer) -> float:
-    """Of one step."""
-    started = time.perf_counter()
-    optimizer.step()
-    return time.perf_counter() - started
+Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
-def make(name: str) -> torch.optim.Optimizer:
-    """The rule with MGUP on tensors of its own, warm."""
+def warm(make: Make) -> torch.optim.Optimizer:
+    """An optimizer of tensors of its own."""
     torch.manual_seed(0)
     params = [torch.nn.Parameter(torch.randn(shape)) for shape in SHAPES]
     for p in params:
         p.grad = torch.randn(p.shape)
-    optimizer = getattr(mgup_torch, f"MGUP{name}")(params)
+    optimizer = make(params)
     for _ in range(3):
         optimizer.step()
     return optimizer
 
 
-def main() -> int:
+def ratio(rule: Make, other: Make) -> float:
+    """Of the times of a step."""
+    pair = warm(rule), warm(other)
+    turns = []
+    for _ in range(TURNS):
+        seconds = [0.0, 0.0]
+        for _ in range(STEPS):
+            for i, optimizer in enumerate(pair):
+                started = time.perf_counter()
+                optimizer.step()
+                seconds[i] += time.perf_counter() - started
+        turns.append(seconds[0] / seconds[1])
+    return round(statistics.median(turns), 2)
+
+
+def main(again: Sequence[str]) -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    names = [kind.__name__ for kind in rules.ALL]
-    ratios = {"AdamW": 1.0}
-    for name in names:
-        if name in ratios:
-            continue
-        rule, adamw = make(name), make("AdamW")
-        turns = [seconds(rule) / seconds(adamw) for _ in range(TURNS)]
-        ratios[name] = round(statistics.median(turns), 2)
-        print(f"{name:15} {ratios[name]:6.2f}", flush=True)
+    known = json.loads(TARGET.read_text(encoding="utf-8"))
+    ratios: dict[str, dict[str, float]] = {"ratios": {}, "plain": {}}
+    for kind in rules.ALL:
+        name = kind.__name__
+        make = getattr(mgup_torch, f"MGUP{name}")
+        pairs: dict[str, tuple[Make, Make]] = {
+            "ratios": (make, mgup_torch.MGUPAdamW),
+            "plain": (partial(make, mode="off"), torch.optim.AdamW),
+        }
+        for key, pair in pairs.items():
+            old = bool(again) and name not in again
+            ratios[key][name] = known[key][name] if old else ratio(*pair)
+        print(f"{name:18} {ratios['ratios'][name]:7.2f} {ratios['plain'][name]:7.2f}", flush=True)
     shapes = ", ".join(f"{m} × {n}" for m, n in SHAPES)
     facts = {
         "date": date.today().isoformat(),
         "versions": f"torch {torch.__version__}, one thread",
         "shapes": f"tensors of {shapes}",
-        "ratios": ratios,
+        **ratios,
     }
     TARGET.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -38,7 +38,7 @@ LAYERS = {
     """,
     "mgup_kernels": """
         layout tuning device cuda_driver | compiled batches ordered_keys | sample_bracket apply
-        | radix_select verify ties codegen | one_pass sizes | plan
+        | radix_select verify ties codegen | one_pass sizes | memory | plan
     """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import re
 import sys
 import textwrap
@@ -115,6 +116,15 @@ def test_the_table_of_rules_is_made_from_the_rules():
     """``python docs/rules_table.py``."""
     made = script("docs/rules_table.py")
     assert read(made.PAGE) == made.page(read(made.PAGE))
+
+
+def test_the_table_of_the_collection_is_made_from_its_data():
+    """``python docs/collection.py``; every rule has its bits and its times."""
+    made = script("docs/collection.py")
+    assert read(made.PAGE) == made.page(read(made.PAGE))
+    names = [kind.__name__ for kind in made.rules.ALL]
+    counts, speed = (json.loads(read(data)) for data in (made.DATA, made.SPEED))
+    assert names == list(counts) == list(speed["plain"]) == list(speed["ratios"])
 
 
 def script(path: str) -> types.ModuleType:

@@ -9,12 +9,15 @@ import dataclasses
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -67,11 +70,12 @@ def test_every_configuration_is_valid(path):
     ("changes", "said"),
     [
         ({"arms": ["adamw", "mgpu"]}, r"unknown arm 'mgpu'; did you mean 'mgup'\?"),
-        ({"task": "images"}, "task='images' is neither"),
+        ({"task": "images"}, "task='images' is none of text, signals"),
         ({"model": "3m"}, "model='3m' is none of mlp, conv"),
         ({"stepz": 3}, r"no setting 'stepz'; did you mean 'steps'\?"),
         ({"rates": {"mgup": 0.01}}, "rates gives none for adamw"),
         ({"grid": 4}, "grid=4 must be odd"),
+        ({"stack": 0}, "stack=0 must be 1 or more"),
         ({"report_seeds": [2, 3]}, r"seeds \[2\] would both choose and report"),
         ({"steps": 0}, "steps=0 must be above 0"),
     ],
@@ -175,7 +179,7 @@ def test_a_cell_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
         return real(one, cell, where)
 
     monkeypatch.setattr(driver, "run_cell", failing)
-    assert audit(tmp_path, arms=["adamw"]) == 0
+    assert audit(tmp_path, arms=["adamw"]) == 1
     assert len(lines(tmp_path)) == 1 + 2 * 2
     said = capsys.readouterr().err
     assert "failed (RuntimeError('too hot'))" in said
@@ -185,6 +189,54 @@ def test_a_cell_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
 def test_no_time_no_run(tmp_path):
     assert audit(tmp_path, "--until", "0") == 0
     assert len(lines(tmp_path)) <= 1 + 2
+
+
+def test_an_arm_that_keeps_failing_is_left_out(tmp_path, monkeypatch):
+    """The other arms are run to their end, and the status says that not all is well."""
+    real, calls = driver.run_cell, []
+
+    def failing(one, cell, where):
+        calls.append(cell.arm)
+        if cell.arm == "mgup":
+            raise RuntimeError("no kernel")
+        return real(one, cell, where)
+
+    monkeypatch.setattr(driver, "run_cell", failing)
+    assert audit(tmp_path, grid=5, most=5) == 1
+    assert calls.count("mgup") == driver.MOST_FAILURES
+    assert len(lines(tmp_path)) == 1 + 5 * 2 + 3 * 2
+
+
+def test_as_many_seeds_as_there_is_time_for(tmp_path, monkeypatch):
+    """A cell that would end too late is begun with fewer seeds, or not at all."""
+    one = config.load(written(tmp_path, report_seeds=list(range(11, 19)), stack=4, arms=["adamw"]))
+    rows = [
+        {"experiment": "tiny", "arm": "adamw", "lr": repr(rate(0.01, i)), "beta1": "0.9",
+         "weight_decay": "0.1", "seed": str(seed), "loss": str(1 + abs(i))}
+        for i in (-1, 0, 1) for seed in one.selection_seeds
+    ]  # fmt: skip
+    records = Records(tmp_path / "out")
+    records.rows = rows
+    monkeypatch.setattr(driver.time, "monotonic", lambda: 0.0)
+    turns = driver._Turns([one], {"tiny": one}, {"tiny": 1.0}, records, None, 35.0, MagicMock())
+    turns.paces["tiny", "adamw"].append(10.0)
+    cell = turns._next()
+    assert (cell.lr, cell.seeds) == (0.01, (11, 12, 13))
+    turns.running[Future()] = cell
+    assert turns._next().seeds == (14,)
+    turns.deadline = 9.0
+    assert turns._next() is None
+
+
+def test_processes_take_the_gpus_in_turn(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    places = multiprocessing.get_context("spawn").Value("i", 0)
+    for device in ("cuda",) * 6:
+        driver._take_gpu(device, places)
+    driver._take_gpu("cpu", places)
+    assert taken == [0, 1, 2, 3, 0, 1]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
 
-from mgup_mindspore import MGUPSGD, MGUPAdamW, MGUPMuon
+from mgup_mindspore import MGUPSGD, MGUPAdamW, MGUPMuon, MGUPProdigy
 
 from .support import arrays, parameters, tensors, to_numpy
 
@@ -71,6 +71,16 @@ def test_muon_trains_matrices():
         MGUPMuon([{"params": parameters([np.zeros(3, np.float32)], ["bias"]), "use_muon": True}])
     with pytest.raises(ValueError, match="ns_dtype='bfloat16'"):
         MGUPMuon(parameters([np.zeros((3, 3), np.float32)]), ns_dtype="bfloat16")
+
+
+def test_prodigy_takes_one_learning_rate():
+    """One estimate serves all parameters (R0); a decay of its own is no other estimate."""
+    first, *others = parameters(arrays(((3, 4), (5,), (2, 2))))
+    groups = [{"params": [first], "lr": 0.5}, {"params": others}]
+    with pytest.raises(ValueError, match=r"learning rates.*one estimate of Prodigy.*optimizer of"):
+        MGUPProdigy(groups, 1.0)
+    MGUPProdigy([{"params": [first], "weight_decay": 0.5}, {"params": others}], 1.0)
+    MGUPAdamW(groups, 1.0)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["pynative", "graph"])
