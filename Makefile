@@ -95,7 +95,8 @@ arm: $(READY)  ## Run the compact suite on aarch64, emulated; on Debian, 1.5 GB 
 matrix: $(READY)  ## Run the standard conformance set on every backend and write docs/conformance.md
 	@mkdir -p runs
 	$(BIN)/mgup-conformance run --backend all --backend torch_compiled --json runs/matrix.json
-	$(BIN)/mgup-conformance report runs/matrix.json $(lastword $(sort $(wildcard docs/benchmarks/*-arm.json))) --json docs/conformance.json
+	$(BIN)/mgup-conformance report runs/matrix.json $(lastword $(sort $(wildcard docs/benchmarks/*-arm.json))) \
+	  --keep docs/conformance.json --json docs/conformance.json
 	$(BIN)/mgup-conformance report docs/conformance.json --markdown docs/conformance.md
 
 .PHONY: demo

@@ -115,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_argument("--steps", type=int, metavar="N", help="of a run; default a few")
     shown = commands.add_parser("report", help="show reports that run wrote, as one")
     shown.add_argument("file", type=Path, nargs="+")
+    shown.add_argument(
+        "--keep", type=Path, metavar="FILE",
+        help="an older report: add its backends that ran on other accelerators, or processors of "
+        "other makers, than those of the reports",
+    )  # fmt: skip
     shown.add_argument("--markdown", type=Path, metavar="FILE", help="write the support matrix")
     shown.add_argument("--html", type=Path, metavar="FILE", help="write the support matrix")
     shown.add_argument(
@@ -350,7 +355,10 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
         "--json": (arguments.json, lambda plain: json.dumps(report.brief(plain), indent=1) + "\n"),
     }
     _check_files(*((flag, path) for flag, (path, _) in wanted.items()))
-    plain = report.merge([report.load(file) for file in arguments.file])
+    reports = [report.load(file) for file in arguments.file]
+    if arguments.keep:
+        reports.append(report.elsewhere(report.load(arguments.keep), reports))
+    plain = report.merge(reports)
     report.show(plain, console)
     for path, write in wanted.values():
         if path:

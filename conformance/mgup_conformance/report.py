@@ -128,13 +128,29 @@ def merge(reports: Sequence[Plain]) -> Plain:
     return {**reports[0], "backends": merged}
 
 
+def place(one: Plain) -> str:
+    """Where a backend of a report ran: its accelerator or its processor's maker, if it says."""
+    device: str = one["versions"].get("device", "CPU")
+    maker: str = one.get("processor", "").partition(":")[0]
+    return maker if device == "CPU" else device
+
+
+def elsewhere(old: Plain, new: Sequence[Plain]) -> Plain:
+    """Of an older report, the backends that ran where none of the newer reports' did."""
+    known = {"", *(place(one) for plain in new for one in plain["backends"])}
+    return {**old, "backends": [one for one in old["backends"] if place(one) not in known]}
+
+
+def commit(plain: Plain, one: Plain) -> str:
+    """The commit of the suite that judged one backend of a report, shortened, if it is known."""
+    suite = one.get("suite") or plain.get("suite") or {}
+    return str(suite.get("commit", ""))[:9]
+
+
 def _names(one: Plain) -> Iterator[str]:
     """What a backend of a report may be called among others, the best first."""
     yield one["name"]
-    device = one["versions"].get("device", "CPU")
-    maker = one.get("processor", "").partition(":")[0]
-    place = maker if device == "CPU" else device
-    name = f"{one['name']} on {place}" if place else one["name"]
+    name = f"{one['name']} on {place(one)}" if place(one) else one["name"]
     yield name
     for i in count(2):
         yield f"{name} ({i})"
