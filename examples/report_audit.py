@@ -112,7 +112,8 @@ class Evidence:
         best, seeds = found.chosen[arm], found.one.selection_seeds
         beside = found.plan.mean(arm, best._replace(i=best.i + int(steps)), seeds)
         here = found.plan.mean(arm, best, seeds)
-        assert beside is not None and here is not None
+        assert beside is not None
+        assert here is not None
         return signed(beside - here, 3)
 
     def say_mean_floor(self, name: str, arm: str) -> str:
