@@ -277,15 +277,16 @@ ARMS = {"MGUP (2, ½)": "MGUP-AdamW", "random mask (2, ½)": "random mask"}
 
 
 def gains() -> dict[str, list[Gain]]:
-    """Of each network the arms whose decay was searched without an edge, in one order.
+    """Of each network the arms whose decay was searched without an edge, and the language model's.
 
     They are read from the page, on which ``examples/report_audit.py`` writes them. The order is
     that of the first network, best first.
     """
     page = (DOCS / "evidence.md").read_text(encoding="utf-8").replace("−", "-")
-    section = page.split("### Five arms")[1].split("###")[0]
+    sections = ("### Five arms", "### How long it lasts")
+    section = "".join(page.split(name)[1].split("###")[0] for name in sections)
     tables = re.findall(
-        r"^(?:Fresh seeds, )?(\w[\w ]*):\n\n\| arm \| best rate.*?\n((?:\|.*\n)+)",
+        r"^(?:Fresh seeds, )?(\w[\w ,]*):\n\n\| arm \| best rate.*?\n((?:\|.*\n)+)",
         section,
         re.MULTILINE,
     )
@@ -310,16 +311,16 @@ def gains_words() -> str:
         for network, arms in gains().items()
     )
     return (
-        "Held-out loss minus AdamW's, nats, 95 % intervals, 24 paired seeds, everything tuned for "
-        f"each arm; {'; '.join(said)}."
+        "Held-out loss minus AdamW's, nats, 95 % intervals, paired seeds, tuned for each arm; "
+        f"{'; '.join(said)}."
     ).replace("-0", "−0")
 
 
 def draw_gains(theme: Theme) -> Figure:
-    """A panel for each network, a point and its interval for each arm, a line for AdamW."""
+    """A panel for each experiment, a point and its interval for each arm, a line for AdamW."""
     found = gains()
     rows = max(len(arms) for arms in found.values())
-    figure, *_ = _figure(theme, 0.42 * rows * len(found) + 1.2, panels=len(found))
+    figure, *_ = _figure(theme, 0.36 * rows * len(found) + 1.2, panels=len(found))
     for axes, (network, arms) in zip(figure.axes, found.items(), strict=True):
         axes.axvline(0, color=theme.base, linewidth=1.2)
         for place, arm in enumerate(arms):

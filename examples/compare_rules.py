@@ -233,7 +233,7 @@ def make_optimizers(
     """The rule on what it trains, and AdamW with the same MGUP on the rest."""
     kind = getattr(mgup_torch, f"MGUP{run.rule}")
     own = dict(OPTIONS.get(run.rule, {}))
-    if run.rule.startswith("ScheduleFree"):
+    if hasattr(kind.rule_class, "warmup_steps"):
         own["warmup_steps"] = warmup  # in the place of the schedule
     common = {"lr": run.lr, "weight_decay": WEIGHT_DECAY, "mode": run.mode}
     if run.rule not in MATRIX_RULES:

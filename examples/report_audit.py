@@ -85,6 +85,37 @@ class Evidence:
         assert found is not None
         return f"{signed(found.low, 3)} to {signed(found.high, 3)}"
 
+    def say_low(self, name: str, arm: str) -> str:
+        """The end of the interval that flatters the arm."""
+        found = self.found[name].against(arm)
+        assert found is not None
+        return signed(found.low, 3)
+
+    def say_loss(self, name: str, arm: str, steps: str = "0") -> str:
+        """The mean of all seeds that ran some steps of the grid from the best; at it, the fresh."""
+        found = self.found[name]
+        if not int(steps):
+            return f"{found.loss(arm):.3f}"
+        best = found.chosen[arm]
+        known = found.plan.losses(arm, best._replace(i=best.i + int(steps)))
+        return f"{statistics.fmean(known.values()):.3f}"
+
+    def say_luck(self, name: str, arm: str) -> str:
+        """What the fresh seeds end above those that chose."""
+        found = self.found[name]
+        chose = statistics.fmean(found.selected(arm).values())
+        return f"{found.loss(arm) - chose:.3f}"
+
+    def say_next(self, name: str, arm: str, steps: str) -> str:
+        """What a learning rate beside the best costs, on the seeds that chose."""
+        found = self.found[name]
+        best, seeds = found.chosen[arm], found.one.selection_seeds
+        beside = found.plan.mean(arm, best._replace(i=best.i + int(steps)), seeds)
+        here = found.plan.mean(arm, best, seeds)
+        assert beside is not None
+        assert here is not None
+        return signed(beside - here, 3)
+
     def say_mean_floor(self, name: str, arm: str) -> str:
         found = self.found[name].floors(arm)
         assert found is not None
@@ -159,10 +190,11 @@ class Evidence:
         assert found is not None
         return f"{found**0.5:.2f}"
 
-    def say_spread(self, name: str) -> str:
+    def say_spread(self, name: str, *arms: str) -> str:
         """The least and the greatest difference of two selection seeds of a chosen point."""
         found = self.found[name]
-        gaps = [max(x) - min(x) for x in (found.selected(a).values() for a in found.chosen)]
+        every = (found.selected(a).values() for a in arms or found.chosen)
+        gaps = [max(x) - min(x) for x in every]
         return f"{min(gaps):.2f} to {max(gaps):.2f}"
 
     def say_decays(self, name: str, arm: str) -> str:
@@ -212,18 +244,21 @@ class Evidence:
     def say_short(self, name: str) -> str:
         """Loss and difference of each arm, without its neighbours."""
         found = self.found[name]
-        lines = ["| arm | best rate | decay | held-out loss | minus AdamW | ± by Student's t |",
-                 "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+        tuned = len(found.one.betas1) > 1
+        lines = [f"| arm | best rate |{' β₁ |' * tuned} decay | held-out loss | minus AdamW "
+                 "| ± by Student's t |",
+                 "| --- | ---: |" + " ---: |" * (4 + tuned)]  # fmt: skip
         for arm in sorted(found.reported, key=found.loss):
             d = None if arm == "adamw" else found.against(arm)
             cells = " | " if d is None else f"{spelled(d)} | {d.student:.3f}"
             lines.append(
-                f"| {label(arm)} | {found.lr(arm):.3g} | {self.say_decay(name, arm)} | "
+                f"| {label(arm)} | {found.lr(arm):.3g} | "
+                f"{f'{found.chosen[arm].beta1:g} | ' * tuned}{self.say_decay(name, arm)} | "
                 f"{found.loss(arm):.4f} ± {found.spread(arm):.4f} | {cells} |"
             )
         return "\n".join(lines)
 
-    def say_selection(self, name: str) -> str:
+    def say_selection(self, name: str, *arms: str) -> str:
         """The chosen learning rates, and each selection seed's loss, where no fresh one ran."""
         found = self.found[name]
         heads = " | ".join(f"seed {seed}" for seed in found.one.selection_seeds)
@@ -232,7 +267,7 @@ class Evidence:
             "| --- | ---: | ---: |" + " ---: |" * (len(found.one.selection_seeds) + 2),
         ]
         base, rate = found.selected("adamw"), found.lr("adamw")
-        every = {arm: found.selected(arm) for arm in found.chosen}
+        every = {arm: found.selected(arm) for arm in arms or found.chosen}
         for arm, losses in sorted(every.items(), key=lambda x: statistics.fmean(x[1].values())):
             minus = ", ".join(signed(x - base[seed], 2) for seed, x in losses.items())
             lines.append(
@@ -341,7 +376,7 @@ TIMED = "3m"
 MATRICES = "qkv", "attention_out", "mlp_in", "mlp_out"
 COURSE = 0.1, 0.5, 0.8, 1.0
 """Of the steps, where :meth:`Evidence.say_course` looks."""
-FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-2-shifted")
+FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-1", "gpt-3m-2-shifted", "gpt-3m-5")
 """The experiments that are drawn."""
 
 

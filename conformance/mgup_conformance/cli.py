@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .clauses import PASSING
+from .provenance import provenance
 from .visible import visible
 
 EXTRA = "pip install 'mgup[conformance]'"
@@ -138,12 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.version:
+        print(", ".join(f"{key} {value}" for key, value in provenance().items()))
+        return OK
     if unfit is not None:
         print(f"mgup-conformance: {unfit}. It comes with {EXTRA}", file=sys.stderr)
         return USAGE
-    if arguments.version:
-        print(", ".join(f"{key} {value}" for key, value in report.provenance().items()))
-        return OK
     if arguments.command is None:
         parser.error("a command is needed: list, run, report, show or golden.")
     console = Console()
@@ -241,7 +242,7 @@ def _check_files(*paths: tuple[str, Path | None]) -> None:
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     _check_files(("--json", arguments.json), ("--html", arguments.html))
-    report.provenance()  # before anything is run
+    provenance()  # before anything is run
     if not arguments.timeout > 0:
         raise ValueError(f"--timeout {arguments.timeout:g} is not above 0 seconds.")
     if arguments.jobs is not None and arguments.jobs < 1:

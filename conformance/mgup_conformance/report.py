@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import platform
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import mgup_core
-
 from . import golden
 from .clauses import CLAUSES, clause_key
 from .protocol import Backend
+from .provenance import provenance
 from .runner import STATUSES, Result, settle
 from .shape import fault
 from .verdicts import LEVELS
@@ -254,29 +250,6 @@ def clause_verdicts(results: Sequence[Result]) -> dict[str, Plain]:
             one["level"] = max(one["level"] or LEVELS[0], verdict, key=LEVELS.index)
             one["units"] = max(one["units"], result.units)
             one["run_cases"] += result.runs
-    return found
-
-
-@lru_cache(maxsize=1)
-def provenance() -> Plain:
-    """What says exactly which suite and specification a report is about.
-
-    As they were when it was first asked: a checkout may go on while a run takes its time.
-    """
-    from . import SUITE
-
-    root = Path(__file__).parents[2]
-    found: Plain = {"version": SUITE, "mgup": mgup_core.__version__}
-    for spec in (Path(__file__).with_name("spec.md"), root / "docs" / "spec.md"):  # a wheel's first
-        if spec.exists():
-            found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
-            break
-    if (root / ".git").exists():
-        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        with contextlib.suppress(OSError):
-            done = subprocess.run(asked, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                found["commit"] = done.stdout.strip()
     return found
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from audit.analysis import BASE, Analysis
 from audit.arms import ARMS
 
+OTHERS = "MGUPLion", "MGUPMuon"
 PANEL = 210, 150
 GAP = 34, 46
 LEFT, TOP, COLUMNS = 52, 44, 4
@@ -37,9 +38,10 @@ def draw(found: Analysis, look: Look) -> str:
 
     Hollow dots are the seeds that chose, at the first b1 and decay, and the dashed line their
     means; filled ones are fresh seeds, at the chosen b1 and decay, around the chosen learning rate,
-    which the bar below marks. Lion, whose rates are others, is left out.
+    which the bar below marks. Lion, whose rates are others, and Muon, whose losses are, are left
+    out, and arms whose choice has not been made.
     """
-    arms = [a for a in found.one.arms if found.valley(a) and ARMS[a].kind != "MGUPLion"]
+    arms = [a for a in found.one.arms if a in found.chosen and ARMS[a].kind not in OTHERS]
     x, y = _Axis.of_rates(found, arms), _Axis.of_losses(found, arms)
     rows = math.ceil(len(arms) / COLUMNS)
     width = LEFT + COLUMNS * (PANEL[0] + GAP[0])

@@ -1,8 +1,9 @@
 """Fine-tuning: networks that know one task of signals learn a related one from few samples.
 
 Each seed's perceptron first learns the templates of :mod:`audit.signals`, by AdamW and the same for
-every arm; the second task's templates are half the first's and half new ones. What an arm then trains is all of it, or adapters of low rank beside its matrices (LoRA,
-Hu et al. 2021, arXiv 2106.09685).
+every arm; the second task's templates are half the first's and half new ones. What an arm then
+trains is all of it, or adapters of low rank beside its matrices (LoRA, Hu et al. 2021, arXiv
+2106.09685).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def second_dataset() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def pretrained(seeds: tuple[int, ...]) -> dict[str, Tensor]:
     """The weights of a stack of perceptrons that have learned the first templates."""
     net, (x, y, _, _) = StackedMLP(seeds), dataset()
-    # Elementwise and without a bound on norms: each net of the stack is trained as it would be alone.
+    # Elementwise, and no bound on norms: each net of the stack is trained as it would be alone.
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     drawn = [np.random.default_rng([seed, 2]).integers(0, len(x), (STEPS, BATCH)) for seed in seeds]

@@ -189,8 +189,10 @@ class Training:
         self.task = TASKS[one.task](one, where, self.device)
         self.model = self.task.model(cell.seeds)
         self.task.prepare(cell.seeds)
+        groups = self.model.groups()
+        self.axes = [(p, x["stacked_dims"] - 1) for x in groups for _, p in x["params"]]
         self.optimizer = make_optimizer(
-            cell.arm, self.model.groups(), lr=cell.lr, betas=(cell.beta1, self.beta2),
+            cell.arm, groups, lr=cell.lr, betas=(cell.beta1, self.beta2),
             weight_decay=cell.decay, seed=sum(cell.seeds), **more,
         )  # fmt: skip
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -219,10 +221,7 @@ class Training:
     @torch.no_grad()
     def _clip(self) -> None:
         """Shorten the gradient of each model whose norm is above the bound."""
-        grads = [
-            p.grad.movedim(group["stacked_dims"] - 1, 0)
-            for group in self.optimizer.param_groups for p in group["params"]
-        ]  # fmt: skip
+        grads = [p.grad.movedim(axis, 0) for p, axis in self.axes]
         norms = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
         factors = self.one.clip / norms.clamp(min=self.one.clip)
         for g in grads:

@@ -306,7 +306,8 @@ class RuleOptimizer(Evaluating):
         params = (local(p) for group in self.param_groups for p in group["params"])
         return max(int(_SPARE * sum(p.nbytes for p in params)), _LEAST_SPARE)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    # torch.compiler.disable would load the compiler, seconds long, where this module is imported.
+    @torch._disable_dynamo
     def _gather_for_graph(self) -> list[Task]:
         """The tasks with every value that changes as a tensor, so that no step recompiles (R7).
 

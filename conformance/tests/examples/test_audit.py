@@ -26,7 +26,7 @@ import torch
 pytest.importorskip("audit", reason="the examples are not beside the tests")
 
 import run_audit
-from audit import config, corpus, driver, gpt, training
+from audit import config, corpus, driver, finetuning, gpt, signals, training
 from audit.arms import ARMS
 from audit.config import Experiment
 from audit.plan import Cell, rate
@@ -379,6 +379,38 @@ def test_each_model_of_a_stack_is_clipped_by_its_own_norm(small):
     assert above > 0.25 > below
     assert same == below
     torch.testing.assert_close(bound, torch.tensor(0.25))
+
+
+def test_fine_tuning_begins_at_what_was_learned(monkeypatch):
+    """LoRA is the whole network's function at first; it trains its adapters and nothing else."""
+    monkeypatch.setattr(finetuning, "STEPS", 2)
+    finetuning.pretrained.cache_clear()
+    full, lora = finetuning.FullyTuned((1, 2)), finetuning.LoRATuned((1, 2))
+    x = torch.randn(2, 3, signals.LENGTH)
+    assert torch.equal(full.logits(x), lora.logits(x))
+    assert not torch.equal(full.logits(x), signals.StackedMLP((1, 2)).logits(x))
+    assert {name[-2:] for name, _ in lora.named_parameters()} == {"_a", "_b"}
+    weights = {name: value.clone() for name, value in lora.named_buffers()}
+    cell = Cell("tuned", "mgup", 0.01, 0.9, 0.1, (1, 2))
+    one = Experiment("tuned", "finetuning", "lora", ("mgup",), {"*": 0.01}, steps=2, batch=4)
+    made = Training(one, cell, Where("", "", "cpu", "0"))
+    made.run()
+    assert all(torch.equal(weights[name], value) for name, value in made.model.named_buffers())
+    assert not torch.equal(made.model.logits(x), lora.logits(x))
+    finetuning.pretrained.cache_clear()
+
+
+def test_the_second_task_is_related_to_the_first():
+    """Its templates are nearer to their own classes' than to others'."""
+    (x, y, _, _), (x2, y2, _, _) = signals.dataset(), finetuning.second_dataset()
+    assert len(x2) == finetuning.FEW < len(x)
+    means, others = (
+        torch.stack([a[b == c].mean(0) for c in range(signals.CLASSES)])
+        for a, b in ((x, y), (x2, y2))
+    )
+    alike = torch.corrcoef(torch.cat((means, others)))[:10, 10:]
+    assert alike.diagonal().mean() > alike.mean() + 0.2
+    assert alike.diagonal().mean() < 0.99
 
 
 def test_parameters_are_counted(small):

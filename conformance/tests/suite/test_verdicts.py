@@ -46,7 +46,14 @@ def test_the_twin_is_identical():
 
 
 @pytest.mark.parametrize("mistake", planted.MISTAKES)
-@pytest.mark.parametrize("form", planted.FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize(
+    "form",
+    [
+        form if form is planted.Torch else pytest.param(form, marks=pytest.mark.slow)
+        for form in planted.FORMS
+    ],
+    ids=lambda form: form.name,
+)
 def test_a_planted_mistake_is_different_and_its_clause_charged(form, mistake):
     """In an ordinary implementation too, where the bits say nothing."""
     result = run_case(
