@@ -48,7 +48,7 @@ LAYERS = {
     """,
     "mgup_jax": """
         arguments kernels | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | in_place | transformation wrapper | muon
+        | shard_map state parameter_step | given | in_place | transformation wrapper | muon
         | module_types optimizers
     """,
     "mgup_mindspore": """

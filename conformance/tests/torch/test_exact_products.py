@@ -76,6 +76,16 @@ def test_stacks(device, monkeypatch):
     assert same(*ends)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("name", ["exact_product", "orthogonal_factor", "eigenvectors"])
+def test_an_opaque_operation_is_laid_out_as_it_says(name, turned):
+    """Compiled code reads the result by the strides that it was told of, whatever the operand's."""
+    x = torch.randn(3, 5, 5)
+    x = x.permute(2, 1, 0)[:3, :3] if turned else x
+    operands = (x, x) if name == "exact_product" else (x,)
+    torch.library.opcheck(getattr(torch.ops.mgup, name), operands, test_utils="test_faketensor")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORDS)
 def test_compiled(name):
