@@ -5,8 +5,8 @@
 
 A rule with MGUP takes turns with MGUP-AdamW on the same tensors, a plain one with
 ``torch.optim.AdamW``. A turn is a step of both, or ten in alternation where a rule turns its bases
-at every tenth; a ratio is the median of the turns' ratios. Writes docs/optimizers/speed.json, from which the
-tables of rules take them (``python docs/rules_table.py``, ``python docs/collection.py``).
+at every tenth; a ratio is the median of the turns' ratios. Writes docs/optimizers/speed.json, from
+which the tables of rules take them (``python docs/rules_table.py``, ``python docs/collection.py``).
 """
 
 from __future__ import annotations
