@@ -329,9 +329,11 @@ def draw_gains(theme: Theme) -> Figure:
             axes.plot(arm.mean, place, "o", color=colour, markersize=7, markeredgecolor=theme.paper)
         axes.set_yticks(range(len(arms)), [arm.arm for arm in arms])
         axes.set_ylim(rows - 0.4, -0.6)
-        axes.set_title(network, loc="left", color=theme.text, weight="bold")
+        # Above the arms' names, too: one line is longer than the panel is wide.
+        axes.set_title(network, loc="left", x=-0.38, color=theme.text, weight="bold")
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", color=theme.faint, alpha=0.5)
-    figure.axes[0].annotate("AdamW", (0, 0), (4, 2), xycoords=("data", "axes fraction"),
+    figure.axes[0].annotate("AdamW", (0, 1), (4, -12), xycoords=("data", "axes fraction"),
                             textcoords="offset points", color=theme.text)  # fmt: skip
     figure.axes[-1].set_xlabel("held-out loss minus AdamW's, nats; left is better")
     return figure

@@ -144,12 +144,14 @@ def read(path: Path) -> Losses:
 
 
 def write(path: Path, losses: Losses) -> None:
-    """Whole, whenever the program is stopped."""
+    """Whole, whenever the program is stopped; in the order of the table."""
+    order = list(GUESS)
+    rows = sorted(losses.items(), key=lambda kept: (order.index(kept[0].rule), kept[0]))
     whole = path.with_suffix(".new")
     with whole.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*Run._fields, "held_out_loss"])
-        writer.writerows([*run, f"{loss:.4f}"] for run, loss in sorted(losses.items()))
+        writer.writerows([*run, f"{loss:.4f}"] for run, loss in rows)
     whole.replace(path)
 
 

@@ -1,6 +1,6 @@
 """Run the experiments of the audit: does MGUP help, and what of it is alignment?
 
-    python examples/run_audit.py run examples/audit/configs/signals-mlp.json
+    python examples/run_audit.py run examples/audit/configs/signals-mlp-tuned.json
     python examples/run_audit.py run examples/audit/configs/gpt-3m-2.json --jobs 3 --until 400
     python examples/run_audit.py check examples/audit/configs/gpt-3m-2.json
     python examples/run_audit.py time examples/audit/configs/gpt-3m-2.json

@@ -4,8 +4,8 @@
     python conformance/benchmarks/rules_cpu.py SOAP Lion    these again, the others as they were
 
 A rule with MGUP takes turns with MGUP-AdamW on the same tensors, a plain one with
-``torch.optim.AdamW``. A turn is ten steps of both in alternation, since some rules do more in every
-tenth; a ratio is the median of the turns' ratios. Writes docs/optimizers/speed.json, from which the
+``torch.optim.AdamW``. A turn is a step of both, or ten in alternation where a rule turns its bases
+at every tenth; a ratio is the median of the turns' ratios. Writes docs/optimizers/speed.json, from which the
 tables of rules take them (``python docs/rules_table.py``, ``python docs/collection.py``).
 """
 
@@ -27,7 +27,7 @@ import mgup_torch
 from mgup_core import rules
 
 SHAPES = ((512, 512), (128, 1024), (1024, 128))
-TURNS, STEPS = 7, 10
+TURNS = 15
 TARGET = Path(__file__).parents[2] / "docs/optimizers/speed.json"
 
 
@@ -46,13 +46,13 @@ def warm(make: Make) -> torch.optim.Optimizer:
     return optimizer
 
 
-def ratio(rule: Make, other: Make) -> float:
-    """Of the times of a step."""
+def ratio(rule: Make, other: Make, steps: int) -> float:
+    """Of the times of so many steps."""
     pair = warm(rule), warm(other)
     turns = []
     for _ in range(TURNS):
         seconds = [0.0, 0.0]
-        for _ in range(STEPS):
+        for _ in range(steps):
             for i, optimizer in enumerate(pair):
                 started = time.perf_counter()
                 optimizer.step()
@@ -69,13 +69,14 @@ def main(again: Sequence[str]) -> int:
     for kind in rules.ALL:
         name = kind.__name__
         make = getattr(mgup_torch, f"MGUP{name}")
+        steps = getattr(kind, "precondition_frequency", 1)
         pairs: dict[str, tuple[Make, Make]] = {
             "ratios": (make, mgup_torch.MGUPAdamW),
             "plain": (partial(make, mode="off"), torch.optim.AdamW),
         }
         for key, pair in pairs.items():
             old = bool(again) and name not in again
-            ratios[key][name] = known[key][name] if old else ratio(*pair)
+            ratios[key][name] = known[key][name] if old else ratio(*pair, steps)
         print(f"{name:18} {ratios['ratios'][name]:7.2f} {ratios['plain'][name]:7.2f}", flush=True)
     shapes = ", ".join(f"{m} × {n}" for m, n in SHAPES)
     facts = {

@@ -67,7 +67,7 @@ def test_cuda():
 
 
 def test_sharded():
-    rows = data("2026-11-22-fsdp.json")["rows"]
+    rows = data("2026-11-28-fsdp.json")["rows"]
     ratio = [r["ratio"] for r in rows if (r["name"], r["dtype"]) == ("MGUP-AdamW rank", "float32")]
     assert set(said("over two H200, rank mode takes N times")) == {span(ratio, 2)}
 

@@ -26,7 +26,7 @@ import torch
 pytest.importorskip("audit", reason="the examples are not beside the tests")
 
 import run_audit
-from audit import config, corpus, driver, finetuning, gpt, signals, training
+from audit import config, corpus, driver, finetuning, gpt, measure, signals, training
 from audit.arms import ARMS
 from audit.config import Experiment
 from audit.plan import Cell, rate
@@ -379,6 +379,18 @@ def test_each_model_of_a_stack_is_clipped_by_its_own_norm(small):
     assert above > 0.25 > below
     assert same == below
     torch.testing.assert_close(bound, torch.tensor(0.25))
+
+
+def test_steps_are_timed(small, monkeypatch):
+    """Each arm and torch.optim.AdamW, also where gradients are clipped."""
+    one, where, _ = small
+    monkeypatch.setattr(measure, "TURNS", 1)
+    monkeypatch.setattr(measure, "STEPS", 1)
+    one = dataclasses.replace(one, arms=("adamw", "mgup"), clip=1.0)
+    assert measure.steps([one], where, MagicMock()) == 0
+    said = json.loads((Path(where.folder) / "times.json").read_text(encoding="utf-8"))
+    assert [row["arm"] for row in said["rows"]] == ["adamw", "mgup", measure.TWIN]
+    assert all(row["milliseconds"] > 0 for row in said["rows"])
 
 
 def test_fine_tuning_begins_at_what_was_learned(monkeypatch):
