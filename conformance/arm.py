@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from arm_there import ANSWERS, CASES, COMPILED, STEPS
-from mgup_conformance import all_cases, report, reproduce
+from mgup_conformance import all_cases, matrix, report, reproduce
 from mgup_conformance.runner import select
 
 ROOT = Path(__file__).parents[1]
@@ -148,13 +148,13 @@ def run_there(backends: list[str]) -> dict[str, Any]:
 def page(plain: dict[str, Any]) -> str:
     """The dated report."""
     one, *_ = plain["report"]["backends"]
-    rows = [
-        f"| {b['name']} | {report.versions(b)} | {report.totals(b)} | {b['seconds']:.0f} |"
+    rows = [["backend", "versions", "cases", "seconds"]] + [
+        [b["name"], report.versions(b), report.totals(b), f"{b['seconds']:.0f}"]
         for b in plain["report"]["backends"]
     ]
     names = [b["name"] for b in plain["report"]["backends"]]
-    crossed = [
-        f"| {case} | {' | '.join(by.get(name, 'not run') for name in names)} |"
+    crossed = [["case", *names]] + [
+        [case, *(by.get(name, "not run") for name in names)]
         for case, by in plain["answers"].items()
     ]
     return "\n".join(
@@ -172,11 +172,11 @@ def page(plain: dict[str, Any]) -> str:
             "steps, against the reference on the same emulated processor; the golden vectors are "
             "of x86-64. `torch_llvm` is PyTorch's adapter with its steps "
             "compiled by LLVM from the first one on; that they were is checked.", "",
-            "| backend | versions | cases | seconds |", "| --- | --- | --- | ---: |", *rows, "",
+            matrix.markdown_table(rows),
             "## The bits of another processor", "",
             f"{STEPS} chaotic steps from inputs and gradients that x86-64 wrote to a file, "
             "compared with the parameters and states that x86-64 got, after each step (N1).", "",
-            f"| case | {' | '.join(names)} |", "| --- |" + " --- |" * len(names), *crossed, "",
+            matrix.markdown_table(crossed),
         ]
     )  # fmt: skip
 

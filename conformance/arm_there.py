@@ -93,13 +93,14 @@ def crossed(file: Path, backend: Any) -> str:
 def main(answers: Path, found: Path, names: list[str]) -> None:
     """Ask everything, and write it down."""
     from mgup_conformance import all_cases, report, run_case
+    from mgup_conformance.provenance import provenance
     from mgup_conformance.runner import select
 
     made = [backend_of(name) for name in names or BACKENDS]
     said: dict[str, dict[str, str]] = {case: {} for case in ANSWERS}
     results: list[Any] = []
 
-    report.provenance()  # before anything is run
+    provenance()  # before anything is run
 
     def keep() -> None:  # as it grows: it may be broken off
         plain = report.as_plain(results, made, set_of="fast")

@@ -150,7 +150,7 @@ def table(found: dict[str, Any], speed: dict[str, Any]) -> str:
         "Processor time of a plain step beside that of `torch.optim.AdamW`, PyTorch, "
         f"{speed['shapes']}, {speed['date']}, {speed['versions']}: medians of turns in one process "
         f"(`python conformance/benchmarks/rules_cpu.py`), {speed['load']}. Beside itself, torch's "
-        f"AdamW took {speed['itself']} times as long; on a busy machine rules of matrices vary more."
+        f"AdamW took {speed['itself']} times as long; on a busy machine matrices vary more."
     )
     return head + "\n".join(lines) + "\n\n" + note
 

@@ -277,15 +277,16 @@ ARMS = {"MGUP (2, ½)": "MGUP-AdamW", "random mask (2, ½)": "random mask"}
 
 
 def gains() -> dict[str, list[Gain]]:
-    """Of each network the arms whose decay was searched without an edge, in one order.
+    """Of each network the arms whose decay was searched without an edge, and the language model's.
 
     They are read from the page, on which ``examples/report_audit.py`` writes them. The order is
     that of the first network, best first.
     """
     page = (DOCS / "evidence.md").read_text(encoding="utf-8").replace("−", "-")
-    section = page.split("### Five arms")[1].split("###")[0]
+    sections = ("### Five arms", "### How long it lasts")
+    section = "".join(page.split(name)[1].split("###")[0] for name in sections)
     tables = re.findall(
-        r"^(?:Fresh seeds, )?(\w[\w ]*):\n\n\| arm \| best rate.*?\n((?:\|.*\n)+)",
+        r"^(?:Fresh seeds, )?(\w[\w ,]*):\n\n\| arm \| best rate.*?\n((?:\|.*\n)+)",
         section,
         re.MULTILINE,
     )
@@ -310,16 +311,16 @@ def gains_words() -> str:
         for network, arms in gains().items()
     )
     return (
-        "Held-out loss minus AdamW's, nats, 95 % intervals, 24 paired seeds, everything tuned for "
-        f"each arm; {'; '.join(said)}."
+        "Held-out loss minus AdamW's, nats, 95 % intervals, paired seeds, tuned for each arm; "
+        f"{'; '.join(said)}."
     ).replace("-0", "−0")
 
 
 def draw_gains(theme: Theme) -> Figure:
-    """A panel for each network, a point and its interval for each arm, a line for AdamW."""
+    """A panel for each experiment, a point and its interval for each arm, a line for AdamW."""
     found = gains()
     rows = max(len(arms) for arms in found.values())
-    figure, *_ = _figure(theme, 0.42 * rows * len(found) + 1.2, panels=len(found))
+    figure, *_ = _figure(theme, 0.36 * rows * len(found) + 1.2, panels=len(found))
     for axes, (network, arms) in zip(figure.axes, found.items(), strict=True):
         axes.axvline(0, color=theme.base, linewidth=1.2)
         for place, arm in enumerate(arms):
@@ -328,9 +329,11 @@ def draw_gains(theme: Theme) -> Figure:
             axes.plot(arm.mean, place, "o", color=colour, markersize=7, markeredgecolor=theme.paper)
         axes.set_yticks(range(len(arms)), [arm.arm for arm in arms])
         axes.set_ylim(rows - 0.4, -0.6)
-        axes.set_title(network, loc="left", color=theme.text, weight="bold")
+        # Above the arms' names, too: one line is longer than the panel is wide.
+        axes.set_title(network, loc="left", x=-0.38, color=theme.text, weight="bold")
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", color=theme.faint, alpha=0.5)
-    figure.axes[0].annotate("AdamW", (0, 0), (4, 2), xycoords=("data", "axes fraction"),
+    figure.axes[0].annotate("AdamW", (0, 1), (4, -12), xycoords=("data", "axes fraction"),
                             textcoords="offset points", color=theme.text)  # fmt: skip
     figure.axes[-1].set_xlabel("held-out loss minus AdamW's, nats; left is better")
     return figure

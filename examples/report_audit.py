@@ -85,6 +85,37 @@ class Evidence:
         assert found is not None
         return f"{signed(found.low, 3)} to {signed(found.high, 3)}"
 
+    def say_low(self, name: str, arm: str) -> str:
+        """The end of the interval that flatters the arm."""
+        found = self.found[name].against(arm)
+        assert found is not None
+        return signed(found.low, 3)
+
+    def say_loss(self, name: str, arm: str, steps: str = "0") -> str:
+        """The mean of all seeds that ran some steps of the grid from the best; at it, the fresh."""
+        found = self.found[name]
+        if not int(steps):
+            return f"{found.loss(arm):.3f}"
+        best = found.chosen[arm]
+        known = found.plan.losses(arm, best._replace(i=best.i + int(steps)))
+        return f"{statistics.fmean(known.values()):.3f}"
+
+    def say_luck(self, name: str, arm: str) -> str:
+        """What the fresh seeds end above those that chose."""
+        found = self.found[name]
+        chose = statistics.fmean(found.selected(arm).values())
+        return f"{found.loss(arm) - chose:.3f}"
+
+    def say_next(self, name: str, arm: str, steps: str) -> str:
+        """What a learning rate beside the best costs, on the seeds that chose."""
+        found = self.found[name]
+        best, seeds = found.chosen[arm], found.one.selection_seeds
+        beside = found.plan.mean(arm, best._replace(i=best.i + int(steps)), seeds)
+        here = found.plan.mean(arm, best, seeds)
+        assert beside is not None
+        assert here is not None
+        return signed(beside - here, 3)
+
     def say_mean_floor(self, name: str, arm: str) -> str:
         found = self.found[name].floors(arm)
         assert found is not None
@@ -120,7 +151,12 @@ class Evidence:
     def _ms(self, arm: str, stacked: int = 1) -> float:
         assert self.times is not None
         rows = [r for r in self.times["rows"] if r["stacked"] == stacked]
-        return next(float(r["milliseconds"]) for r in rows if r["arm"].startswith(arm))
+        return next(float(r["milliseconds"]) for r in rows if r["arm"].split(".")[0] == arm)
+
+    def say_timed(self) -> str:
+        """The device on which steps were timed."""
+        assert self.times is not None
+        return str(self.times["device"])
 
     def say_share(self, name: str, arm: str) -> str:
         """Of AdamW's steps, how many until its last loss."""
@@ -154,10 +190,11 @@ class Evidence:
         assert found is not None
         return f"{found**0.5:.2f}"
 
-    def say_spread(self, name: str) -> str:
+    def say_spread(self, name: str, *arms: str) -> str:
         """The least and the greatest difference of two selection seeds of a chosen point."""
         found = self.found[name]
-        gaps = [max(x) - min(x) for x in (found.selected(a).values() for a in found.chosen)]
+        every = (found.selected(a).values() for a in arms or found.chosen)
+        gaps = [max(x) - min(x) for x in every]
         return f"{min(gaps):.2f} to {max(gaps):.2f}"
 
     def say_decays(self, name: str, arm: str) -> str:
@@ -207,18 +244,21 @@ class Evidence:
     def say_short(self, name: str) -> str:
         """Loss and difference of each arm, without its neighbours."""
         found = self.found[name]
-        lines = ["| arm | best rate | decay | held-out loss | minus AdamW | ± by Student's t |",
-                 "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+        tuned = len(found.one.betas1) > 1
+        lines = [f"| arm | best rate |{' β₁ |' * tuned} decay | held-out loss | minus AdamW "
+                 "| ± by Student's t |",
+                 "| --- | ---: |" + " ---: |" * (4 + tuned)]  # fmt: skip
         for arm in sorted(found.reported, key=found.loss):
             d = None if arm == "adamw" else found.against(arm)
             cells = " | " if d is None else f"{spelled(d)} | {d.student:.3f}"
             lines.append(
-                f"| {label(arm)} | {found.lr(arm):.3g} | {self.say_decay(name, arm)} | "
+                f"| {label(arm)} | {found.lr(arm):.3g} | "
+                f"{f'{found.chosen[arm].beta1:g} | ' * tuned}{self.say_decay(name, arm)} | "
                 f"{found.loss(arm):.4f} ± {found.spread(arm):.4f} | {cells} |"
             )
         return "\n".join(lines)
 
-    def say_selection(self, name: str) -> str:
+    def say_selection(self, name: str, *arms: str) -> str:
         """The chosen learning rates, and each selection seed's loss, where no fresh one ran."""
         found = self.found[name]
         heads = " | ".join(f"seed {seed}" for seed in found.one.selection_seeds)
@@ -227,7 +267,7 @@ class Evidence:
             "| --- | ---: | ---: |" + " ---: |" * (len(found.one.selection_seeds) + 2),
         ]
         base, rate = found.selected("adamw"), found.lr("adamw")
-        every = {arm: found.selected(arm) for arm in found.chosen}
+        every = {arm: found.selected(arm) for arm in arms or found.chosen}
         for arm, losses in sorted(every.items(), key=lambda x: statistics.fmean(x[1].values())):
             minus = ", ".join(signed(x - base[seed], 2) for seed, x in losses.items())
             lines.append(
@@ -238,16 +278,61 @@ class Evidence:
         return "\n".join(lines)
 
     def say_speed(self, name: str) -> str:
-        """Steps to AdamW's last loss."""
+        """Steps to AdamW's last loss, and seconds where this model's step was timed."""
         found = self.found[name]
+        timed = found.one.task == "text" and found.one.model == TIMED
         lines = [
-            "| arm | steps to AdamW's loss |",
-            "| --- | ---: |",
+            f"| arm | steps to AdamW's loss |{' seconds |' * timed}",
+            f"| --- | ---: |{' ---: |' * timed}",
         ]
         for arm in sorted(found.reported, key=found.loss):
             share = found.share_of_steps(arm)
-            steps = "not reached" if share is None else f"{100 * share:.0f} %"
-            lines.append(f"| {label(arm)} | {steps} |")
+            said = ["not reached" if share is None else f"{100 * share:.0f} %"]
+            if timed:
+                said.append("" if share is None else self.say_seconds(name, arm))
+            lines.append(f"| {label(arm)} | {' | '.join(said)} |")
+        return "\n".join(lines)
+
+    def say_scale(self, *names: str) -> str:
+        """What each arm ends from AdamW, by experiment."""
+        every = [self.found[name] for name in names if "adamw" in self.found[name].reported]
+        arms = dict.fromkeys(arm for found in every for arm in found.reported if arm != "adamw")
+        lines = [
+            f"| parameters | tokens a parameter | seeds | AdamW | {' | '.join(map(label, arms))} |",
+            "| ---: | ---: | ---: | ---: |" + " ---: |" * len(arms),
+        ]
+        for found in every:
+            cells = [
+                "" if (d := found.against(arm)) is None else spelled(d)
+                if d.pairs > 1 else signed(d.mean, 3)
+                for arm in arms
+            ]  # fmt: skip
+            seeds = {len(found.fresh(arm)) for arm in found.reported}
+            lines.append(
+                f"| {int(found.rows[0]['parameters']):,} | {found.one.tokens_per_parameter:g} | "
+                f"{' to '.join(map(str, sorted({min(seeds), max(seeds)})))} | "
+                f"{found.loss('adamw'):.3f} | {' | '.join(cells)} |"
+            )
+        return "\n".join(lines)
+
+    def say_course(self, name: str, *arms: str) -> str:
+        """Aligned coordinates and root mean square of phi*u of the matrices over training."""
+        found = self.found[name]
+        heads = " | ".join(f"{label(arm)}: aligned | φ⊙u" for arm in arms)
+        lines = [f"| of the steps | {heads} |", "| ---: |" + " ---: |" * (2 * len(arms))]
+        courses = {
+            arm: [found.curves[row["curve"]]["points"] for row in found.chosen_rows(arm)]
+            for arm in arms
+        }
+        for at in COURSE:
+            cells = []
+            for runs in courses.values():
+                points = [points[round(at * len(points)) - 1]["layers"] for points in runs]
+                for what, spell in (("aligned", lambda x: f"{100 * x:.0f} %"),
+                                    ("update", lambda x: f"{x**0.5:.2f}")):  # fmt: skip
+                    values = [layers[m][what] for layers in points for m in MATRICES]
+                    cells.append(spell(statistics.fmean(values)))
+            lines.append(f"| {100 * at:.0f} % | {' | '.join(cells)} |")
         return "\n".join(lines)
 
     def say_layers(self, name: str, *arms: str) -> str:
@@ -286,7 +371,12 @@ class Evidence:
         return "\n".join(lines)
 
 
-FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-2-shifted")
+TIMED = "3m"
+"""The model whose steps times.json has."""
+MATRICES = "qkv", "attention_out", "mlp_in", "mlp_out"
+COURSE = 0.1, 0.5, 0.8, 1.0
+"""Of the steps, where :meth:`Evidence.say_course` looks."""
+FIGURES = ("signals-conv", "signals-mlp-tuned", "gpt-3m-1", "gpt-3m-2-shifted", "gpt-3m-5")
 """The experiments that are drawn."""
 
 

@@ -1,6 +1,6 @@
 """Run the experiments of the audit: does MGUP help, and what of it is alignment?
 
-    python examples/run_audit.py run examples/audit/configs/signals-mlp.json
+    python examples/run_audit.py run examples/audit/configs/signals-mlp-tuned.json
     python examples/run_audit.py run examples/audit/configs/gpt-3m-2.json --jobs 3 --until 400
     python examples/run_audit.py check examples/audit/configs/gpt-3m-2.json
     python examples/run_audit.py time examples/audit/configs/gpt-3m-2.json
@@ -56,7 +56,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="of tokens",
                         default=Path(tempfile.gettempdir()) / "mgup-audit")  # fmt: skip
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--jobs", type=int, default=0, help="processes (default 0: this one)")
+    parser.add_argument("--jobs", type=int, default=0,
+                        help="processes, dealt over the GPUs (default 0: this one)")  # fmt: skip
     parser.add_argument("--until", type=float, default=float("inf"), metavar="SECONDS",
                         help="start no run that would end later")  # fmt: skip
     parser.add_argument("--commit", help="of this checkout, where git does not know")

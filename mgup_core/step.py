@@ -223,6 +223,7 @@ def update_array(
 
     Args:
         be: bound to the compute dtype of ``w``.
+        rule: what the optimizer proposes.
         policy: ``None`` for the plain base rule.
         w, g: the parameter and its raw gradient, real floating, of one shape.
         state: the state from :meth:`Rule.init` or the last step, in any floating dtype.

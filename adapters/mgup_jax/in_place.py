@@ -15,10 +15,10 @@ from mgup_core import Rule
 from mgup_core._notices import warn
 from mgup_core.numerics.runtime import Number
 
+from .given import given
 from .kernels import unavailable
-from .pytrees import check_fit, flat, per_leaf
 from .settings import Settings
-from .state import MGUPState, by_leaf, by_name, check_state
+from .state import MGUPState, by_name
 
 StepFunction = Callable[[Any, Any, Any], tuple[Any, Any]]
 
@@ -43,7 +43,7 @@ def with_step(init: Any, update: Any, step: StepFunction) -> Optimizer:
     return made
 
 
-@functools.cache
+@functools.lru_cache(64)  # a reason may name a shape, and there is no end of shapes
 def _tell(reason: str) -> None:
     warn(
         f"step ranks by a search that XLA compiles, with the same result more slowly: {reason}. "
@@ -91,16 +91,11 @@ def _by_kernels(
     """The parameters and the state after the step, or why these arrays cannot take it so."""
     from .kernels import fused
 
-    check_state(rule, state)
-    treedef: Any = jax.tree.structure(next(iter(state.moments.values()), params))
-    weights, gradients = flat("params", params, treedef), flat("updates", grads, treedef)
-    moments = by_leaf(state.moments, treedef)
-    check_fit(grads, gradients, weights, moments, rule)
-    now = settings.at(state.count, weights)
-    stacks = per_leaf("stacked_dims", settings.stacked_dims, params, treedef)
-    decayed = per_leaf("mask", settings.mask, params, treedef)
+    treedef, gradients, weights, moments, stacks, decayed, now = given(
+        rule, settings, grads, state, params
+    )
     parts = {
-        i: fused.Part(w, g, moments[i], stacks[i], settings.decays and bool(decayed[i]))
+        i: fused.Part(w, g, moments[i], stacks[i], decayed[i])
         for i, (w, g) in enumerate(zip(weights, gradients, strict=True))
         if w is not None and g is not None and w.size
     }

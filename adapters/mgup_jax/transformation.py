@@ -23,14 +23,15 @@ from mgup_core.trace.forms import runtime_fields
 
 from .arguments import JAX_ARGUMENTS
 from .backend import JaxBackend, Known, compute_dtype, is_traced
+from .given import given
 from .in_place import Optimizer, step_function, with_step
 from .mesh_axes import automatic
 from .numbers import with_numbers
 from .parameter_step import Leaf, ParameterStep
-from .pytrees import check_fit, check_leaves, check_slices, flat, per_leaf
-from .settings import NO_PARAMS, Settings
+from .pytrees import check_leaves, check_slices
+from .settings import Settings
 from .shard_map import placements
-from .state import MGUPState, by_leaf, by_name, check_state, initial
+from .state import MGUPState, by_name, initial
 
 
 def rule_transformation(rule: Rule, settings: Settings) -> Optimizer:
@@ -59,18 +60,11 @@ def _update_function(rule: Rule, settings: Settings, advance: ParameterStep) -> 
         updates: Any, state: MGUPState, params: Any = None, **extra: Any
     ) -> tuple[Any, MGUPState]:
         del extra
-        check_state(rule, state)
-        treedef: Any = jax.tree.structure(next(iter(state.moments.values()), updates))
-        grads, moments = flat("updates", updates, treedef), by_leaf(state.moments, treedef)
-        weights = [None] * len(grads) if params is None else flat("params", params, treedef)
-        check_fit(updates, grads, weights, moments, rule)
-        step = settings.at(state.count, grads if params is None else weights)
+        treedef, grads, weights, moments, stacks, decayed, now = given(
+            rule, settings, updates, state, params
+        )
         like = updates if params is None else params
-        stacks = per_leaf("stacked_dims", settings.stacked_dims, like, treedef)
-        decayed = per_leaf("mask", settings.mask, like, treedef)
-        if params is None and (rule.reads_parameters or (settings.decays and any(decayed))):
-            raise ValueError(NO_PARAMS)
-        cuts = placements(like, grads, stacks, settings.param_specs, treedef, step.policy, rule)
+        cuts = placements(like, grads, stacks, settings.param_specs, treedef, now.policy, rule)
         count = optax.safe_increment(state.count)
         t = count if is_traced(count) else int(count)
 
@@ -83,10 +77,10 @@ def _update_function(rule: Rule, settings: Settings, advance: ParameterStep) -> 
             if g is not None:
                 like = g if w is None else w
                 be = backend(compute_dtype(like.dtype), cuts[i])
-                decay = be.scalar(step.weight_decay) if settings.decays and decayed[i] else None
+                decay = be.scalar(now.weight_decay) if decayed[i] else None
                 kind = settings.dtype_of_update(like)
                 leaves[i] = Leaf(be, w, g, moments[i], decay, stacks[i], kind)
-        moved = dict(zip(leaves, advance(list(leaves.values()), t, step), strict=True))
+        moved = dict(zip(leaves, advance(list(leaves.values()), t, now), strict=True))
         # R6; -0, with which no parameter loses its bits
         deltas = [None if w is None else jnp.full_like(w, -0.0) for w in weights]
         for i, one in moved.items():

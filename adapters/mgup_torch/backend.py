@@ -198,33 +198,35 @@ def _(x: Tensor, axis: int | None) -> Tensor:
     return x.new_empty(()) if axis is None else x.sum(axis, keepdim=True)
 
 
+# Compiled code reads a result by the strides of its fake: both are contiguous, whatever x is.
 @torch.library.custom_op("mgup::exact_product", mutates_args=())
 def _exact_op(a: Tensor, b: Tensor) -> Tensor:
     """N9 as one opaque operation: inductor need not know that its sums must stay as they are."""
-    return backend_of(a).matmul(a, b, "exact")
+    product: Tensor = backend_of(a).matmul(a, b, "exact")
+    return product.contiguous()
 
 
 @_exact_op.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
-    return torch.matmul(a, b)
+    return torch.matmul(a, b).contiguous()
 
 
 @torch.library.custom_op("mgup::orthogonal_factor", mutates_args=())
 def _factor_op(x: Tensor) -> Tensor:
     """A loop as one opaque operation."""
-    return backend_of(x).orthogonal_factor(x, "exact")
+    return backend_of(x).orthogonal_factor(x, "exact").contiguous()
 
 
 @torch.library.custom_op("mgup::eigenvectors", mutates_args=())
 def _eigenvectors_op(x: Tensor) -> Tensor:
     """A loop as one opaque operation."""
-    return backend_of(x).eigenvectors(x, "exact")
+    return backend_of(x).eigenvectors(x, "exact").contiguous()
 
 
 @_factor_op.register_fake
 @_eigenvectors_op.register_fake
 def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from planted import FORMS, MISTAKES, TELLING
 
-from mgup_conformance import all_cases, run_case
+from mgup_conformance import all_cases, matrix, run_case
 from mgup_conformance.runner import select
 
 
@@ -31,7 +31,7 @@ def said(form: type, mistake: str) -> tuple[str, bool]:
 
 def main(file: str) -> None:
     cases = select(all_cases(), sorted(set(TELLING.values())))
-    lines = [
+    intro = [
         "# Diagnosis, measured",
         "",
         "Mistakes planted in three implementations that share nothing with this library, one at a "
@@ -44,9 +44,8 @@ def main(file: str) -> None:
         "Made by `PYTHONPATH=conformance/tests/suite python conformance/benchmarks/diagnosis.py "
         "docs/diagnosis.md`.",
         "",
-        f"| planted | clause | case | {' | '.join(form.name for form in FORMS)} |",
-        "| --- | --- | --- |" + " --- |" * len(FORMS),
     ]
+    rows = [["planted", "clause", "case", *(form.name for form in FORMS)]]
     clean = []
     for form in FORMS:
         results = [run_case(form(), case, set_of="fast") for case in cases]
@@ -54,7 +53,7 @@ def main(file: str) -> None:
         most = max(r.units for r in results)
         words = ", ".join(f"{n} {level}" for level, n in levels.items())
         clean.append(f"{words}, to {most:.2g} units" if most else words)
-    lines.append(f"| none | | all of these | {' | '.join(clean)} |")
+    rows.append(["none", "", "all of these", *clean])
     right, alone = Counter[str](), Counter[str]()
     for mistake, clause in MISTAKES.items():
         cells = []
@@ -63,12 +62,12 @@ def main(file: str) -> None:
             right[form.name] += ok
             alone[form.name] += ok and "; or: " not in words
             cells.append(words if ok else f"**{words}**")
-        lines.append(f"| {mistake} | {clause} | {TELLING[mistake]} | {' | '.join(cells)} |")
-    counts = " | ".join(
+        rows.append([mistake, clause, TELLING[mistake], *cells])
+    counts = [
         f"{right[form.name]} of {len(MISTAKES)}, {alone[form.name]} of them alone" for form in FORMS
-    )
-    lines.append(f"| named rightly | | | {counts} |")
-    Path(file).write_text("\n".join(lines) + "\n")
+    ]
+    rows.append(["named rightly", "", "", *counts])
+    Path(file).write_text("\n".join(intro) + "\n" + matrix.markdown_table(rows))
 
 
 if __name__ == "__main__":

@@ -110,6 +110,8 @@ def judge_multipliers(
     whole, answers = Verdict(), []
     for policy, a, g, stacked_dims, setting in asked:
         own, actual = judge_multiplier(backend, policy, a, g, stacked_dims, setting)
+        if own.quantity == "operand":
+            return own
         whole = whole.worse(own)
         answers.append((policy, a, g, stacked_dims, actual))
     return replace(whole, evidence=MultiplierEvidence(answers))

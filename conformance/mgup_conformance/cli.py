@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .clauses import PASSING
+from .provenance import provenance
 from .visible import visible
 
 EXTRA = "pip install 'mgup[conformance]'"
@@ -114,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_argument("--steps", type=int, metavar="N", help="of a run; default a few")
     shown = commands.add_parser("report", help="show reports that run wrote, as one")
     shown.add_argument("file", type=Path, nargs="+")
+    shown.add_argument(
+        "--keep", type=Path, metavar="FILE",
+        help="an older report: add its backends that ran on other accelerators, or processors of "
+        "other makers, than those of the reports",
+    )  # fmt: skip
     shown.add_argument("--markdown", type=Path, metavar="FILE", help="write the support matrix")
     shown.add_argument("--html", type=Path, metavar="FILE", help="write the support matrix")
     shown.add_argument(
@@ -133,12 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.version:
+        print(", ".join(f"{key} {value}" for key, value in provenance().items()))
+        return OK
     if unfit is not None:
         print(f"mgup-conformance: {unfit}. It comes with {EXTRA}", file=sys.stderr)
         return USAGE
-    if arguments.version:
-        print(", ".join(f"{key} {value}" for key, value in report.provenance().items()))
-        return OK
     if arguments.command is None:
         parser.error("a command is needed: list, run, report, show or golden.")
     console = Console()
@@ -236,7 +242,7 @@ def _check_files(*paths: tuple[str, Path | None]) -> None:
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     _check_files(("--json", arguments.json), ("--html", arguments.html))
-    report.provenance()  # before anything is run
+    provenance()  # before anything is run
     if not arguments.timeout > 0:
         raise ValueError(f"--timeout {arguments.timeout:g} is not above 0 seconds.")
     if arguments.jobs is not None and arguments.jobs < 1:
@@ -349,7 +355,10 @@ def _report(arguments: argparse.Namespace, console: Console) -> int:
         "--json": (arguments.json, lambda plain: json.dumps(report.brief(plain), indent=1) + "\n"),
     }
     _check_files(*((flag, path) for flag, (path, _) in wanted.items()))
-    plain = report.merge([report.load(file) for file in arguments.file])
+    reports = [report.load(file) for file in arguments.file]
+    if arguments.keep:
+        reports.append(report.elsewhere(report.load(arguments.keep), reports))
+    plain = report.merge(reports)
     report.show(plain, console)
     for path, write in wanted.values():
         if path:

@@ -8,12 +8,11 @@ clause alone is charged: of the others that the case cites nothing was learnt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .backends.core import NumPy
-from .compare import wide
+from .compare import Mismatch, check_close, wide
 from .evidence import MultiplierEvidence, RunEvidence, Taken
 from .mutants import DICTIONARY, Mutant
 from .protocol import Array, PolicySpec
@@ -21,75 +20,85 @@ from .steps import UNITS, compute_spec, take, widened
 from .verdicts import deviation
 
 FLIPS = 0.002
-"""Of the values of a step: those whose mask may flip beside the threshold."""
+"""The share of a step's values that may be elsewhere: their masks flip beside the threshold."""
 OTHERWISE = 0.03
-"""Of the values of a step in low precision: those that may be rounded the other way."""
+"""The share of a step's values in low precision that may be rounded the other way."""
 
 
-def fits(evidence: MultiplierEvidence | RunEvidence, mutant: NumPy) -> bool:
-    """Whether a mutant gives all that was seen."""
+def fits(evidence: MultiplierEvidence | RunEvidence, wrong: NumPy) -> bool:
+    """Whether an implementation with a mistake gives all that was seen."""
     if isinstance(evidence, MultiplierEvidence):
-        return all(_answers(mutant, *answer) for answer in evidence.answers)
+        return all(_answers(wrong, *answer) for answer in evidence.answers)
     steps = (*evidence.wrong, *evidence.right)
-    # One that takes an absent gradient for a step has counted it.
-    every = [one._replace(step=one.step._replace(taken=one.elapsed)) for one in steps]
-    return any(all(_steps(mutant, evidence, one) for one in some) for some in (steps, every))
+    # A mistake may count absent gradients as steps.
+    counting = [one._replace(step=one.step._replace(taken=one.elapsed)) for one in steps]
+    return any(all(_steps(wrong, evidence, one) for one in some) for some in (steps, counting))
 
 
 def _answers(
-    mutant: NumPy, policy: PolicySpec, a: Array, g: Array, stacked_dims: int, actual: Array
+    wrong: NumPy, policy: PolicySpec, a: Array, g: Array, stacked_dims: int, actual: Array
 ) -> bool:
     with np.errstate(all="ignore"):
-        expected = np.asarray(mutant.multiplier(policy, a, g, stacked_dims))
+        expected = np.asarray(wrong.multiplier(policy, a, g, stacked_dims))
     if expected.shape != actual.shape:
         return False
     room = UNITS * np.finfo(expected.dtype).eps * np.abs(expected.astype(np.float64))
     return bool(deviation(expected, room, actual)[0].all())
 
 
-def _steps(mutant: NumPy, evidence: RunEvidence, taken: Taken) -> bool:
+def _steps(wrong: NumPy, evidence: RunEvidence, taken: Taken) -> bool:
+    """Whether its step from the same state is the one that was taken."""
     if evidence.low:  # in its own dtypes, for what is stored wrongly
-        made = take(mutant, evidence.spec, taken.step)
+        made = take(wrong, evidence.spec, taken.step)
     else:
-        made = take(mutant, compute_spec(evidence.spec), widened(taken.step))
+        made = take(wrong, compute_spec(evidence.spec), widened(taken.step))
     for i, w in enumerate(made.params):
-        pairs: list[tuple[Array, Array, Array, str | None]] = [
-            (w, taken.params[i], taken.room.params[i], None)
-        ]
-        pairs += [
-            (x, taken.states[i][name], taken.room.states[i][name], name)
-            for name, x in made.states[i].items()
-            if name in taken.states[i]
-        ]
-        for expected, actual, room, name in pairs:
-            if expected.shape != actual.shape:
-                return False
-            if not expected.size:
-                continue
-            if evidence.low and expected.dtype.itemsize == 2:
-                near = _stored(np.asarray(expected), actual)
-            elif evidence.by_norm is not None and (name is None or name in evidence.by_norm):
-                near = _by_norm(taken.step.params[i] if name is None else 0, expected, actual)
-            else:
-                near = _near(np.asarray(expected), room, actual)
-            if not near:
+        start = taken.step.params[i]
+        if not _fits(evidence, None, start, w, taken.params[i], taken.room.params[i]):
+            return False
+        for name in made.states[i].keys() & taken.states[i].keys():
+            made_of = made.states[i][name], taken.states[i][name], taken.room.states[i][name]
+            if not _fits(evidence, name, np.zeros(()), *made_of):
                 return False
     return True
 
 
+def _fits(
+    evidence: RunEvidence,
+    name: str | None,
+    start: Array,
+    expected: Array,
+    actual: Array,
+    room: Array,
+) -> bool:
+    """Whether one array is the one that was seen: a state by its name, or else the parameter."""
+    if expected.shape != actual.shape:
+        return False
+    if not expected.size:
+        return True
+    if evidence.low and expected.dtype.itemsize == 2:
+        return _stored(np.asarray(expected), actual)
+    if evidence.by_norm is not None and (name is None or name in evidence.by_norm):
+        return _by_norm(start, expected, actual)
+    return _near(np.asarray(expected), room, actual)
+
+
 def _near(expected: Array, room: Array, actual: Array) -> bool:
-    """Within rounding. A mistake may make steps larger, and their roundings: hence the factor."""
+    """Within rounding: four times the reference's, since a mistake may make a step larger."""
     with np.errstate(all="ignore"):
         own = UNITS * np.finfo(expected.dtype).eps * np.abs(expected.astype(np.float64))
         within, _ = deviation(expected, 4 * (room + np.where(np.isfinite(own), own, 0.0)), actual)
     return bool(within.mean() >= 1 - FLIPS)
 
 
-def _by_norm(before: Any, expected: Array, actual: Array) -> bool:
-    start = wide(np.asarray(before)).astype(np.float64)
-    error = np.abs((expected - start) - (actual - start))
-    largest = np.abs(expected - start).max(initial=1e-300)
-    return bool(error.max(initial=0.0) <= 1e-3 * largest)
+def _by_norm(start: Array, expected: Array, actual: Array) -> bool:
+    """Whether what was added to ``start`` is the same by the norms of N7."""
+    before = wide(np.asarray(start)).astype(np.float64)
+    try:
+        check_close("", expected - before, actual - before)
+    except Mismatch:
+        return False
+    return True
 
 
 def _stored(expected: Array, actual: Array) -> bool:
@@ -132,6 +141,9 @@ def said(mutants: Sequence[Mutant]) -> str:
 
 
 def charge(clauses: Sequence[str], mutants: Sequence[Mutant]) -> tuple[str, ...]:
-    """The clauses to be charged: those of the mistakes that were found, else all of the case's."""
+    """The clauses to be charged: those of the mistakes that were found, else all of the case's.
+
+    A case of AdamW in another form cites R1p where a mistake in AdamW names R1.
+    """
     found = (m.clause + "p" if m.clause + "p" in clauses else m.clause for m in mutants)
     return tuple(dict.fromkeys(found)) or tuple(clauses)

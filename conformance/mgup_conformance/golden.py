@@ -1,8 +1,7 @@
 """Golden vectors: inputs and answers as hex floats, for ports that cannot run beside the reference.
 
-``vectors/v1.json`` is made by this module from the reference in float64, and in the other dtypes,
-where the specification promises bits too. ``mgup-conformance golden --check`` makes it again and
-compares. Random inputs come from ``random.Random``, whose sequence Python keeps for ever.
+The reference makes ``vectors/v1.json`` by this module; ``mgup-conformance golden --check`` makes it
+again and compares. Random inputs come from ``random.Random``, whose sequence Python keeps for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,9 +21,9 @@ import numpy as np
 from . import specs
 from .cases import REFERENCE, Case, judge_multipliers
 from .compare import Mismatch, check_close, check_identical
-from .data import dtype_of
+from .data import Shape, dtype_of
 from .protocol import Array, Backend, Needs, PolicySpec, RunSpec, needs
-from .runs import snapshot
+from .runs import Snapshot, snapshot
 from .verdicts import Verdict, judge_run
 
 VERSION = 1
@@ -35,12 +35,12 @@ Plain = dict[str, Any]
 
 
 def encode(x: Array) -> list[str]:
-    """Hex floats in C order, without trailing zeros."""
+    """Numbers in C order as hex floats without trailing zeros: ``0x1.8p+0``."""
     return [re.sub(r"\.?0*p", "p", float(value).hex()) for value in x.astype(np.float64).ravel()]
 
 
 def decode(numbers: list[str], dtype: str, shape: list[int]) -> Array:
-    """What :func:`encode` took."""
+    """The array that :func:`encode` was given."""
     values = np.array([float.fromhex(number) for number in numbers], np.float64)
     return values.astype(dtype_of(dtype)).reshape(shape)
 
@@ -51,7 +51,7 @@ def _random(key: str, n: int, dtype: str) -> Array:
     return values.astype(dtype_of(dtype))
 
 
-_HARD = [0.0, -0.0, 1.0, 1.0, -1.0, float("nan"), float("inf"), float("-inf"), 1e-39, 0.25, 3e38]
+_SPECIAL = [0.0, -0.0, 1.0, 1.0, -1.0, float("nan"), float("inf"), float("-inf"), 1e-39, 0.25, 3e38]
 
 
 def _multipliers() -> Iterator[Plain]:
@@ -59,9 +59,9 @@ def _multipliers() -> Iterator[Plain]:
         for name, (clause, policy) in specs.POLICY_CASES.items():
             kind = dtype_of(dtype)
             key = f"golden/multiplier/{name}/{dtype}"
-            a = np.concatenate([np.array(_HARD).astype(kind), _random(key, 13, dtype)])
+            a = np.concatenate([np.array(_SPECIAL).astype(kind), _random(key, 13, dtype)])
             g = np.concatenate(
-                [np.full(len(_HARD), 1.0).astype(kind), _random(key + "g", 13, dtype)]
+                [np.full(len(_SPECIAL), 1.0).astype(kind), _random(key + "g", 13, dtype)]
             )
             for shape, n in (((24,), 0), ((2, 12), 1)):
                 x, y = a.reshape(shape), g.reshape(shape)
@@ -78,39 +78,43 @@ def _multipliers() -> Iterator[Plain]:
                 }
 
 
-def _specs() -> Iterator[tuple[str, tuple[str, ...], RunSpec]]:
-    shapes = ((6,), (2, 3))
+SHAPES: tuple[Shape, ...] = ((6,), (2, 3))
+
+
+def _specs() -> Iterator[tuple[str, tuple[str, ...], RunSpec, tuple[Shape, ...]]]:
+    """The runs to record: (id, clauses, run, shapes)."""
     for i, base in enumerate(specs.BASE):
         for numbers in ("float64", "float32", list(specs.NUMBERS)[2 + i % 4]):
             for name in ("mgup", list(specs.POLICY_CASES)[1 + i % 6]):
                 if numbers != "float32" and name != "mgup":
                     continue
                 clause, policy = specs.POLICY_CASES[name]
-                spec = specs.run_spec(base, policy, numbers, shapes)
+                spec = specs.run_spec(base, policy, numbers, SHAPES)
                 clauses = (specs.BASE[base][0], clause, *specs.ELEMENTWISE)
-                yield f"golden/run/{base}/{name}/{numbers}", clauses, spec
+                yield f"golden/run/{base}/{name}/{numbers}", clauses, spec, SHAPES
+    matrices = SHAPES[1:]
     for dtype in ("float64", "float32"):
-        spec = specs.run_spec("sgd", specs.policy("mgup"), dtype, shapes[1:])
+        spec = specs.run_spec("sgd", specs.policy("mgup"), dtype, matrices)
         spec["rule"] = specs.rule("muon")
-        yield f"golden/run/muon/mgup/{dtype}", ("R4", "N7", "P6"), spec
+        yield f"golden/run/muon/mgup/{dtype}", ("R4", "N7", "P6"), spec, matrices
 
 
 def _runs() -> Iterator[Plain]:
-    for key, clauses, spec in _specs():
-        shapes = [[6], [2, 3]] if len(spec["stacked_dims"]) == 2 else [[2, 3]]
-        sizes = [int(np.prod(shape)) for shape in shapes]
+    for key, clauses, spec, shapes in _specs():
 
-        def arrays(name: str, key: str = key, spec: RunSpec = spec, sizes: Any = sizes) -> Any:
-            return [_random(f"{key}/{name}/{i}", n, spec["dtype"]) for i, n in enumerate(sizes)]
+        def drawn(
+            name: str, key: str = key, spec: RunSpec = spec, shapes: tuple[Shape, ...] = shapes
+        ) -> list[list[str]]:
+            sizes = enumerate(map(prod, shapes))
+            return [encode(_random(f"{key}/{name}/{i}", n, spec["dtype"])) for i, n in sizes]
 
-        params, gradients = arrays("w"), [arrays(f"g{t}") for t in range(1, STEPS[-1] + 1)]
         record: Plain = {
             "id": key,
             "clauses": list(clauses),
             "spec": spec,
-            "shapes": shapes,
-            "params": [encode(w) for w in params],
-            "gradients": [[encode(g) for g in step] for step in gradients],
+            "shapes": list(map(list, shapes)),
+            "params": drawn("w"),
+            "gradients": [drawn(f"g{t}") for t in range(1, STEPS[-1] + 1)],
             "after": {},
         }
         for t, after in _follow(REFERENCE, record):
@@ -120,18 +124,19 @@ def _runs() -> Iterator[Plain]:
         yield record
 
 
-def _follow(backend: Backend, record: Plain) -> Iterator[tuple[int, dict[tuple[str, int], Array]]]:
-    """The snapshots of a backend on a recorded run."""
-    spec, shapes, dtype = record["spec"], record["shapes"], record["spec"]["dtype"]
+def recorded(record: Plain, rows: list[list[str]]) -> list[Array]:
+    """Recorded parameters or gradients, one row a parameter."""
+    dtype, shapes = record["spec"]["dtype"], record["shapes"]
+    return [decode(row, dtype, shape) for row, shape in zip(rows, shapes, strict=True)]
 
-    def arrays(rows: list[list[str]]) -> list[Array]:
-        return [decode(row, dtype, shape) for row, shape in zip(rows, shapes, strict=True)]
 
-    run = backend.run(spec, arrays(record["params"]))
+def _follow(backend: Backend, record: Plain) -> Iterator[tuple[int, Snapshot]]:
+    """What a backend has after each of :data:`STEPS` of a recorded run."""
+    run = backend.run(record["spec"], recorded(record, record["params"]))
     for t, gradients in enumerate(record["gradients"], 1):
-        run.step(arrays(gradients))
+        run.step(recorded(record, gradients))
         if t in STEPS:
-            yield t, snapshot(run, spec)
+            yield t, snapshot(run, record["spec"])
 
 
 @dataclass(frozen=True)
@@ -174,36 +179,33 @@ class GoldenRun(Case):
     runs: ClassVar[bool] = True
 
     @property
+    def matrices(self) -> bool:
+        """Whether there are matrix products in its steps, which are compared by norm (N7)."""
+        return "N7" in self.clauses
+
+    @property
     def needs(self) -> Needs:
         spec: RunSpec = self.record["spec"]
         options = {"state_dtype"} if spec["state_dtype"] != spec["dtype"] else set()
         dtypes = {spec["dtype"], spec["state_dtype"]}
         return needs(dtypes=dtypes, policy=spec["policy"], rule=spec["rule"], options=options)
 
-    def arrays(self, rows: list[list[str]]) -> list[Array]:
-        """Recorded numbers, one row a parameter."""
-        dtype, shapes = self.record["spec"]["dtype"], self.record["shapes"]
-        return [decode(row, dtype, shape) for row, shape in zip(rows, shapes, strict=True)]
-
     def judge(self, backend: Backend, *, set_of: str = "standard") -> Verdict:
         spec: RunSpec = self.record["spec"]
-        feed = [(self.arrays(rows), None) for rows in self.record["gradients"]]
-        by_norm = () if spec["rule"]["name"] == "muon" else None
-        return judge_run(backend, spec, self.arrays(self.record["params"]), feed, by_norm=by_norm)
+        start = recorded(self.record, self.record["params"])
+        feed = [(recorded(self.record, rows), None) for rows in self.record["gradients"]]
+        return judge_run(backend, spec, start, feed, by_norm=() if self.matrices else None)
 
     def check(self, backend: Backend, *, set_of: str = "standard") -> None:
         spec: RunSpec = self.record["spec"]
-        before = [
-            decode(w, spec["dtype"], shape).astype(np.float64)
-            for w, shape in zip(self.record["params"], self.record["shapes"], strict=True)
-        ]
+        before = [w.astype(np.float64) for w in recorded(self.record, self.record["params"])]
         for t, arrays in _follow(backend, self.record):
             for (what, i), actual in arrays.items():
                 dtype = spec["dtype"] if what == "parameter" else spec["state_dtype"]
                 numbers = self.record["after"][str(t)][f"{what} {i}"]
                 expected = decode(numbers, dtype, self.record["shapes"][i])
-                if what == "parameter" and spec["rule"]["name"] == "muon":
-                    # Only the direction has a tolerance; the way so far is a sum of directions.
+                if what == "parameter" and self.matrices:
+                    # N7 is about a direction; the way so far is a sum of directions.
                     ways = (expected - before[i], actual - before[i])
                     check_close("way", *ways, step=t, parameter=i)
                 else:

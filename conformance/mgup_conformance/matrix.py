@@ -7,7 +7,19 @@ import re
 from collections.abc import Callable, Sequence
 
 from .clauses import CLAUSES
-from .report import MAKERS, Plain, failures, skipped, summary, totals, untrained, verdict, versions
+from .report import (
+    MAKERS,
+    Plain,
+    commit,
+    failures,
+    place,
+    skipped,
+    summary,
+    totals,
+    untrained,
+    verdict,
+    versions,
+)
 from .visible import visible
 
 TITLE, OF_ONE_RUN = "Support matrix", "Conformance report"
@@ -22,7 +34,10 @@ LEVELS_LEGEND = (
     "case that is different the clause of its mistake is charged alone; of the others of that case "
     "nothing is known, and they are “not judged”."
 )
-
+PROCESSORS_LEGEND = (
+    "A run is on one processor. What others gave is kept from the run before, with its date and "
+    "commit: it knows nothing of the cases that were added since."
+)
 FAILED_LEGEND = (
     "What a case asks: mgup-conformance show CASE writes its inputs and the answers as NumPy "
     "arrays, with a script that runs a backend on them without this suite."
@@ -46,14 +61,19 @@ def _cell(one: Plain, clause: str) -> str:
     return ", ".join(said) or "–"
 
 
-def _clauses(plain: Plain) -> Table:
-    head = ["clause", "what it says", *(one["name"] for one in plain["backends"])]
-    rows = [
-        [clause, CLAUSES[clause], *(_cell(one, clause) for one in plain["backends"])]
-        for clause in CLAUSES
-        if clause not in _untouched(plain)
-    ]
-    return [head, *rows]
+def _clauses(plain: Plain) -> dict[str, Table]:
+    """A table for each place that a backend ran in: beside each other they would be too wide."""
+    untouched, tables = _untouched(plain), dict[str, Table]()
+    for where in dict.fromkeys(map(place, plain["backends"])):
+        backends = [one for one in plain["backends"] if place(one) == where]
+        head = ["clause", "what it says", *(one["name"] for one in backends)]
+        rows = [
+            [clause, CLAUSES[clause], *(_cell(one, clause) for one in backends)]
+            for clause in CLAUSES
+            if clause not in untouched
+        ]
+        tables[where or "Not said where"] = [head, *rows]
+    return tables
 
 
 def _untouched(plain: Plain) -> list[str]:
@@ -81,14 +101,15 @@ def _processors(plain: Plain) -> Table:
     """What was run on whose processors; a maker of whose nothing was is said, too."""
     rows = []
     for maker in sorted(set(MAKERS.values())):
-        found: dict[tuple[str, str], list[str]] = {}
+        found: dict[tuple[str, str, str], list[str]] = {}
         for one in plain["backends"]:
             own, _, kind = one.get("processor", "").partition(": ")
             if own == maker:
-                found.setdefault((kind, one["date"]), []).append(f"{one['name']}: {totals(one)}")
+                run = kind, one["date"], commit(plain, one)
+                found.setdefault(run, []).append(f"{one['name']}: {totals(one)}")
         rows += [[maker, *of, "; ".join(said)] for of, said in found.items()]
-        rows += [] if found else [[maker, "not run", "", ""]]
-    return [["maker", "processor", "date", "cases"], *rows]
+        rows += [] if found else [[maker, "not run", "", "", ""]]
+    return [["maker", "processor", "date", "commit", "cases"], *rows]
 
 
 def _reasons(plain: Plain) -> list[str]:
@@ -133,9 +154,14 @@ def _page(
     parts = [heading(1, title), table(_backends(plain)), *map(paragraph, _provenance(plain))]
     if levels := _levels(plain):
         parts += [heading(2, "Levels"), paragraph(LEVELS_LEGEND), table(levels)]
+    tables = _clauses(plain)
     if any("processor" in one for one in plain["backends"]):
-        parts += [heading(2, "Processors"), table(_processors(plain))]
-    parts += [heading(2, "Clauses"), paragraph(LEGEND), table(_clauses(plain))]
+        parts.append(heading(2, "Processors"))
+        parts += [paragraph(PROCESSORS_LEGEND)] if len(tables) > 1 else []
+        parts.append(table(_processors(plain)))
+    parts += [heading(2, "Clauses"), paragraph(LEGEND)]
+    for where, rows in tables.items():
+        parts += [*([heading(3, where)] if len(tables) > 1 else []), table(rows)]
     if untouched := _untouched(plain):
         parts.append(paragraph(f"Skipped everywhere: {', '.join(untouched)}."))
     if lines := [f"{one['name']}: {line}" for one in plain["backends"] for line in untrained(one)]:
@@ -150,30 +176,37 @@ def _page(
     return "\n".join(parts)
 
 
+def markdown_line(text: str) -> str:
+    """Text as Markdown on one line: what would make a tag, a link or emphasis is spelled out.
+
+    Two stars stay: they are the suite's own mark of what failed.
+    """
+    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;")):
+        text = text.replace(mark, entity)
+    text = re.sub(r"(?<!\*)\*(?!\*)", "&#42;", text)
+    return " ".join(text.split())
+
+
+def markdown_table(rows: Table) -> str:
+    """A table in Markdown, of which the first row is the head."""
+
+    def line(row: Sequence[str]) -> str:
+        cells = (markdown_line(cell).replace("\\", "\\\\").replace("|", "\\|") for cell in row)
+        return f"| {' | '.join(cells)} |"
+
+    head, *rest = map(line, rows)
+    return "\n".join([head, "|" + " --- |" * len(rows[0]), *rest, ""])
+
+
 def markdown(plain: Plain, title: str = TITLE) -> str:
     """The page in Markdown."""
-
-    def line(text: str) -> str:
-        for mark, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;")):  # no tag, no link
-            text = text.replace(mark, entity)
-        # Nor emphasis of what stands between the stars of two products; two stars are our own.
-        text = re.sub(r"(?<!\*)\*(?!\*)", "&#42;", text)
-        return " ".join(text.split())
-
-    def table(rows: Table) -> str:
-        rows = [
-            [line(cell).replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in rows
-        ]
-        lines = [f"| {' | '.join(row)} |" for row in rows]
-        return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:], ""])
-
     return _page(
         plain,
         title,
-        heading=lambda level, text: f"{'#' * level} {line(text)}\n",
-        paragraph=lambda text: f"{line(text)}\n",
-        table=table,
-        items=lambda texts: "".join(f"- {line(text)}\n" for text in texts),
+        heading=lambda level, text: f"{'#' * level} {markdown_line(text)}\n",
+        paragraph=lambda text: f"{markdown_line(text)}\n",
+        table=markdown_table,
+        items=lambda texts: "".join(f"- {markdown_line(text)}\n" for text in texts),
         verbatim=_fenced,
     )
 

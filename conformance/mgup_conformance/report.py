@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import platform
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import mgup_core
-
 from . import golden
 from .clauses import CLAUSES, clause_key
 from .protocol import Backend
+from .provenance import provenance
 from .runner import STATUSES, Result, settle
 from .shape import fault
 from .verdicts import LEVELS
@@ -132,13 +128,29 @@ def merge(reports: Sequence[Plain]) -> Plain:
     return {**reports[0], "backends": merged}
 
 
+def place(one: Plain) -> str:
+    """Where a backend of a report ran: its accelerator or its processor's maker, if it says."""
+    device: str = one["versions"].get("device", "CPU")
+    maker: str = one.get("processor", "").partition(":")[0]
+    return maker if device == "CPU" else device
+
+
+def elsewhere(old: Plain, new: Sequence[Plain]) -> Plain:
+    """Of an older report, the backends that ran where none of the newer reports' did."""
+    known = {"", *(place(one) for plain in new for one in plain["backends"])}
+    return {**old, "backends": [one for one in old["backends"] if place(one) not in known]}
+
+
+def commit(plain: Plain, one: Plain) -> str:
+    """The commit of the suite that judged one backend of a report, shortened, if it is known."""
+    suite = one.get("suite") or plain.get("suite") or {}
+    return str(suite.get("commit", ""))[:9]
+
+
 def _names(one: Plain) -> Iterator[str]:
     """What a backend of a report may be called among others, the best first."""
     yield one["name"]
-    device = one["versions"].get("device", "CPU")
-    maker = one.get("processor", "").partition(":")[0]
-    place = maker if device == "CPU" else device
-    name = f"{one['name']} on {place}" if place else one["name"]
+    name = f"{one['name']} on {place(one)}" if place(one) else one["name"]
     yield name
     for i in count(2):
         yield f"{name} ({i})"
@@ -238,29 +250,6 @@ def clause_verdicts(results: Sequence[Result]) -> dict[str, Plain]:
             one["level"] = max(one["level"] or LEVELS[0], verdict, key=LEVELS.index)
             one["units"] = max(one["units"], result.units)
             one["run_cases"] += result.runs
-    return found
-
-
-@lru_cache(maxsize=1)
-def provenance() -> Plain:
-    """What says exactly which suite and specification a report is about.
-
-    As they were when it was first asked: a checkout may go on while a run takes its time.
-    """
-    from . import SUITE
-
-    root = Path(__file__).parents[2]
-    found: Plain = {"version": SUITE, "mgup": mgup_core.__version__}
-    for spec in (Path(__file__).with_name("spec.md"), root / "docs" / "spec.md"):  # a wheel's first
-        if spec.exists():
-            found["spec_sha256"] = hashlib.sha256(spec.read_bytes()).hexdigest()
-            break
-    if (root / ".git").exists():
-        asked = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        with contextlib.suppress(OSError):
-            done = subprocess.run(asked, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                found["commit"] = done.stdout.strip()
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .cases import REFERENCE, Case, MeanCase, MultiplierCase
 from .compare import wide
-from .golden import GoldenMultiplier, GoldenRun
+from .golden import GoldenMultiplier, GoldenRun, recorded
 from .protocol import Array, RunSpec
 from .runs import RunCase
 from .verdicts import state_of
@@ -79,8 +79,8 @@ def script_of(template: str, id: str, clauses: Sequence[str], name: str) -> str:
 def _run(case: RunCase | GoldenRun, steps: int) -> dict[str, Any]:
     if isinstance(case, GoldenRun):
         spec: RunSpec = case.record["spec"]
-        reference, start = spec, case.arrays(case.record["params"])
-        feed: Any = [(case.arrays(rows), None) for rows in case.record["gradients"]]
+        reference, start = spec, recorded(case.record, case.record["params"])
+        feed: Any = [(recorded(case.record, rows), None) for rows in case.record["gradients"]]
     else:
         spec, reference, start = case.spec, case.reference_spec(), case.initial()
         feed = case.feed(min(steps, case.steps))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backends.core import Reference
-from .compare import N7_FROBENIUS, N7_LARGEST, canonical, show, wide
+from .compare import N7_FROBENIUS, N7_LARGEST, canonical, digest, show, wide
 from .evidence import MultiplierEvidence, RunEvidence, Taken
 from .protocol import STATE, Array, Backend, PolicySpec, RunSpec
 from .steps import UNITS, Bounds, Outcome, Step, bounds, compute_spec, take, widened
@@ -68,6 +68,10 @@ class Verdict:
             first=self.first or other.first,
             quantity=self.quantity or other.quantity,
         )
+
+
+OVERWRITTEN = ", which is not to be changed: it was"
+"""Of what went in. The steps themselves may be right then: they say nothing of a known mistake."""
 
 
 def different(quantity: str, detail: str) -> Verdict:
@@ -369,6 +373,8 @@ def judge_run(
             break
         params, states = after, kept
         taken = [n + (g is not None) for n, g in zip(taken, grads, strict=True)]
+    if digest(*given) != digest(*start):
+        return different("initial parameter", OVERWRITTEN)
     return replace(whole, evidence=evidence)
 
 
@@ -377,7 +383,10 @@ def judge_multiplier(
 ) -> tuple[Verdict, Array]:
     """One multiplier: the scores are exact, so the mask must be; the factors may be rounded."""
     expected = REFERENCE.multiplier(policy, a, g, stacked_dims)
-    actual = np.asarray(backend.multiplier(policy, a.copy(), g.copy(), stacked_dims))
+    given = a.copy(), g.copy()
+    actual = np.asarray(backend.multiplier(policy, *given, stacked_dims))
+    if digest(*given) != digest(a, g):
+        return different("operand", OVERWRITTEN), actual
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         said = f" is {actual.dtype.name} {actual.shape}, not {expected.dtype.name} {expected.shape}"
         return different("multiplier", said), actual

@@ -13,7 +13,10 @@ from audit.arms import ARMS
 
 RATIO = 2**0.5
 """Between neighbours of a grid of learning rates."""
-SIZES = ("3m", "10m", "30m")
+MODELS = {
+    "text": ("3m", "10m", "30m"), "signals": ("mlp", "conv"), "finetuning": ("full", "lora"),
+}  # fmt: skip
+"""By task."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,22 @@ class Experiment:
 
     name: str
     task: str
-    """"text" or "signals"."""
+    """One of :data:`MODELS`."""
     model: str
-    """A size of the language model, or "mlp" or "conv"."""
+    """A size of the language model, a network, or what of one is trained."""
     arms: tuple[str, ...]
     rates: dict[str, float] = dataclasses.field(default_factory=dict)
     """The middle of each arm's grid; ``"*"`` is for all others."""
     rates_of: str | None = None
     """The experiment whose chosen learning rates are the middles."""
     grid: int = 5
+    """Learning rates that are tried at first; 1 takes the middles as they are."""
     most: int = 13
     """Learning rates of an arm at most, so that a valley without a floor ends."""
     selection_seeds: tuple[int, ...] = (1, 2)
     report_seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
+    stack: int = 64
+    """Seeds that are trained together at most."""
     neighbours: bool = True
     """Whether the fresh seeds run beside the best learning rate, too."""
     betas1: tuple[float, ...] = (0.9,)
@@ -105,23 +111,24 @@ def _check(one: Experiment) -> None:
     for arm in one.arms:
         if arm not in ARMS:
             raise ValueError(f"unknown arm {arm!r}{_near(arm, ARMS)}.")
-    if one.task not in ("text", "signals"):
-        raise ValueError(f"task={one.task!r} is neither 'text' nor 'signals'.")
-    models = SIZES if one.task == "text" else ("mlp", "conv")
-    if one.model not in models:
-        raise ValueError(f"model={one.model!r} is none of {', '.join(models)}.")
+    if one.task not in MODELS:
+        raise ValueError(f"task={one.task!r} is none of {', '.join(MODELS)}.")
+    if one.model not in MODELS[one.task]:
+        raise ValueError(f"model={one.model!r} is none of {', '.join(MODELS[one.task])}.")
     if one.task == "text" and not one.tokens_per_parameter > 0:
         raise ValueError(f"tokens_per_parameter={one.tokens_per_parameter!r} must be above 0.")
-    if one.task == "signals" and one.steps < 1:
+    if one.task != "text" and one.steps < 1:
         raise ValueError(f"steps={one.steps!r} must be above 0.")
     if one.rates_of is None and (bad := [arm for arm in one.arms if not one.start(arm) > 0]):
         raise ValueError(
             f"rates gives none for {', '.join(bad)}: name each, or all others as '*', or another "
             "experiment with rates_of."
         )
+    if one.stack < 1:
+        raise ValueError(f"stack={one.stack!r} must be 1 or more.")
     if not one.clip >= 0:
         raise ValueError(f"clip={one.clip!r} must be 0 (no bound) or above.")
-    if one.grid < 3 or one.grid % 2 == 0:
-        raise ValueError(f"grid={one.grid} must be odd and 3 or more: it has a middle.")
+    if one.grid < 1 or one.grid % 2 == 0:
+        raise ValueError(f"grid={one.grid} must be odd: it has a middle.")
     if overlap := set(one.selection_seeds) & set(one.report_seeds):
         raise ValueError(f"seeds {sorted(overlap)} would both choose and report: use fresh ones.")

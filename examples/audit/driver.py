@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import statistics
 import threading
 import time
 from collections import defaultdict
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -23,6 +25,8 @@ from audit.training import TASKS, Outcome, Where, corpus_of, run_cell
 
 INTERRUPTED = 130
 MOST_FAILURES = 3
+"""Of an arm of an experiment, before the rest of it is left out."""
+MOST_IN_ALL = 12
 
 
 def run(
@@ -31,11 +35,11 @@ def run(
     """Run the experiments, in their order, until nothing is wanted or the time is over.
 
     Args:
-        jobs: processes; 0 is this one.
+        jobs: processes, to which the GPUs are dealt in turn; 0 is this one.
         until: seconds after which no cell is to end.
 
     Returns:
-        0, or 130 after Ctrl-C.
+        0, 1 where cells failed, or 130 after Ctrl-C.
     """
     deadline = time.monotonic() + until
     records = Records(Path(where.folder))
@@ -44,20 +48,24 @@ def run(
         raise ValueError("two configurations have one name: their runs could not be told apart.")
     if absent := {one.rates_of for one in experiments} - by_name.keys() - {None}:
         raise ValueError(f"give the configurations of {absent} too: rates_of names them.")
+    work = {}
     for one in experiments:  # once, before the processes want it
         if one.task == "text":
             corpus = corpus_of(one.vocabulary, where)
             console.print(f"{one.name}: {len(corpus.train):,} tokens, {len(corpus.held_out):,} "
                           f"held out, corpus {corpus.sha256[:16]}")  # fmt: skip
-        check_corpus(one, records, where)
+        task = TASKS[one.task](one, where, torch.device(where.device))
+        check_corpus(one, task, records)
+        work[one.name] = float(task.parameters * task.tokens)
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console,
     )  # fmt: skip
     pool = _Pool(jobs, where, by_name)
+    turns = _Turns(experiments, by_name, work, records, pool, deadline, progress)
     try:
         with progress:
-            _Turns(experiments, by_name, records, pool, deadline, progress).take()
+            turns.take()
     except KeyboardInterrupt:
         console.print(f"Interrupted; the same command goes on from {records.runs}.")
         return INTERRUPTED
@@ -66,12 +74,11 @@ def run(
     for one in experiments:
         left = len(Plan(one, records.rows, by_name).cells())
         console.print(f"{one.name}: " + (f"{left} cells or more left" if left else "complete"))
-    return 0
+    return int(bool(turns.failed))
 
 
-def check_corpus(one: Experiment, records: Records, where: Where) -> None:
+def check_corpus(one: Experiment, task: Any, records: Records) -> None:
     """Refuse to go on with an experiment whose runs are of other data, or of another length."""
-    task = TASKS[one.task](one, where, torch.device(where.device))
     for row in records.rows:
         if row["experiment"] != one.name:
             continue
@@ -90,14 +97,15 @@ class _Turns:
     """The loop: what is wanted and not under way is begun; what ends is written down."""
 
     def __init__(
-        self, experiments: Sequence[Experiment], by_name: dict[str, Experiment], records: Records,
-        pool: _Pool, deadline: float, progress: Progress,
+        self, experiments: Sequence[Experiment], by_name: dict[str, Experiment],
+        work: dict[str, float], records: Records, pool: _Pool, deadline: float, progress: Progress,
     ) -> None:  # fmt: skip
         self.experiments, self.by_name, self.records = experiments, by_name, records
+        self.work = work  # parameters times tokens of a run, by experiment
         self.pool, self.deadline, self.progress = pool, deadline, progress
         self.failed: list[Cell] = []
         self.running: dict[Future[Outcome], Cell] = {}
-        self.spent: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self.paces: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.begun = time.monotonic()
         self.bars = {one.name: progress.add_task(one.name, total=None) for one in experiments}
 
@@ -120,7 +128,9 @@ class _Turns:
                     continue
                 outcome = future.result()
                 self.records.add(outcome.rows, outcome.curves)
-                self.spent[cell.experiment, len(cell.seeds)].append(outcome.seconds)
+                self.paces[cell.experiment, cell.arm].append(
+                    outcome.seconds / len(cell.seeds) / self.work[cell.experiment]
+                )
                 self._tell(cell, f"{' '.join(row['loss'] for row in outcome.rows)} in "
                                  f"{outcome.seconds:.1f} s")  # fmt: skip
 
@@ -134,28 +144,45 @@ class _Turns:
         """Say so and leave it out for now: one cell that fails must not end the others."""
         self._tell(cell, f"failed ({error!r})")
         self.failed.append(cell)
-        if len(self.failed) > MOST_FAILURES or isinstance(error, BrokenProcessPool):
+        if len(self.failed) > MOST_IN_ALL or isinstance(error, BrokenProcessPool):
             raise error
 
+    def _left_out(self, cell: Cell) -> bool:
+        of_arm = [one for one in self.failed if one[:2] == cell[:2]]
+        return len(of_arm) >= MOST_FAILURES or any(one[:5] == cell[:5] for one in of_arm)
+
     def _next(self) -> Cell | None:
-        """The most important cell that nobody runs, if there is time for it."""
-        busy = [cell._replace(seeds=()) for cell in self.running.values()]
+        """The most important cell that nobody runs, with as many seeds as there is time for.
+
+        The neighbours of what was chosen come after all experiments.
+        """
+        first, last = [], []
         for one in self.experiments:
-            cells = Plan(one, self.records.rows, self.by_name).cells()
+            selection, fresh, beside = Plan(one, self.records.rows, self.by_name).stages()
+            first += [*selection, *fresh]
+            last += beside
             done = sum(row["experiment"] == one.name for row in self.records.rows)
-            wanted = sum(len(cell.seeds) for cell in cells)
+            wanted = sum(len(cell.seeds) for cell in (*selection, *fresh, *beside))
             self.progress.update(self.bars[one.name], completed=done, total=done + wanted)
-            for cell in cells:
-                if cell._replace(seeds=()) in busy or cell in self.failed:
-                    continue
-                if time.monotonic() + self._expected(cell) > self.deadline:
-                    return None
-                return cell
+        left = self.deadline - time.monotonic()
+        for cell in (*first, *last):
+            if left <= 0 or self._left_out(cell):
+                continue
+            busy = {seed for x in self.running.values() if x[:5] == cell[:5] for seed in x.seeds}
+            seeds = [seed for seed in cell.seeds if seed not in busy]
+            expected = self._expected(cell)
+            while seeds and len(seeds) * expected > left:
+                seeds.pop()
+            if seeds:
+                return cell._replace(seeds=tuple(seeds))
         return None
 
     def _expected(self, cell: Cell) -> float:
-        """Seconds: the longest of its like."""
-        return max(self.spent[cell.experiment, len(cell.seeds)], default=0.0)
+        """Seconds for one seed: the longest of its arm, or what other arms, or others, take."""
+        paces = {key: max(x) for key, x in self.paces.items()}
+        near = [x for key, x in paces.items() if key[0] == cell.experiment] or [*paces.values()]
+        pace = paces.get(cell[:2]) or (statistics.median(near) if near else 0.0)
+        return pace * self.work[cell.experiment]
 
 
 class _Pool:
@@ -166,7 +193,8 @@ class _Pool:
         self.executor = None
         if jobs:
             context = multiprocessing.get_context("spawn")
-            self.executor = ProcessPoolExecutor(jobs, context, _end_with_parent)
+            given = where.device, context.Value("i", 0)
+            self.executor = ProcessPoolExecutor(jobs, context, _begin_process, given)
 
     def begin(self, cell: Cell) -> Future[Outcome]:
         one = self.by_name[cell.experiment]
@@ -188,9 +216,10 @@ class _Pool:
                 process.kill()
 
 
-def _end_with_parent() -> None:
-    """A process whose parent was killed must not go on alone."""
+def _begin_process(device: str, places: Any) -> None:
+    """Give a process its GPU; one whose parent was killed must not go on alone."""
     torch.set_num_threads(1)
+    _take_gpu(device, places)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -199,3 +228,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _take_gpu(device: str, places: Any) -> None:
+    """The next GPU in turn, which is "cuda" to this process from now on."""
+    with places.get_lock():
+        place = places.value
+        places.value += 1
+    if device == "cuda":
+        torch.cuda.set_device(place % torch.cuda.device_count())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from audit.analysis import BASE, Analysis
 from audit.arms import ARMS
 
+OTHERS = "MGUPLion", "MGUPMuon"
 PANEL = 210, 150
 GAP = 34, 46
 LEFT, TOP, COLUMNS = 52, 44, 4
@@ -37,12 +38,14 @@ def draw(found: Analysis, look: Look) -> str:
 
     Hollow dots are the seeds that chose, at the first b1 and decay, and the dashed line their
     means; filled ones are fresh seeds, at the chosen b1 and decay, around the chosen learning rate,
-    which the bar below marks. Lion, whose rates are others, is left out.
+    which the bar below marks. Lion, whose rates are others, and Muon, whose losses are, are left
+    out, and arms whose choice has not been made.
     """
-    arms = [a for a in found.one.arms if found.valley(a) and ARMS[a].kind != "MGUPLion"]
+    arms = [a for a in found.one.arms if a in found.chosen and ARMS[a].kind not in OTHERS]
     x, y = _Axis.of_rates(found, arms), _Axis.of_losses(found, arms)
     rows = math.ceil(len(arms) / COLUMNS)
-    width = LEFT + COLUMNS * (PANEL[0] + GAP[0])
+    columns = math.ceil(len(arms) / rows)
+    width = LEFT + max(columns, 3) * (PANEL[0] + GAP[0])
     height = TOP + rows * (PANEL[1] + GAP[1]) + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -52,8 +55,8 @@ def draw(found: Analysis, look: Look) -> str:
         "grey: AdamW; filled, thick: fresh seeds; hollow, dashed: seeds that chose</text>",
     ]
     for i, arm in enumerate(arms):
-        left = LEFT + (i % COLUMNS) * (PANEL[0] + GAP[0])
-        top = TOP + (i // COLUMNS) * (PANEL[1] + GAP[1])
+        left = LEFT + (i % columns) * (PANEL[0] + GAP[0])
+        top = TOP + (i // columns) * (PANEL[1] + GAP[1])
         parts += [f'<g transform="translate({left},{top})">', *_frame(arm, x, y, look)]
         if arm != BASE and BASE in arms:
             parts += _lines(found, BASE, x, y, look.base)
@@ -82,12 +85,13 @@ class _Axis(NamedTuple):
 
     @classmethod
     def of_losses(cls, found: Analysis, arms: Sequence[str]) -> _Axis:
-        """From the least to a little above AdamW's at the edge of what matters."""
+        """From the least to a little above what matters, and to all that reports."""
         means = [x for a in arms for x in found.selection_means(a).values() if math.isfinite(x)]
         valleys = [v for arm in arms for v in (found.valley(arm), found.fresh_valley(arm))]
         every = [x for valley in valleys for losses in valley.values() for x in losses.values()]
         low = min(x for x in every if math.isfinite(x))
         high = statistics.quantiles(means, n=20)[-2] if len(means) > 2 else max(means)
+        high = max([high, *(x for arm in arms for x in found.fresh(arm).values())])
         margin = 0.06 * (high - low)
         step = 10.0 ** math.floor(math.log10(high - low))
         step = next(s for s in (step / 5, step / 2, step, 2 * step) if (high - low) / s <= 6)
@@ -124,12 +128,16 @@ def _line(means: dict[float, float], x: _Axis, y: _Axis, colour: str, *, fresh: 
     points = [f"{x.place(lr)} {y.place(mean)}" for lr, mean in means.items() if y.holds(mean)]
     if not points:
         return []
+    if len(points) == 1:  # a bar, as wide as is seen
+        points = [f"{points[0]}m-8 0h16"]
     look = 'stroke-width="2.2"' if fresh else 'stroke-width="1" stroke-dasharray="4 3"'
     return [f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" {look}/>']
 
 
 def _lines(found: Analysis, arm: str, x: _Axis, y: _Axis, colour: str) -> list[str]:
-    fresh = {lr: statistics.fmean(v.values()) for lr, v in found.fresh_valley(arm).items()}
+    seeds = len(found.fresh(arm))  # a mean over fewer would be of others
+    valley = found.fresh_valley(arm).items()
+    fresh = {lr: statistics.fmean(x.values()) for lr, x in valley if len(x) == seeds}
     return [
         *_line(found.selection_means(arm), x, y, colour, fresh=False),
         *_line(fresh, x, y, colour, fresh=True),

@@ -61,6 +61,7 @@ class Plan:
         self, experiment: Experiment, rows: Sequence[Row], others: Mapping[str, Experiment]
     ) -> None:
         self.one, self.others, self._all = experiment, others, rows
+        self._middles: dict[str, float | None] = {}
         self._mine: dict[tuple[str, float, float, float], dict[int, float]] = defaultdict(dict)
         for row in rows:
             if row["experiment"] == experiment.name:
@@ -69,6 +70,11 @@ class Plan:
 
     def middle(self, arm: str) -> float | None:
         """The middle of the grid; ``None`` while the experiment it comes from has not chosen."""
+        if arm not in self._middles:
+            self._middles[arm] = self._middle(arm)
+        return self._middles[arm]
+
+    def _middle(self, arm: str) -> float | None:
         if self.one.rates_of is None:
             return self.one.start(arm)
         before = Plan(self.others[self.one.rates_of], self._all, self.others)
@@ -101,6 +107,8 @@ class Plan:
         these beside it.
         """
         one, seeds = self.one, self.one.selection_seeds
+        if one.grid == 1:
+            return Chosen(Point(0, one.betas1[0], one.decays[0]), ())
         half = one.grid // 2
         first = [Point(i, one.betas1[0], one.decays[0]) for i in range(-half, half + 1)]
         if missing := [p for p in first if self.mean(arm, p, seeds) is None]:
@@ -125,8 +133,16 @@ class Plan:
             yield p._replace(decay=decay)
 
     def cells(self) -> list[Cell]:
-        """What is to run, in this order: selection, the chosen with fresh seeds, its neighbours."""
-        stages: tuple[list[Cell], ...] = ([], [], [])
+        """What is to run, the most important first."""
+        return [cell for stage in self.stages() for cell in stage]
+
+    def stages(self) -> tuple[list[Cell], list[Cell], list[Cell]]:
+        """What is to run: selection, the chosen with fresh seeds, its neighbours.
+
+        Of a stage all arms' first seeds come before any arm's next, so that what is cut off is
+        still paired.
+        """
+        stages: tuple[list[Cell], list[Cell], list[Cell]] = ([], [], [])
         for arm in self.one.arms:
             if self.middle(arm) is None:
                 continue
@@ -138,7 +154,16 @@ class Plan:
             if self.one.neighbours:
                 beside = (found.best._replace(i=found.best.i + d) for d in (-1, 1))
                 stages[2].extend(self._cell(arm, p, self.one.report_seeds) for p in beside)
-        return [cell for stage in stages for cell in stage if cell.seeds]
+        first, second, third = (self._stacked(stage) for stage in stages)
+        return first, second, third
+
+    def _stacked(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Cells of no more seeds than are trained together."""
+        size, most = self.one.stack, max((len(cell.seeds) for cell in cells), default=0)
+        return [
+            cell._replace(seeds=seeds)
+            for k in range(0, most, size) for cell in cells if (seeds := cell.seeds[k : k + size])
+        ]  # fmt: skip
 
     def _cell(self, arm: str, p: Point, seeds: Sequence[int]) -> Cell:
         """The cell of the seeds that have not run."""

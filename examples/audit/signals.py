@@ -18,22 +18,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LENGTH, CLASSES, TRAIN, HELD_OUT = 40, 10, 4000, 8000
+FIRST = 20261128
+"""The seed of the task's templates."""
 _POINTS = 12
 
 
-@lru_cache(maxsize=1)
-def dataset() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(training signals, labels, held-out signals, labels): float32 (n, 40) and int64 (n,)."""
-    rng = np.random.default_rng(20261128)
-    templates = np.cumsum(rng.standard_normal((CLASSES, _POINTS)), 1)
-    templates -= templates.mean(1, keepdims=True)
-    templates /= templates.std(1, keepdims=True)
-    n = TRAIN + HELD_OUT
+@lru_cache(maxsize=2)
+def dataset(seed: int = FIRST, train: int = TRAIN) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(training signals, labels, held-out signals, labels): float32 (n, 40) and int64 (n,).
+
+    Args:
+        seed: of templates and signals; with another one the task is related to the first.
+    """
+    rng = np.random.default_rng(seed)
+    templates = _templates(rng)
+    if seed != FIRST:
+        templates = (_templates(np.random.default_rng(FIRST)) + templates) / 2**0.5
+    n = train + HELD_OUT
     labels = rng.permutation(np.arange(n) % CLASSES)
     signals = np.stack([_sample(templates[label], rng) for label in labels])
     signals = (signals - signals.mean()) / signals.std()
     x, y = torch.from_numpy(signals.astype(np.float32)), torch.from_numpy(labels)
-    return x[:TRAIN], y[:TRAIN], x[TRAIN:], y[TRAIN:]
+    return x[:train], y[:train], x[train:], y[train:]
+
+
+def _templates(rng: np.random.Generator) -> np.ndarray:
+    templates = np.cumsum(rng.standard_normal((CLASSES, _POINTS)), 1)
+    templates -= templates.mean(1, keepdims=True)
+    return templates / templates.std(1, keepdims=True)
 
 
 def _sample(template: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -69,7 +81,7 @@ class StackedNet(nn.Module):
             params = [(n, p) for n, p in named if n.startswith("bias") != matrices]
             return {"params": params, "stacked_dims": 1, "matrices": matrices, "decays": matrices}
 
-        return [group(True), group(False)]
+        return [one for one in (group(True), group(False)) if one["params"]]
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """The loss of each net, in nats: (seeds,).
@@ -95,10 +107,13 @@ class StackedMLP(StackedNet):
             "matrix3": (64, CLASSES), "bias3": (CLASSES,),
         })  # fmt: skip
 
+    def matrix(self, name: str) -> Tensor:
+        return getattr(self, name)
+
     def logits(self, x: Tensor) -> Tensor:
-        x = F.relu(torch.baddbmm(self.bias1[:, None], x, self.matrix1))
-        x = F.relu(torch.baddbmm(self.bias2[:, None], x, self.matrix2))
-        return torch.baddbmm(self.bias3[:, None], x, self.matrix3)
+        x = F.relu(torch.baddbmm(self.bias1[:, None], x, self.matrix("matrix1")))
+        x = F.relu(torch.baddbmm(self.bias2[:, None], x, self.matrix("matrix2")))
+        return torch.baddbmm(self.bias3[:, None], x, self.matrix("matrix3"))
 
 
 class StackedConv(StackedNet):

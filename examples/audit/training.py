@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import mgup_core
-from audit import signals
+from audit import finetuning, signals
 from audit.arms import ARMS, make_optimizer
 from audit.config import Experiment
 from audit.corpus import Corpus, load_corpus
@@ -107,15 +107,19 @@ class Signals:
     """Classification of :mod:`audit.signals`."""
 
     points = 3
+    nets: Mapping[str, Any] = signals.NETS
 
     def __init__(self, one: Experiment, where: Where, device: torch.device) -> None:
         self.one, self.device, self.steps = one, device, one.steps
-        self.x, self.y, self.held_x, self.held_y = (part.to(device) for part in signals.dataset())
-        shapes = [p.numel() for p in signals.NETS[one.model]((0,)).parameters()]
+        self.x, self.y, self.held_x, self.held_y = (part.to(device) for part in self.dataset())
+        shapes = [p.numel() for p in self.nets[one.model]((0,)).parameters()]
         self.parameters, self.tokens = sum(shapes), one.steps * one.batch
 
+    def dataset(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return signals.dataset()
+
     def model(self, seeds: Sequence[int]) -> Any:
-        return signals.NETS[self.one.model](seeds).to(self.device)
+        return self.nets[self.one.model](seeds).to(self.device)
 
     def prepare(self, seeds: Sequence[int]) -> None:
         chosen = [
@@ -140,9 +144,19 @@ class Signals:
         return torch.stack(parts).sum(0) / len(x)
 
 
+class Tuning(Signals):
+    """Fine-tuning by :mod:`audit.finetuning`."""
+
+    nets = finetuning.NETS
+
+    def dataset(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return finetuning.second_dataset()
+
+
 TASKS: dict[str, Callable[[Experiment, Where, torch.device], Any]] = {
     "text": Text,
     "signals": Signals,
+    "finetuning": Tuning,
 }
 
 
@@ -175,8 +189,10 @@ class Training:
         self.task = TASKS[one.task](one, where, self.device)
         self.model = self.task.model(cell.seeds)
         self.task.prepare(cell.seeds)
+        groups = self.model.groups()
+        self.axes = [(p, x["stacked_dims"] - 1) for x in groups for _, p in x["params"]]
         self.optimizer = make_optimizer(
-            cell.arm, self.model.groups(), lr=cell.lr, betas=(cell.beta1, self.beta2),
+            cell.arm, groups, lr=cell.lr, betas=(cell.beta1, self.beta2),
             weight_decay=cell.decay, seed=sum(cell.seeds), **more,
         )  # fmt: skip
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -205,10 +221,7 @@ class Training:
     @torch.no_grad()
     def _clip(self) -> None:
         """Shorten the gradient of each model whose norm is above the bound."""
-        grads = [
-            p.grad.movedim(group["stacked_dims"] - 1, 0)
-            for group in self.optimizer.param_groups for p in group["params"]
-        ]  # fmt: skip
+        grads = [p.grad.movedim(axis, 0) for p, axis in self.axes]
         norms = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
         factors = self.one.clip / norms.clamp(min=self.one.clip)
         for g in grads:
@@ -307,7 +320,7 @@ def run_cell(one: Experiment, cell: Cell, where: Where) -> Outcome:
     seconds = time.perf_counter() - started
     task, arm = training.task, ARMS[cell.arm]
     tau, alpha, gamma = arm.numbers or ("", "", "")
-    corpus = task.corpus.sha256[:16] if one.task == "text" else f"signals {task.tokens}"
+    corpus = task.corpus.sha256[:16] if one.task == "text" else f"{one.task} {task.tokens}"
     shared = {
         "version": VERSION, "experiment": cell.experiment, "task": one.task, "model": one.model,
         "parameters": task.parameters, "arm": cell.arm, "lr": repr(cell.lr),

@@ -54,8 +54,15 @@ def _block(be: Multiplying, a: Array, b: Array) -> Array:
     a_size, b_size = _sizes(be, a, -1), _sizes(be, b, -2)
     a_slices = _slices(be, be.div(a, a_size), bits, count)
     b_slices = _slices(be, be.div(b, b_size), bits, count)
+
+    def product(i: int, j: int) -> Array:
+        # The units are multiplied in afterwards. A compiler that sees a product and a sum side by
+        # side makes one operation of them (inductor: `addmm`), within which libraries may round.
+        unit = be.scalar(2.0 ** (2 - (i + j + 2) * bits))
+        return be.mul(be.matmul(a_slices[i], b_slices[j]), unit)
+
     total = _added(
-        be.matmul(a_slices[i], b_slices[last - i])
+        product(i, last - i)
         for last in reversed(range(count))  # the least first; what is less still is left out
         for i in range(last + 1)
     )
@@ -83,16 +90,13 @@ def _sizes(be: Multiplying, x: Array, axis: int) -> Array:
 
 
 def _slices(be: Multiplying, rest: Array, bits: int, count: int) -> list[Array]:
-    """``rest``, below 2 in magnitude, as slices.
+    """``rest``, below 2 in magnitude, as slices: slice i in units of 2^(1 - (i + 1)*bits).
 
-    They are multiples of 2^(1 - bits), 2^(1 - 2*bits), and so on.
-
-    No slice but for the least is larger than 2^bits of its unit.
+    None but the first is larger than 2^(bits - 1), and that no larger than 2^bits.
     """
     slices = []
     for i in range(1, count + 1):
         unit = 2.0 ** (1 - i * bits)
-        whole = be.xp.round(be.mul(rest, be.scalar(1 / unit)))
-        slices.append(be.mul(whole, be.scalar(unit)))
-        rest = rest - slices[-1]
+        slices.append(be.xp.round(be.mul(rest, be.scalar(1 / unit))))
+        rest = rest - be.mul(slices[-1], be.scalar(unit))
     return slices

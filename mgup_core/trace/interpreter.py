@@ -27,6 +27,10 @@ _INTO = {
 }
 """The operations that NumPy writes into a given array (``out``)."""
 
+_APART = {"sign"}
+"""Those that NumPy has no vector instructions for where they overwrite their operand: ten times as
+slow."""
+
 
 def _compute(symbol: Symbol, args: list[Any]) -> Any:
     """The value of an operation whose result gets an array of its own."""
@@ -103,17 +107,22 @@ class Replay:
         self.buffers = 0
         for i, symbol in enumerate(self.steps):
             # An argument that is not needed again gives its buffer to the result.
-            for arg in dict.fromkeys(symbol.args):
-                slot = slots.get(arg)
-                if isinstance(slot, int) and last[arg] == i:
-                    free.append(slot)
+            given = [
+                slot
+                for arg in dict.fromkeys(symbol.args)
+                if isinstance(slot := slots.get(arg), int) and last[arg] == i
+            ]
+            if symbol.op not in _APART:
+                free += given
             if symbol in at_home:
                 slots[symbol] = at_home[symbol]
-                continue
-            if not free:
-                free.append(self.buffers)
-                self.buffers += 1
-            slots[symbol] = free.pop()
+            else:
+                if not free:
+                    free.append(self.buffers)
+                    self.buffers += 1
+                slots[symbol] = free.pop()
+            if symbol.op in _APART:
+                free += given
         self.buffers += 1  # the last is for the intermediate values of an operation
         # `run` looks values up by number, which is faster than by symbol: it runs for every block,
         # and two threads that meet at the interpreter's lock wait longer than they work.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from mgup_core import Rule, Statistics, fresh_state
 from mgup_core._checks import check_fits
@@ -306,7 +307,8 @@ class RuleOptimizer(Evaluating):
         params = (local(p) for group in self.param_groups for p in group["params"])
         return max(int(_SPARE * sum(p.nbytes for p in params)), _LEAST_SPARE)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    # As torch.optim has it: torch.compiler.disable loads the compiler, seconds long, on import.
+    @_disable_dynamo
     def _gather_for_graph(self) -> list[Task]:
         """The tasks with every value that changes as a tensor, so that no step recompiles (R7).
 

@@ -63,6 +63,13 @@ def _mindspore() -> Framework:
 
 
 FRAMEWORKS = {"torch": _torch, "jax": _jax, "mindspore": _mindspore}
+# For what is composed of operations that are compared in each: the first runs them, and the others
+# compile each for seconds.
+COMPOSED = pytest.mark.parametrize(
+    "framework",
+    ["torch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jax", "mindspore"))],
+    indirect=True,
+)
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -138,8 +145,15 @@ def test_statistics(framework):
             assert float(getattr(actual[key], name)) == getattr(statistics, name)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("trigger", ["mean", "any"])
+@pytest.mark.parametrize(
+    ("trigger", "dtype"),
+    [
+        ("mean", "float32"),
+        ("any", "float64"),
+        pytest.param("mean", "float64", marks=pytest.mark.slow),
+        pytest.param("any", "float32", marks=pytest.mark.slow),
+    ],
+)
 def test_sam_gs(framework, trigger, dtype):
     """Both of its branches, as the tasks' lengths move apart."""
     surgery = core.SAMGS(threshold=0.6, trigger=trigger)

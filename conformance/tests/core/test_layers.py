@@ -38,7 +38,7 @@ LAYERS = {
     """,
     "mgup_kernels": """
         layout tuning device cuda_driver | compiled batches ordered_keys | sample_bracket apply
-        | radix_select verify ties codegen | one_pass sizes | plan
+        | radix_select verify ties codegen | one_pass sizes | memory | plan
     """,
     "mgup_torch": """
         notices | kernels llvm | selection | backend groups arguments
@@ -48,7 +48,7 @@ LAYERS = {
     """,
     "mgup_jax": """
         arguments kernels | rounding numbers mesh_axes selection | backend | pytrees settings
-        | shard_map state parameter_step | in_place | transformation wrapper | muon
+        | shard_map state parameter_step | given | in_place | transformation wrapper | muon
         | module_types optimizers
     """,
     "mgup_mindspore": """

@@ -67,6 +67,13 @@ def test_cuda(first):
 
 
 @pytest.mark.parametrize(
+    ("page", "figures"),
+    [
+        ("2026-11-22-fsdp.md", "2026-11-22-fsdp.json"),
+        ("2026-11-28-two-gpus.md", "2026-11-28-fsdp.json"),
+    ],
+)
+@pytest.mark.parametrize(
     ("first", "name"),
     [
         ("MGUP-AdamW, rank", "MGUP-AdamW rank"),
@@ -75,10 +82,10 @@ def test_cuda(first):
         ('MGUP-AdamW, rank, `scope="local"`', "MGUP-AdamW rank, each shard alone"),
     ],
 )
-def test_two_gpus(first, name):
-    found = [row for row in data("2026-11-22-fsdp.json")["rows"] if row["name"] == name]
+def test_two_gpus(first, name, page, figures):
+    found = [row for row in data(figures)["rows"] if row["name"] == name]
     assert [row["dtype"] for row in found] == ["float32", "bfloat16"]
-    (written,) = rows("2026-11-22-fsdp.md", first)
+    (written,) = rows(page, first)
     wanted = [row[key] for row in found for key in ("milliseconds", "ratio")]
     same([written[i] for i in (0, 1, 3, 4)], wanted)
 

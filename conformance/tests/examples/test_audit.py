@@ -9,12 +9,15 @@ import dataclasses
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ import torch
 pytest.importorskip("audit", reason="the examples are not beside the tests")
 
 import run_audit
-from audit import config, corpus, driver, gpt, training
+from audit import config, corpus, driver, finetuning, gpt, measure, signals, training
 from audit.arms import ARMS
 from audit.config import Experiment
 from audit.plan import Cell, rate
@@ -67,11 +70,12 @@ def test_every_configuration_is_valid(path):
     ("changes", "said"),
     [
         ({"arms": ["adamw", "mgpu"]}, r"unknown arm 'mgpu'; did you mean 'mgup'\?"),
-        ({"task": "images"}, "task='images' is neither"),
+        ({"task": "images"}, "task='images' is none of text, signals"),
         ({"model": "3m"}, "model='3m' is none of mlp, conv"),
         ({"stepz": 3}, r"no setting 'stepz'; did you mean 'steps'\?"),
         ({"rates": {"mgup": 0.01}}, "rates gives none for adamw"),
         ({"grid": 4}, "grid=4 must be odd"),
+        ({"stack": 0}, "stack=0 must be 1 or more"),
         ({"report_seeds": [2, 3]}, r"seeds \[2\] would both choose and report"),
         ({"steps": 0}, "steps=0 must be above 0"),
     ],
@@ -175,7 +179,7 @@ def test_a_cell_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
         return real(one, cell, where)
 
     monkeypatch.setattr(driver, "run_cell", failing)
-    assert audit(tmp_path, arms=["adamw"]) == 0
+    assert audit(tmp_path, arms=["adamw"]) == 1
     assert len(lines(tmp_path)) == 1 + 2 * 2
     said = capsys.readouterr().err
     assert "failed (RuntimeError('too hot'))" in said
@@ -185,6 +189,54 @@ def test_a_cell_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
 def test_no_time_no_run(tmp_path):
     assert audit(tmp_path, "--until", "0") == 0
     assert len(lines(tmp_path)) <= 1 + 2
+
+
+def test_an_arm_that_keeps_failing_is_left_out(tmp_path, monkeypatch):
+    """The other arms are run to their end, and the status says that not all is well."""
+    real, calls = driver.run_cell, []
+
+    def failing(one, cell, where):
+        calls.append(cell.arm)
+        if cell.arm == "mgup":
+            raise RuntimeError("no kernel")
+        return real(one, cell, where)
+
+    monkeypatch.setattr(driver, "run_cell", failing)
+    assert audit(tmp_path, grid=5, most=5) == 1
+    assert calls.count("mgup") == driver.MOST_FAILURES
+    assert len(lines(tmp_path)) == 1 + 5 * 2 + 3 * 2
+
+
+def test_as_many_seeds_as_there_is_time_for(tmp_path, monkeypatch):
+    """A cell that would end too late is begun with fewer seeds, or not at all."""
+    one = config.load(written(tmp_path, report_seeds=list(range(11, 19)), stack=4, arms=["adamw"]))
+    rows = [
+        {"experiment": "tiny", "arm": "adamw", "lr": repr(rate(0.01, i)), "beta1": "0.9",
+         "weight_decay": "0.1", "seed": str(seed), "loss": str(1 + abs(i))}
+        for i in (-1, 0, 1) for seed in one.selection_seeds
+    ]  # fmt: skip
+    records = Records(tmp_path / "out")
+    records.rows = rows
+    monkeypatch.setattr(driver.time, "monotonic", lambda: 0.0)
+    turns = driver._Turns([one], {"tiny": one}, {"tiny": 1.0}, records, None, 35.0, MagicMock())
+    turns.paces["tiny", "adamw"].append(10.0)
+    cell = turns._next()
+    assert (cell.lr, cell.seeds) == (0.01, (11, 12, 13))
+    turns.running[Future()] = cell
+    assert turns._next().seeds == (14,)
+    turns.deadline = 9.0
+    assert turns._next() is None
+
+
+def test_processes_take_the_gpus_in_turn(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    places = multiprocessing.get_context("spawn").Value("i", 0)
+    for device in ("cuda",) * 6:
+        driver._take_gpu(device, places)
+    driver._take_gpu("cpu", places)
+    assert taken == [0, 1, 2, 3, 0, 1]
 
 
 @pytest.mark.slow
@@ -327,6 +379,50 @@ def test_each_model_of_a_stack_is_clipped_by_its_own_norm(small):
     assert above > 0.25 > below
     assert same == below
     torch.testing.assert_close(bound, torch.tensor(0.25))
+
+
+def test_steps_are_timed(small, monkeypatch):
+    """Each arm and torch.optim.AdamW, also where gradients are clipped."""
+    one, where, _ = small
+    monkeypatch.setattr(measure, "TURNS", 1)
+    monkeypatch.setattr(measure, "STEPS", 1)
+    one = dataclasses.replace(one, arms=("adamw", "mgup"), clip=1.0)
+    assert measure.steps([one], where, MagicMock()) == 0
+    said = json.loads((Path(where.folder) / "times.json").read_text(encoding="utf-8"))
+    assert [row["arm"] for row in said["rows"]] == ["adamw", "mgup", measure.TWIN]
+    assert all(row["milliseconds"] > 0 for row in said["rows"])
+
+
+def test_fine_tuning_begins_at_what_was_learned(monkeypatch):
+    """LoRA is the whole network's function at first; it trains its adapters and nothing else."""
+    monkeypatch.setattr(finetuning, "STEPS", 2)
+    finetuning.pretrained.cache_clear()
+    full, lora = finetuning.FullyTuned((1, 2)), finetuning.LoRATuned((1, 2))
+    x = torch.randn(2, 3, signals.LENGTH)
+    assert torch.equal(full.logits(x), lora.logits(x))
+    assert not torch.equal(full.logits(x), signals.StackedMLP((1, 2)).logits(x))
+    assert {name[-2:] for name, _ in lora.named_parameters()} == {"_a", "_b"}
+    weights = {name: value.clone() for name, value in lora.named_buffers()}
+    cell = Cell("tuned", "mgup", 0.01, 0.9, 0.1, (1, 2))
+    one = Experiment("tuned", "finetuning", "lora", ("mgup",), {"*": 0.01}, steps=2, batch=4)
+    made = Training(one, cell, Where("", "", "cpu", "0"))
+    made.run()
+    assert all(torch.equal(weights[name], value) for name, value in made.model.named_buffers())
+    assert not torch.equal(made.model.logits(x), lora.logits(x))
+    finetuning.pretrained.cache_clear()
+
+
+def test_the_second_task_is_related_to_the_first():
+    """Its templates are nearer to their own classes' than to others'."""
+    (x, y, _, _), (x2, y2, _, _) = signals.dataset(), finetuning.second_dataset()
+    assert len(x2) == finetuning.FEW < len(x)
+    means, others = (
+        torch.stack([a[b == c].mean(0) for c in range(signals.CLASSES)])
+        for a, b in ((x, y), (x2, y2))
+    )
+    alike = torch.corrcoef(torch.cat((means, others)))[:10, 10:]
+    assert alike.diagonal().mean() > alike.mean() + 0.2
+    assert alike.diagonal().mean() < 0.99
 
 
 def test_parameters_are_counted(small):

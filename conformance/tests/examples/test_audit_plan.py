@@ -98,6 +98,26 @@ def test_rates_of_another_experiment():
     assert Plan(two, rows, before).chosen("mgup").best.i == -1
 
 
+def test_rates_that_are_taken_as_they_are():
+    """Issue 19.3: the largest model, once."""
+    two = dataclasses.replace(ONE, name="two", rates={}, rates_of="one", grid=1, neighbours=False)
+    before = {"one": ONE, "two": two}
+    rows = simulated(ONE, valley(0.02))
+    cells = Plan(two, rows, before).cells()
+    assert [(cell.lr, cell.seeds) for cell in cells] == [(0.02, two.report_seeds)] * 2
+
+
+def test_what_is_cut_off_is_still_paired():
+    """All arms' first seeds run before any arm's next."""
+    one = dataclasses.replace(ONE, stack=2, betas1=(0.9,), decays=(0.1,))
+    chose = [r for r in simulated(one, valley(0.01)) if int(r["seed"]) in one.selection_seeds]
+    _, fresh, beside = Plan(one, chose, {}).stages()
+    assert [(cell.arm, cell.seeds) for cell in fresh] == [
+        ("adamw", (11, 12)), ("mgup", (11, 12)), ("adamw", (13,)), ("mgup", (13,)),
+    ]  # fmt: skip
+    assert len(beside) == 2 * 2 * 2
+
+
 def test_the_order_of_the_rows_does_not_matter():
     rows = simulated(ONE, valley(0.014))
     wanted = [Plan(ONE, rows[:20], {}).cells(), Plan(ONE, rows, {}).chosen("mgup")]

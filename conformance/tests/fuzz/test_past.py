@@ -17,6 +17,7 @@ import mgup_torch
 from ..torch.support import frozen, give, gradients, parameters
 
 SHAPES = ((7, 5), (33,))
+WHOLES = ("MGUPAdamW", "MGUPAuON", "MGUPAdamP", "MGUPAMSGD")
 
 EDITS = [
     ("stacked_dims", 3, r"stacked_dims=3 exceeds"),
@@ -82,8 +83,18 @@ def test_an_overflow_is_no_warning_of_numpys(name, kwargs):
     assert all(optimizer.state[p] for p in params)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("name", ["MGUPAdamW", "MGUPAuON", "MGUPAdamP", "MGUPAMSGD"])
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [
+        *((name, False) for name in WHOLES),
+        ("MGUPAuON", True),
+        *(
+            pytest.param(name, True, marks=pytest.mark.slow)  # the same graph around each
+            for name in WHOLES
+            if name != "MGUPAuON"
+        ),
+    ],
+)
 def test_no_decay_is_no_decay_as_a_tensor_too(name, compiled):
     """R0, R7: a weight that is infinite stays so; 0 * inf made it NaN where steps are of wholes."""
     ends = []

@@ -146,7 +146,13 @@ def test_a_schedule_that_returns_nan():
 
 
 @pytest.mark.parametrize(
-    ("name", "late"), [("alpha", 0.5), ("gamma", 1.5), ("gamma", 0.0), ("weight_decay", -1.0)]
+    ("name", "late"),
+    [
+        ("alpha", 0.5),
+        pytest.param("gamma", 1.5, marks=pytest.mark.slow),
+        ("gamma", 0.0),
+        ("weight_decay", -1.0),
+    ],
 )
 def test_schedules_that_leave_their_range(name, late):
     """P7: reported as the learning rate is, eager and under checkify; not before they leave it."""

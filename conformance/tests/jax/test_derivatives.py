@@ -13,10 +13,11 @@ import pytest
 
 from mgup_jax import mgup, mgup_adamw, mgup_sgd
 
-GRADS = {"w": jnp.asarray([[1.0, -2.0], [3.0, 0.5]]), "zero": jnp.zeros(3)}
-PARAMS = {"w": jnp.asarray([[0.5, -1.0], [0.25, 2.0]]), "zero": jnp.ones(3)}
+# Of one shape, for which JAX compiles each operation once.
+GRADS = {"w": jnp.asarray([[1.0, -2.0], [3.0, 0.5]]), "zero": jnp.zeros((2, 2))}
+PARAMS = {"w": jnp.asarray([[0.5, -1.0], [0.25, 2.0]]), "zero": jnp.ones((2, 2))}
 WAYS = [{"mode": mode} for mode in ("sign", "adaptive", "cautious", "off")]
-WAYS += [{"selection": how} for how in ("auto", "callback", "graph")]
+WAYS += [{"selection": how} for how in ("callback", "graph")]
 
 
 def stepped(optimizer, x):
@@ -51,8 +52,8 @@ def test_gradients_of_zero(make):
     """N6: a moment that is 0 is a constant; no NaN comes of its root, eager or mapped."""
     optimizer, xs = make(1e-2), jnp.asarray([0.5, 2.0])
     slope = jax.jacrev(lambda x: stepped(optimizer, x)["zero"])
-    np.testing.assert_array_equal(jax.jit(jax.vmap(slope))(xs), np.zeros((2, 3)))
-    np.testing.assert_array_equal([slope(x) for x in xs], np.zeros((2, 3)))
+    np.testing.assert_array_equal(jax.jit(jax.vmap(slope))(xs), np.zeros((2, 2, 2)))
+    np.testing.assert_array_equal([slope(x) for x in xs], np.zeros((2, 2, 2)))
     assert np.isfinite(jax.jit(jax.vmap(jax.grad(loss(optimizer))))(xs)).all()
 
 

@@ -27,6 +27,16 @@ MODES = {
     "cautious": ({"mode": "cautious"}, core.Cautious()),
     "off": ({"mode": "off"}, None),
 }
+SLOW = pytest.mark.slow
+SOME = ["adamw", *(pytest.param(name, marks=SLOW) for name in ("lion", "sgd"))]
+"""Where the rule is no matter: each rule is compiled in test_rules.py, and seconds each time."""
+WITH_MODES = [
+    (name, mode)
+    if name == "adamw" or (name, mode) in {("lion", "rank"), ("lion", "aligned"), ("sgd", "mild")}
+    else pytest.param(name, mode, marks=SLOW)
+    for name in MAKERS
+    for mode in MODES
+]
 
 
 def follow(optimizer, reference, params, steps, jit):
@@ -40,8 +50,7 @@ def follow(optimizer, reference, params, steps, jit):
     return state
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(("name", "mode"), WITH_MODES)
 def test_jitted_trajectories(name, mode):
     """N1, R0 to R3, P6 to P11: 25 chaotic steps with donation."""
     start, (options, policy) = tree(), MODES[mode]
@@ -61,7 +70,7 @@ def test_float32_where_float64_is_enabled(selection):
         follow(optimizer, reference, jax.tree.map(jnp.asarray, start), 5, jit=True)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", SOME)
 def test_eager_trajectories(name):
     """N1: without a compiler around it."""
     start = tree(SINGLE)
@@ -120,7 +129,7 @@ def test_eps_zero():
     ("dtype", "state_dtype"),
     [("bfloat16", None), ("bfloat16", "float32"), ("float16", "float32"), ("float32", "bfloat16")],
 )
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", SOME)
 def test_low_precision(name, dtype, state_dtype):
     """R5: computed in float32, rounded once, by optax.apply_updates."""
     start = tree(SINGLE, dtype=dtype)
@@ -131,7 +140,7 @@ def test_low_precision(name, dtype, state_dtype):
     follow(optimizer, reference, jax.tree.map(jnp.asarray, start), 10, jit=True)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", SOME)
 def test_float64(name):
     """N1 in float64."""
     with enable_x64(True):
@@ -208,7 +217,11 @@ def scanned(optimizer, start, grads):
 
 @pytest.mark.parametrize("program", [folded, unrolled, scanned])
 @pytest.mark.parametrize(
-    ("name", "mode"), [("adamw", "rank"), ("lion", "adaptive"), ("sgd", "mild")]
+    ("name", "mode"),
+    [
+        ("adamw", "rank"),
+        *(pytest.param(*pair, marks=SLOW) for pair in (("lion", "adaptive"), ("sgd", "mild"))),
+    ],
 )
 def test_inside_a_program(program, name, mode):
     """N1, N5: where constants are folded, loops unrolled or scanned."""
@@ -222,7 +235,7 @@ def test_inside_a_program(program, name, mode):
     reference.check(params, state.moments)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", SOME)
 def test_tiny_gradients(name):
     """N6, P2: |g| from 1e-44 to 1e2, where JAX flushes and NumPy does not."""
     start = {"w": np.zeros((64, 65), np.float32)}

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 import mgup_core as core
-from mgup_jax import in_place, kernels, mgup_adamw
+from mgup_jax import in_place, kernels, mgup_adamw, mgup_sgd
 from mgup_jax.kernels import xla_call
 
 from .support import MAKERS, RATES, RULES, Reference, gradients, tree
@@ -95,7 +95,7 @@ def test_why_kernels_cannot_is_said_once(monkeypatch, devices, reason):
     monkeypatch.setattr(in_place, "unavailable", kernels.unavailable.__wrapped__)
     monkeypatch.setitem(__import__("sys").modules, "triton", None)
     in_place._tell.cache_clear()
-    optimizer, quiet = mgup_adamw(1e-2), mgup_adamw(1e-2, selection="graph")
+    optimizer, quiet = mgup_sgd(1e-2), mgup_sgd(1e-2, selection="graph")
     params, grads = jnp.arange(1.0, 9.0), jnp.cos(jnp.arange(8.0))
     state = optimizer.init(params)
     with pytest.warns(UserWarning, match=reason):

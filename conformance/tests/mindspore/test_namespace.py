@@ -58,8 +58,15 @@ def test_the_table_is_whole():
     assert called <= namespace.OPERATIONS.keys()
 
 
-@pytest.mark.parametrize("way", ["pairs", "counts"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "way"),
+    [
+        (np.float32, "pairs"),
+        (np.float64, "pairs"),
+        (np.float32, "counts"),
+        pytest.param(np.float64, "counts", marks=pytest.mark.slow),
+    ],
+)
 def test_search_selects_as_the_reference(dtype, way, monkeypatch):
     """P2 to P4 as a graph: hard scores and every K that matters; K is data, compiled once."""
     monkeypatch.setattr(selection, "_PAIRS", selection._PAIRS if way == "pairs" else 0)

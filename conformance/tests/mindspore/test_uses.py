@@ -89,11 +89,11 @@ def test_train_one_step_cell():
 
 def test_train_one_step_cell_in_graph_mode(graph_mode):
     net = Net()
-    cell = nn.TrainOneStepCell(Loss(net), make(net))
+    cell = nn.TrainOneStepCell(Loss(net), make(net, MGUPSGD))
     for _ in range(4):
         cell(Tensor(X), Tensor(Y))
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    check(by_hand(), net)
+    check(by_hand(cls=MGUPSGD), net)
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["pynative", "graph"])
@@ -103,12 +103,12 @@ def test_model(mode):
     ms.set_context(mode=mode)
     try:
         net = Net()
-        model = ms.train.Model(net, nn.MSELoss(), make(net))
+        model = ms.train.Model(net, nn.MSELoss(), make(net, MGUPSGD))
         data = NumpySlicesDataset({"x": X, "y": Y}, shuffle=False).batch(16)
         model.train(4, data, dataset_sink_mode=False)
     finally:
         ms.set_context(mode=ms.PYNATIVE_MODE)
-    check(by_hand(), net)
+    check(by_hand(cls=MGUPSGD), net)
 
 
 def test_loss_scale():

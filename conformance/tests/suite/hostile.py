@@ -74,6 +74,18 @@ class Fewer(toy_port.Port):
         return made
 
 
+class Overwriting(toy_port.Port):
+    """Takes the parameters that it is given for its own."""
+
+    name = "overwriting"
+
+    def run(self, spec, params):
+        made = toy_port.Run(spec, [w.copy() for w in params])
+        for w in params:
+            w[...] = 0
+        return made
+
+
 class Scores(toy_port.Port):
     """Writes into the gradient that it is to score."""
 

@@ -30,8 +30,16 @@ def pairs(*, fast: bool):
         name: more | {case.id for case in cases_for(load(name), all_cases(), set_of="fast")}
         for name in names
     }
+    # Its numbers are those of NumPy, whose products are checked beside them.
+    exact = [case.id for case in select(all_cases(), ["exact/*"]) if "/muon/" not in case.id]
+    slow = {("array_api_strict", name) for name in exact}
     return [
-        pytest.param(name, case, id=f"{name}-{case.id}")
+        pytest.param(
+            name,
+            case,
+            id=f"{name}-{case.id}",
+            marks=[pytest.mark.slow] * ((name, case.id) in slow),
+        )
         for case in all_cases(fast=fast)
         for name in names
         if case.id in asked[name]

@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+import mgup_core as core
+
 ABSENT = (
     "ml_dtypes", "hypothesis", "rich", "array_api_strict", "torch", "jax", "jaxlib", "optax",
     "mindspore", "llvmlite", "scipy", "autograd", "flax", "matplotlib",
@@ -67,11 +69,18 @@ def test_the_plugin_imports_nothing_but_pytest(tmp_path):
 COMMAND = "from mgup_conformance.cli import main\nsys.exit(main(sys.argv[1:]))"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
-def test_help(tmp_path, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--help"], "usage: mgup-conformance"),
+        (["run", "--help"], "usage: mgup-conformance"),
+        (["--version"], f"mgup {core.__version__}"),
+    ],
+)
+def test_what_needs_no_extra(tmp_path, arguments, said):
     done = python(COMMAND, tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
-    assert "usage: mgup-conformance" in done.stdout
+    assert said in done.stdout
 
 
 def test_what_the_commands_need(tmp_path):

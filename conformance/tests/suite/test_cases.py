@@ -35,7 +35,19 @@ def test_the_fast_set_is_a_part():
     assert {case.id for case in FAST} < {case.id for case in ALL}
 
 
-@pytest.mark.parametrize("case", CHAOTIC, ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case",
+    [
+        # Of exact products nothing but time is to be seen here.
+        pytest.param(
+            case,
+            marks=[pytest.mark.slow]
+            * (case.id.startswith("exact/") and not case.id.startswith("exact/muon")),
+        )
+        for case in CHAOTIC
+    ],
+    ids=lambda case: case.id,
+)
 def test_trajectories_stay_alive(case):
     """Finite, and still moving."""
     replay = Replay(case)

@@ -78,6 +78,18 @@ def test_nothing_leaves_its_line_or_cell_in_markdown(tmp_path):
     assert not any(line.startswith("# ") for line in text.splitlines()[1:])
 
 
+def test_stars_are_stars_but_for_what_failed(tmp_path):
+    page = tmp_path / "x.md"
+    plain = report(message="g*g, not a*g", status="skipped", versions={"x": "*1*"})
+    plain["backends"] += report("b", message="c*d*e")["backends"]
+    assert shown(plain, tmp_path, "--markdown", str(page)) == FAILED
+    text = page.read_text()
+    assert "- g&#42;g, not a&#42;g: 1 skipped" in text
+    assert "| x &#42;1&#42; |" in text
+    assert "**FAILED 1**" in text
+    assert "c*d*e" in text  # in a code block
+
+
 def test_html_is_escaped(tmp_path):
     page = tmp_path / "x.html"
     shown(report("<i>", message=MESSAGE), tmp_path, "--html", str(page))
@@ -142,10 +154,35 @@ def test_makers_of_processors(capsys, tmp_path):
     page = tmp_path / "x.md"
     assert main(["report", *map(str, files), "--markdown", str(page)]) == OK
     text = page.read_text()
-    assert "| clause | what it says | numpy | numpy on ARM |" in text
-    assert "| AMD | not run |  |  |" in text
-    assert "| ARM | aarch64, emulated | 2026-01-01 | numpy on ARM: 1 passed |" in text
-    assert "| Intel | Xeon | 2026-01-01 | numpy: 1 passed |" in text
+    for place, name in (("Intel", "numpy"), ("ARM", "numpy on ARM")):
+        assert f"### {place}\n\n| clause | what it says | {name} |\n" in text
+    assert "| AMD | not run |  |  |  |" in text
+    assert "| ARM | aarch64, emulated | 2026-01-01 |  | numpy on ARM: 1 passed |" in text
+    assert "| Intel | Xeon | 2026-01-01 |  | numpy: 1 passed |" in text
+
+
+def test_what_other_processors_gave_is_kept(tmp_path):
+    """A run on one maker's takes the place of that maker's alone, as often as it is repeated."""
+    matrix, new, page = (tmp_path / name for name in ("matrix.json", "new.json", "x.md"))
+    old = report(status="passed", processor="Intel: Xeon") | {"suite": {"commit": "a" * 40}}
+    old["backends"] += report("numpy on AMD", status="failed", processor="AMD: old")["backends"]
+    old["backends"] += report("of no place", status="failed")["backends"]
+    matrix.write_text(json.dumps(old))
+    new.write_text(
+        json.dumps(
+            report(status="passed", processor="AMD: EPYC", date="2026-02-02")
+            | {"suite": {"commit": "b" * 40}}
+        )
+    )
+    for _ in range(2):
+        files = ("--keep", str(matrix), "--json", str(matrix), "--markdown", str(page))
+        assert main(["report", str(new), *files]) == OK
+    text = page.read_text()
+    assert "| AMD | EPYC | 2026-02-02 | bbbbbbbbb | numpy: 1 passed |" in text
+    assert "| Intel | Xeon | 2026-01-01 | aaaaaaaaa | numpy on Intel: 1 passed |" in text
+    assert "Suite of numpy: commit bbbb" in text
+    assert "Suite of numpy on Intel: commit aaaa" in text
+    assert len(json.loads(matrix.read_text())["backends"]) == 2
 
 
 def test_backends_of_one_name_in_several_reports(capsys, tmp_path):
@@ -157,8 +194,8 @@ def test_backends_of_one_name_in_several_reports(capsys, tmp_path):
         files[-1].write_text(json.dumps(plain))
     page = tmp_path / "x.md"
     assert main(["report", *map(str, files), "--markdown", str(page)]) == OK
-    names = "numpy | numpy on NVIDIA H100 | numpy on Intel | numpy on Intel (2)"
-    assert f"| clause | what it says | {names} |" in page.read_text()
+    for names in ("numpy | numpy on Intel | numpy on Intel (2)", "numpy on NVIDIA H100"):
+        assert f"| clause | what it says | {names} |\n" in page.read_text()
 
 
 def test_reports_of_several_suites(tmp_path):

@@ -11,7 +11,9 @@ import pytest
 
 from mgup_conformance import all_cases, run_case
 from mgup_conformance.backends.core import Reference
+from mgup_conformance.compare import Mismatch
 from mgup_conformance.mutants import MUTANTS
+from mgup_conformance.protocol import lacking
 
 CASES = {case.id: case for case in all_cases(fast=True)}
 
@@ -74,11 +76,11 @@ CAUGHT_BY = {
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_is_caught(mutant):
-    """By the case that is there for it, with a message that names it."""
-    case = CASES[CAUGHT_BY[mutant.name]]
-    result = run_case(mutant.backend(), case, set_of="fast")
-    assert result.status == "failed", f"{mutant.mistake} {result.message}"
-    assert case.id in result.message
+    """By the case that is there for it."""
+    case, backend = CASES[CAUGHT_BY[mutant.name]], mutant.backend()
+    assert lacking(backend, case.needs) is None
+    with pytest.raises(Mismatch):  # without the diagnosis, which takes most of run_case's time
+        case.check(backend, set_of="fast")
 
 
 NAMES_ITS_PLACE = [

@@ -54,7 +54,7 @@ def _on_cpu() -> None:
 
 
 def _numbers_are_indices() -> None:
-    """Triton 3.6 makes an index of an array of one number, which NumPy 2.4 no longer does."""
+    """Triton before 3.7 takes an array of one number for an index, which NumPy 2.4 refuses."""
     from triton.runtime import interpreter
 
     patch = interpreter._patch_lang_tensor
@@ -260,4 +260,6 @@ def operations() -> None:
 if __name__ == "__main__":
     torch.manual_seed(0)
     np.seterr(all="ignore")
+    if DEVICE == "cpu":
+        _numbers_are_indices()
     globals()[sys.argv[1]]()
