@@ -147,9 +147,10 @@ def table(found: dict[str, Any], speed: dict[str, Any]) -> str:
             f"| {name} | {row['coordinates']} | {' | '.join(cells)} | {speed['plain'][name]:.1f} |"
         )
     note = (
-        "Time of a plain step beside that of `torch.optim.AdamW`, PyTorch on the CPU, "
+        "Processor time of a plain step beside that of `torch.optim.AdamW`, PyTorch, "
         f"{speed['shapes']}, {speed['date']}, {speed['versions']}: medians of turns in one process "
-        "(`python conformance/benchmarks/rules_cpu.py`)."
+        f"(`python conformance/benchmarks/rules_cpu.py`), {speed['load']}. Beside itself, torch's "
+        f"AdamW took {speed['itself']} times as long; on a busy machine matrices vary more."
     )
     return head + "\n".join(lines) + "\n\n" + note
 

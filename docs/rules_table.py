@@ -95,8 +95,8 @@ def _state(rule: Rule) -> str:
 
 def _note(speed: dict[str, Any]) -> str:
     return (
-        f"Time of an MGUP step beside MGUP-AdamW's, PyTorch on the CPU, {speed['shapes']}, "
-        f"{speed['date']}, {speed['versions']}: medians of turns in one process "
+        f"Processor time of an MGUP step beside MGUP-AdamW's, PyTorch, {speed['shapes']}, "
+        f"{speed['date']}, {speed['versions']}, {speed['load']}: medians of turns in one process "
         "(`python conformance/benchmarks/rules_cpu.py`). Rules of single coordinates go block by "
         "block through the cache; the others work on whole tensors, operation by operation."
     )
