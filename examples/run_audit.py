@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 
 from audit import config, driver, measure
-from audit.training import Where
+from audit.tasks import Where
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from audit.config import Experiment
 from audit.plan import Cell, Plan
 from audit.records import Records
-from audit.training import TASKS, Outcome, Where, corpus_of, run_cell
+from audit.tasks import TASKS, Where, corpus_of
+from audit.training import Outcome, run_cell
 
 INTERRUPTED = 130
 MOST_FAILURES = 3

@@ -15,7 +15,8 @@ from rich.console import Console
 import mgup_core
 from audit.config import Experiment
 from audit.plan import Cell
-from audit.training import Training, Where, device_name
+from audit.tasks import Where
+from audit.training import Training, device_name
 
 CHECKED = 30
 TURNS, STEPS = 5, 40

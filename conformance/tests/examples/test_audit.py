@@ -26,12 +26,13 @@ import torch
 pytest.importorskip("audit", reason="the examples are not beside the tests")
 
 import run_audit
-from audit import config, corpus, driver, finetuning, gpt, measure, signals, training
+from audit import config, corpus, driver, finetuning, gpt, measure, signals, tasks, training
 from audit.arms import ARMS
 from audit.config import Experiment
 from audit.plan import Cell, rate
 from audit.records import FIELDS, VERSION, Records
-from audit.training import Training, Where, schedule
+from audit.tasks import Where
+from audit.training import Training, schedule
 
 EXAMPLES = Path(run_audit.__file__).parent
 CONFIGS = sorted((EXAMPLES / "audit" / "configs").glob("*.json"))
@@ -278,8 +279,8 @@ def small(tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "_packages", packages)
     monkeypatch.setitem(gpt.SIZES, "3m", gpt.Size(2, 16, 8))
-    training.corpus_of.cache_clear()
-    training.tokens_on_device.cache_clear()
+    tasks.corpus_of.cache_clear()
+    tasks.tokens_on_device.cache_clear()
     one = Experiment(
         "small", "text", "3m", tuple(ARMS), {"*": 0.01}, batch=2, context=8, vocabulary=256,
         tokens_per_parameter=2.0, cpu_share=0.01,
@@ -302,7 +303,7 @@ def test_every_arm_trains_the_language_model(small, arm):
 def test_fewer_tokens_without_a_gpu(small, capsys, tmp_path):
     """Issue 19: the runs say how many tokens they had."""
     one, where, _ = small
-    task = training.Text(one, where, torch.device("cpu"))
+    task = tasks.Text(one, where, torch.device("cpu"))
     whole = one.tokens_per_parameter * task.parameters
     assert task.tokens == max(20 * 16, task.steps * 16) < whole
     changes = {"task": "text", "model": "3m", "tokens_per_parameter": 1.0, "vocabulary": 256,
@@ -330,7 +331,7 @@ def test_a_model_of_a_stack_is_the_model_alone(small):
 def test_no_model_sees_what_it_is_to_predict(small, shifted):
     one, where, _ = small
     one = dataclasses.replace(one, query_norm=True, shifted_keys=shifted)
-    model = training.Text(one, where, torch.device("cpu")).model((1,))
+    model = tasks.Text(one, where, torch.device("cpu")).model((1,))
     tokens = torch.arange(8)[None, None]
     changed = tokens.clone()
     changed[..., 5:] = 9
@@ -427,7 +428,7 @@ def test_the_second_task_is_related_to_the_first():
 
 def test_parameters_are_counted(small):
     one, where, _ = small
-    task = training.Text(one, where, torch.device("cpu"))
+    task = tasks.Text(one, where, torch.device("cpu"))
     assert task.parameters == sum(p.numel() for p in task.model((1,)).parameters())
     sizes = [gpt.count_parameters(gpt.SIZES[n], 2048) for n in ("10m", "30m")]
     assert [round(size / 1e6) for size in sizes] == [11, 31]
