@@ -94,7 +94,7 @@ def load_corpus(folder: Path, cache: Path, vocabulary: int, *, most: int = 160_0
     return Corpus(*tokens, digest, tokenizer)
 
 
-def _check_manifest(path: Path, manifest: dict) -> None:
+def _check_manifest(path: Path, manifest: dict[str, Any]) -> None:
     if not path.exists():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
