@@ -394,7 +394,7 @@ def take(source: Path, target: Path, evidence: Evidence, names: Sequence[str]) -
     for found in (evidence.found[name] for name in names):
         for row in (row for arm in found.chosen for row in found.chosen_rows(arm)):
             points = found.curves[row["curve"]]["points"]
-            if found.one.task != "text":
+            if not found.one.reads:
                 points = [{k: p[k] for k in ("step", "held_out")} | {"layers": {}} for p in points]
             curves.append(json.dumps({"curve": row["curve"], "points": points}) + "\n")
     (target / "curves.jsonl").write_text("".join(curves), encoding="utf-8")

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         experiments = [config.load(path) for path in args.configs]
         where = Where(str(args.out), str(args.cache), args.device, args.commit or commit())
-        if args.device == "cpu" and any(one.task == "text" for one in experiments):
+        if args.device == "cpu" and any(one.reads for one in experiments):
             console.print("No GPU: text experiments run on the CPU with the share cpu_share of "
                           "their tokens; their lines say how many.")  # fmt: skip
         act = {"run": driver.run, "check": measure.check, "time": measure.steps}[args.action]

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from audit.arms import ARMS
+from audit.gpt import SIZES
 
 RATIO = 2**0.5
 """Between neighbours of a grid of learning rates."""
 MODELS = {
-    "text": ("3m", "10m", "30m"), "signals": ("mlp", "conv"), "finetuning": ("full", "lora"),
+    "text": ("3m", "10m", "30m"), "finetuning-text": ("3m", "10m", "30m"),
+    "signals": ("mlp", "conv"), "finetuning": ("full", "lora"),
 }  # fmt: skip
 """By task."""
 
@@ -70,6 +72,28 @@ class Experiment:
     """Of the tokens, where there is no GPU."""
     steps: int = 0
     """Of a task that is not text."""
+    rank: int = 0
+    """Of finetuning-text: the adapters'; with 0 all the weights are trained."""
+    pretraining_rate: float = 0.0
+    """Of finetuning-text: the learning rate of AdamW, which trains the one base on code."""
+    pretraining_seed: int = 0
+    pretraining_tokens_per_parameter: float = 0.0
+
+    @property
+    def reads(self) -> bool:
+        """Whether the task is text."""
+        return self.task in ("text", "finetuning-text")
+
+    def base(self) -> Experiment:
+        """The pretraining: an experiment of one run, of the same model."""
+        names = ("model", "beta2", "warmup", "batch", "context", "vocabulary", "query_norm",
+                 "shifted_keys", "clip", "cpu_share")  # fmt: skip
+        return Experiment(
+            "base", "text", arms=("adamw",), rates={"*": self.pretraining_rate},
+            selection_seeds=(self.pretraining_seed,), report_seeds=(),
+            tokens_per_parameter=self.pretraining_tokens_per_parameter,
+            **{name: getattr(self, name) for name in names},
+        )  # fmt: skip
 
     def start(self, arm: str) -> float:
         """The middle of an arm's grid."""
@@ -115,15 +139,16 @@ def _check(one: Experiment) -> None:
         raise ValueError(f"task={one.task!r} is none of {', '.join(MODELS)}.")
     if one.model not in MODELS[one.task]:
         raise ValueError(f"model={one.model!r} is none of {', '.join(MODELS[one.task])}.")
-    if one.task == "text" and not one.tokens_per_parameter > 0:
+    if one.reads and not one.tokens_per_parameter > 0:
         raise ValueError(f"tokens_per_parameter={one.tokens_per_parameter!r} must be above 0.")
-    if one.task != "text" and one.steps < 1:
+    if not one.reads and one.steps < 1:
         raise ValueError(f"steps={one.steps!r} must be above 0.")
     if one.rates_of is None and (bad := [arm for arm in one.arms if not one.start(arm) > 0]):
         raise ValueError(
             f"rates gives none for {', '.join(bad)}: name each, or all others as '*', or another "
             "experiment with rates_of."
         )
+    _check_finetuning(one)
     if one.stack < 1:
         raise ValueError(f"stack={one.stack!r} must be 1 or more.")
     if not one.clip >= 0:
@@ -132,3 +157,20 @@ def _check(one: Experiment) -> None:
         raise ValueError(f"grid={one.grid} must be odd: it has a middle.")
     if overlap := set(one.selection_seeds) & set(one.report_seeds):
         raise ValueError(f"seeds {sorted(overlap)} would both choose and report: use fresh ones.")
+
+
+def _check_finetuning(one: Experiment) -> None:
+    settings = ("rank", "pretraining_rate", "pretraining_seed", "pretraining_tokens_per_parameter")
+    if one.task != "finetuning-text":
+        if given := [name for name in settings if getattr(one, name)]:
+            raise ValueError(f"{', '.join(given)}: only the task finetuning-text has that.")
+        return
+    width = SIZES[one.model].width
+    if type(one.rank) is not int or not 0 <= one.rank <= width:
+        raise ValueError(
+            f"rank={one.rank!r} must be a whole number from 1 to the model's width, {width}, or 0, "
+            "which trains all the weights."
+        )
+    for name in ("pretraining_rate", "pretraining_tokens_per_parameter"):
+        if not getattr(one, name) > 0:
+            raise ValueError(f"{name}={getattr(one, name)!r} must be above 0.")

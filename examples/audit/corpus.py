@@ -7,13 +7,15 @@ of is written down as a manifest; where a later run finds other sources, it is r
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +48,9 @@ class Corpus:
     train: np.ndarray
     held_out: np.ndarray
     sha256: str
-    """Of the packages and the vocabulary."""
+    """Of what it was made of, the vocabulary included."""
+    tokenizer: Path | None = None
+    """Its file; ``None`` for plain bytes."""
 
 
 def load_corpus(folder: Path, cache: Path, vocabulary: int, *, most: int = 160_000_000) -> Corpus:
@@ -73,27 +77,24 @@ def load_corpus(folder: Path, cache: Path, vocabulary: int, *, most: int = 160_0
     manifest = {"sha256": digest, **manifest}
     path = folder / f"corpus-{vocabulary}.json"
     _check_manifest(path, manifest)
-    parts = {
-        held_out: [
-            text for (name, _), files in texts.items() for text in files
-            if (name in HELD_OUT) == held_out
-        ]
-        for held_out in (False, True)
-    }  # fmt: skip
-    paths = {held_out: cache / f"{digest[:16]}-{held_out}.npy" for held_out in parts}
-    if not all(path.exists() for path in paths.values()):
-        cache.mkdir(parents=True, exist_ok=True)
-        encoded = _encoded(parts, vocabulary)
-        for held_out, tokens in encoded.items():
-            np.save(paths[held_out], tokens)
+    train, held_out = (
+        [file for (name, _), files in texts.items() for file in files if (name in HELD_OUT) == out]
+        for out in (False, True)
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    tokenizer = None
+    if vocabulary != BYTES:
+        tokenizer = cache / f"{digest[:16]}-tokenizer.json"
+        if not tokenizer.exists():
+            _learn(train, vocabulary, tokenizer)
+    tokens = encoded(cache, digest, tokenizer, lambda: (train, held_out))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    train, held_out = (np.load(paths[part], mmap_mode="r") for part in (False, True))
-    return Corpus(train, held_out, digest)
+    return Corpus(*tokens, digest, tokenizer)
 
 
-def _check_manifest(path: Path, manifest: dict) -> None:
+def _check_manifest(path: Path, manifest: dict[str, Any]) -> None:
     if not path.exists():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
@@ -159,41 +160,60 @@ def _packages() -> Iterator[tuple[str, str, Path]]:
 # -- tokens ----------------------------------------------------------------------------------------
 
 
-def _encoded(parts: dict[bool, list[bytes]], vocabulary: int) -> dict[bool, np.ndarray]:
-    if vocabulary == BYTES:
-        return {
-            held_out: np.frombuffer(b"\n".join(part), np.uint8).astype(np.uint16)
-            for held_out, part in parts.items()
-        }
+def encoded(
+    cache: Path,
+    digest: str,
+    tokenizer: Path | None,
+    texts: Callable[[], tuple[list[bytes], list[bytes]]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of training and of held-out texts, made once into ``cache``."""
+    paths = [cache / f"{digest[:16]}-{held_out}.npy" for held_out in (False, True)]
+    if not all(path.exists() for path in paths):
+        for path, part in zip(paths, texts(), strict=True):
+            np.save(path, _tokens(part, tokenizer))
+    train, held_out = (np.load(path, mmap_mode="r") for path in paths)
+    return train, held_out
+
+
+def _tokenizers() -> Any:
     try:
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        return importlib.import_module("tokenizers")
     except ImportError:
         raise ValueError(
-            f"vocabulary={vocabulary} needs the package tokenizers: pip install tokenizers, or "
-            f"set vocabulary to {BYTES}, which is bytes."
+            f"a vocabulary other than {BYTES}, which is bytes, needs the package tokenizers: pip "
+            "install tokenizers."
         ) from None
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
+
+
+def _learn(texts: list[bytes], vocabulary: int, path: Path) -> None:
+    """Write the tokenizer that suits the texts."""
+    package = _tokenizers()
+    byte_level = package.pre_tokenizers.ByteLevel
+    tokenizer = package.Tokenizer(package.models.BPE())
+    tokenizer.pre_tokenizer = byte_level(add_prefix_space=False)
+    tokenizer.decoder = package.decoders.ByteLevel()
+    trainer = package.trainers.BpeTrainer(
         vocab_size=vocabulary,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=byte_level.alphabet(),
         special_tokens=[END],
         show_progress=False,
     )
-    texts = {k: [t.decode("utf-8", "replace") for t in part] for k, part in parts.items()}
-    every = max(1, sum(map(len, texts[False])) // 20_000_000)  # enough to learn a vocabulary
-    tokenizer.train_from_iterator(texts[False][::every], trainer)
-    return {held_out: _tokens(tokenizer, part) for held_out, part in texts.items()}
+    decoded = [text.decode("utf-8", "replace") for text in texts]
+    every = max(1, sum(map(len, decoded)) // 20_000_000)  # enough to learn a vocabulary
+    tokenizer.train_from_iterator(decoded[::every], trainer)
+    tokenizer.save(str(path))
 
 
-def _tokens(tokenizer: object, texts: list[str]) -> np.ndarray:
-    end = tokenizer.token_to_id(END)  # type: ignore[attr-defined]
+def _tokens(texts: list[bytes], path: Path | None) -> np.ndarray:
+    if path is None:
+        return np.frombuffer(b"\n".join(texts), np.uint8).astype(np.uint16)
+    tokenizer = _tokenizers().Tokenizer.from_file(str(path))
+    end = tokenizer.token_to_id(END)
     groups = [texts[i : i + 256] for i in range(0, len(texts), 256)]
 
-    def encode(group: list[str]) -> np.ndarray:
-        encoded = tokenizer.encode_batch_fast(group)  # type: ignore[attr-defined]
-        return np.concatenate([np.array([*one.ids, end], np.uint16) for one in encoded])
+    def encode(group: list[bytes]) -> np.ndarray:
+        found = tokenizer.encode_batch_fast([text.decode("utf-8", "replace") for text in group])
+        return np.concatenate([np.array([*one.ids, end], np.uint16) for one in found])
 
     with ThreadPoolExecutor(2) as pool:  # one turns numbers into arrays while the other encodes
         return np.concatenate(list(pool.map(encode, groups)))

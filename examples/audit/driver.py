@@ -21,8 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from audit.config import Experiment
 from audit.plan import Cell, Plan
 from audit.records import Records
-from audit.tasks import TASKS, Where, corpus_of
-from audit.training import Outcome, run_cell
+from audit.tasks import TASKS, Where
+from audit.training import Outcome, base_of, data_of, run_cell
 
 INTERRUPTED = 130
 MOST_FAILURES = 3
@@ -51,12 +51,15 @@ def run(
         raise ValueError(f"give the configurations of {absent} too: rates_of names them.")
     work = {}
     for one in experiments:  # once, before the processes want it
-        if one.task == "text":
-            corpus = corpus_of(one.vocabulary, where)
+        task = TASKS[one.task](one, where, torch.device(where.device))
+        if one.reads:
+            corpus = task.corpus
             console.print(f"{one.name}: {len(corpus.train):,} tokens, {len(corpus.held_out):,} "
                           f"held out, corpus {corpus.sha256[:16]}")  # fmt: skip
-        task = TASKS[one.task](one, where, torch.device(where.device))
-        check_corpus(one, task, records)
+        if one.task == "finetuning-text":
+            base = base_of(one, where)
+            console.print(f"{one.name}: from {base.sha256[:16]}, {base.loss:.4f} on held-out code")
+        check_data(one, task, where, records)
         work[one.name] = float(task.parameters * task.tokens)
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -78,14 +81,15 @@ def run(
     return int(bool(turns.failed))
 
 
-def check_corpus(one: Experiment, task: Any, records: Records) -> None:
-    """Refuse to go on with an experiment whose runs are of other data, or of another length."""
+def check_data(one: Experiment, task: Any, where: Where, records: Records) -> None:
+    """Refuse to go on with an experiment whose runs are of other data, model or length."""
+    now = {
+        "tokens": str(task.tokens), "steps": str(task.steps), "batch": str(one.batch),
+        "parameters": str(task.parameters), "corpus": data_of(one, task, where),
+    }  # fmt: skip
     for row in records.rows:
         if row["experiment"] != one.name:
             continue
-        now = {"tokens": str(task.tokens), "steps": str(task.steps), "batch": str(one.batch)}
-        if one.task == "text":
-            now["corpus"] = task.corpus.sha256[:16]
         for name, value in now.items():
             if row[name] != value:
                 raise ValueError(

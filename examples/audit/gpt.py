@@ -7,7 +7,7 @@ alone, and a GPU is filled by several small models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,8 @@ class Size(NamedTuple):
     head: int = 64
 
 
+MATRICES = "qkv", "attention_out", "mlp_in", "mlp_out"
+"""Of the blocks."""
 SIZES = {"3m": Size(3, 256), "10m": Size(4, 448), "30m": Size(6, 640)}
 
 
@@ -31,6 +33,11 @@ def count_parameters(size: Size, vocabulary: int) -> int:
     return (
         vocabulary * size.width + size.layers * (12 * size.width**2 + 2 * size.width) + size.width
     )
+
+
+def count_adapters(size: Size, rank: int) -> int:
+    """The parameters of one model that :class:`LoRAGPT` trains."""
+    return size.layers * rank * 16 * size.width
 
 
 class StackedGPT(nn.Module):
@@ -77,18 +84,25 @@ class StackedGPT(nn.Module):
 
     def groups(self) -> list[dict[str, Any]]:
         """The parameter groups, for :func:`audit.arms.make_optimizer`."""
-        blocks = ("qkv", "attention_out", "mlp_in", "mlp_out")
         norms = ("attention_norm", "mlp_norm")
 
-        def group(names: Sequence[str], stacked_dims: int, matrices: bool, decays: bool) -> dict:
-            params = [(name, getattr(self, name)) for name in names]
-            return {"params": params, "stacked_dims": stacked_dims, "matrices": matrices,
-                    "decays": decays}  # fmt: skip
-
         return [
-            group(blocks, 2, True, True), group(["embedding"], 1, False, True),
-            group(norms, 2, False, False), group(["final_norm"], 1, False, False),
+            self._group(MATRICES, 2, True, True), self._group(["embedding"], 1, False, True),
+            self._group(norms, 2, False, False), self._group(["final_norm"], 1, False, False),
         ]  # fmt: skip
+
+    def _group(
+        self, names: Sequence[str], stacked_dims: int, matrices: bool, decays: bool
+    ) -> dict[str, Any]:
+        params = [(name, getattr(self, name)) for name in names]
+        return {"params": params, "stacked_dims": stacked_dims, "matrices": matrices,
+                "decays": decays}  # fmt: skip
+
+    @torch.no_grad()
+    def begin_at(self, weights: Mapping[str, Tensor]) -> None:
+        """Make every model of the stack the one that the weights, of a stack of one, are of."""
+        for name, value in weights.items():
+            getattr(self, name).copy_(value)  # the axis of the seeds is broadcast
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """The loss of each model, in nats a token: (seeds,).
@@ -108,14 +122,15 @@ class StackedGPT(nn.Module):
         # Whose gradient, unlike an embedding's, never waits for the device: it can be in a graph.
         x = self.embedding.flatten(0, 1).index_select(0, (tokens + first).flatten())
         x = x.view(s, b * t, -1)
-        weights = (
-            self.attention_norm, self.qkv, self.attention_out, self.mlp_norm, self.mlp_in,
-            self.mlp_out,
-        )  # fmt: skip
-        for one, qkv, out, two, up, down in zip(*(w.unbind() for w in weights), strict=True):
-            x = x + torch.bmm(self._attend(torch.bmm(_normed(x, one), qkv), b, t), out)
-            x = x + torch.bmm(F.gelu(torch.bmm(_normed(x, two), up)), down)
+        norms = self.attention_norm.unbind(), self.mlp_norm.unbind()
+        for one, two, qkv, out, up, down in zip(*norms, *map(self.factors, MATRICES), strict=True):
+            x = x + _product(self._attend(_product(_normed(x, one), qkv), b, t), out)
+            x = x + _product(F.gelu(_product(_normed(x, two), up)), down)
         return x
+
+    def factors(self, name: str) -> list[tuple[Tensor, ...]]:
+        """What :func:`_product` multiplies by, in each layer."""
+        return [(weight,) for weight in getattr(self, name).unbind()]
 
     def _attend(self, qkv: Tensor, b: int, t: int) -> Tensor:
         s = qkv.shape[0]
@@ -136,6 +151,51 @@ class StackedGPT(nn.Module):
         a, b = x.chunk(2, -1)
         cosine, sine = self.cosine.to(x.dtype), self.sine.to(x.dtype)
         return torch.cat((a * cosine - b * sine, a * sine + b * cosine), -1)
+
+
+class LoRAGPT(StackedGPT):
+    """Models whose weights stay, with trained adapters beside the matrices of the blocks.
+
+    x W + (x A) B, and B begins at zero (Hu et al. 2021, arXiv 2106.09685).
+    """
+
+    def __init__(
+        self, size: Size, vocabulary: int, context: int, seeds: Sequence[int],
+        *, rank: int, query_norm: bool = False, shifted_keys: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            size, vocabulary, context, seeds, query_norm=query_norm, shifted_keys=shifted_keys
+        )
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        for name, weight in list(self.named_parameters()):
+            delattr(self, name)
+            self.register_buffer(name, weight.detach())
+            if name in MATRICES:
+                layers, _, rows, columns = weight.shape
+                first = [torch.randn(layers, rows, rank, generator=g) for g in generators]
+                a = torch.stack(first, 1) / rows**0.5
+                self.register_parameter(f"{name}_a", nn.Parameter(a))
+                b = torch.zeros(layers, len(seeds), rank, columns)
+                self.register_parameter(f"{name}_b", nn.Parameter(b))
+
+    def groups(self) -> list[dict[str, Any]]:
+        return [
+            self._group([f"{name}_{part}" for name in MATRICES for part in "ab"], 2, True, True)
+        ]
+
+    def factors(self, name: str) -> list[tuple[Tensor, ...]]:
+        parts = (getattr(self, f"{name}{part}").unbind() for part in ("", "_a", "_b"))
+        return list(zip(*parts, strict=True))
+
+
+def _product(x: Tensor, factors: tuple[Tensor, ...]) -> Tensor:
+    """Of each model's activations with its matrix, and with the adapters beside it."""
+    weight, *adapters = factors
+    product = torch.bmm(x, weight)
+    if adapters:
+        a, b = adapters
+        product = product + torch.bmm(torch.bmm(x, a), b)
+    return product
 
 
 def _normed(x: Tensor, weight: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 from audit import finetuning, signals
 from audit.config import Experiment
 from audit.corpus import Corpus, load_corpus
-from audit.gpt import SIZES, StackedGPT, count_parameters
+from audit.gpt import SIZES, LoRAGPT, StackedGPT, count_adapters, count_parameters
+from audit.prose import load_prose
 
 FEW, MANY = 64, 1024
 """Held-out windows of a point of the curve, and of the loss at the end."""
@@ -35,10 +36,12 @@ class Text:
 
     points = 10
     """Of a curve: where the held-out loss and the statistics are looked at."""
+    prose = False
+    """What is read, if not code."""
 
     def __init__(self, one: Experiment, where: Where, device: torch.device) -> None:
         self.one, self.device = one, device
-        self.corpus, self.where = corpus_of(one.vocabulary, where), where
+        self.corpus, self.where = corpus_of(one.vocabulary, where, self.prose), where
         self.parameters = count_parameters(SIZES[one.model], one.vocabulary)
         share = 1.0 if device.type == "cuda" else one.cpu_share
         tokens = one.tokens_per_parameter * self.parameters * share
@@ -46,17 +49,16 @@ class Text:
         self.tokens = self.steps * one.batch * one.context
 
     def model(self, seeds: Sequence[int]) -> StackedGPT:
-        size, one = SIZES[self.one.model], self.one
-        model = StackedGPT(
-            size, one.vocabulary, one.context, seeds,
-            query_norm=one.query_norm, shifted_keys=one.shifted_keys,
-        )  # fmt: skip
+        one = self.one
+        shape = SIZES[one.model], one.vocabulary, one.context, seeds
+        more: dict[str, Any] = {"query_norm": one.query_norm, "shifted_keys": one.shifted_keys}
+        model = LoRAGPT(*shape, rank=one.rank, **more) if one.rank else StackedGPT(*shape, **more)
         return model.to(self.device)
 
     def prepare(self, seeds: Sequence[int]) -> None:
         """Put the data where it is used: batches depend on the seed alone, not on the arm."""
         one, train = self.one, self.corpus.train
-        self.data = tokens_on_device(one.vocabulary, self.where)
+        self.data = tokens_on_device(one.vocabulary, self.where, self.prose)
         starts = [
             np.random.default_rng([seed, 1]).integers(
                 0, len(train) - one.context - 1, (self.steps, one.batch)
@@ -86,6 +88,17 @@ class Text:
             tokens = part.expand(model.seeds, *part.shape)
             parts.append(model(tokens[..., :-1], tokens[..., 1:]) * len(part))
         return torch.stack(parts).sum(0) / len(few)
+
+
+class TunedText(Text):
+    """Next-token prediction on :mod:`audit.prose`, by a model that has learned code."""
+
+    prose = True
+
+    def __init__(self, one: Experiment, where: Where, device: torch.device) -> None:
+        super().__init__(one, where, device)
+        if one.rank:
+            self.parameters = count_adapters(SIZES[one.model], one.rank)
 
 
 class Signals:
@@ -140,18 +153,22 @@ class Tuning(Signals):
 
 TASKS: dict[str, Callable[[Experiment, Where, torch.device], Any]] = {
     "text": Text,
+    "finetuning-text": TunedText,
     "signals": Signals,
     "finetuning": Tuning,
 }
 
 
 @lru_cache(maxsize=2)
-def corpus_of(vocabulary: int, where: Where) -> Corpus:
-    return load_corpus(Path(where.folder), Path(where.cache), vocabulary)
+def corpus_of(vocabulary: int, where: Where, prose: bool) -> Corpus:
+    cache = Path(where.cache)
+    if prose:
+        return load_prose(cache, corpus_of(vocabulary, where, False))
+    return load_corpus(Path(where.folder), cache, vocabulary)
 
 
 @lru_cache(maxsize=2)
-def tokens_on_device(vocabulary: int, where: Where) -> Tensor:
+def tokens_on_device(vocabulary: int, where: Where, prose: bool) -> Tensor:
     """The training tokens, int32, once for all cells of a process."""
-    tokens = np.asarray(corpus_of(vocabulary, where).train).astype(np.int32)
+    tokens = np.asarray(corpus_of(vocabulary, where, prose).train).astype(np.int32)
     return torch.from_numpy(tokens).to(where.device)

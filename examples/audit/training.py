@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import math
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +47,8 @@ class Training:
         self.device = torch.device(where.device)
         self.task = TASKS[one.task](one, where, self.device)
         self.model = self.task.model(cell.seeds)
+        if one.task == "finetuning-text":
+            self.model.begin_at(base_of(one, where).weights)
         self.task.prepare(cell.seeds)
         groups = self.model.groups()
         self.axes = [(p, x["stacked_dims"] - 1) for x in groups for _, p in x["params"]]
@@ -61,7 +67,7 @@ class Training:
 
     def autocast(self) -> torch.autocast:
         # Without the cache: a graph that is replayed must cast anew.
-        wanted = self.device.type == "cuda" and self.one.task == "text"
+        wanted = self.device.type == "cuda" and self.one.reads
         return torch.autocast(self.device.type, torch.bfloat16, wanted, cache_enabled=False)
 
     def forward_backward(self) -> None:
@@ -175,18 +181,17 @@ def run_cell(one: Experiment, cell: Cell, where: Where) -> Outcome:
     seconds = time.perf_counter() - started
     task, arm = training.task, ARMS[cell.arm]
     tau, alpha, gamma = arm.numbers or ("", "", "")
-    corpus = task.corpus.sha256[:16] if one.task == "text" else f"{one.task} {task.tokens}"
     shared = {
         "version": VERSION, "experiment": cell.experiment, "task": one.task, "model": one.model,
         "parameters": task.parameters, "arm": cell.arm, "lr": repr(cell.lr),
         "beta1": repr(cell.beta1), "beta2": repr(training.beta2),
         "weight_decay": repr(cell.decay), "tau": tau, "alpha": alpha, "gamma": gamma,
         "steps": task.steps, "tokens": task.tokens, "batch": one.batch,
-        "context": one.context if one.task == "text" else "",
+        "context": one.context if one.reads else "",
         "seconds": f"{seconds / len(cell.seeds):.3f}", "stacked": len(cell.seeds),
         "execution": training.execution, "device": device_name(training.device),
         "torch": torch.__version__, "mgup": mgup_core.__version__, "commit": where.commit,
-        "corpus": corpus,
+        "corpus": data_of(one, task, where),
     }  # fmt: skip
     parts = training.seen.tensor_split(min(5 * task.points, task.steps))
     coarse = torch.stack([part.mean(0) for part in parts]).tolist()
@@ -207,6 +212,66 @@ def run_cell(one: Experiment, cell: Cell, where: Where) -> Outcome:
         train = [round(part[i], 4) for part in coarse]
         curves.append({"curve": name, "steps": task.steps, "train": train, "points": own})
     return Outcome(rows, curves, seconds)
+
+
+class Base(NamedTuple):
+    """What fine-tuning begins with."""
+
+    weights: dict[str, Tensor]
+    """Of a stack of one model."""
+    loss: float
+    """On held-out code."""
+    sha256: str
+    """Of the settings and the weights."""
+
+
+def base_of(one: Experiment, where: Where) -> Base:
+    """The model that has learned code: trained once, by AdamW, into the cache.
+
+    Raises:
+        ValueError: where the file in the cache is not what was written there.
+    """
+    base, device = one.base(), torch.device(where.device)
+    task = TASKS[base.task](base, where, device)
+    settings = json.dumps(
+        {**dataclasses.asdict(base), "corpus": task.corpus.sha256, "steps": task.steps,
+         "device": device.type}, sort_keys=True,
+    )  # fmt: skip
+    path = Path(where.cache) / f"base-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.pt"
+    if not path.exists():
+        cell = Cell(base.name, *base.arms, base.start(*base.arms), base.betas1[0], base.decays[0],
+                    base.selection_seeds)  # fmt: skip
+        training = Training(base, cell, where)
+        training.run()
+        weights = {name: p.detach().cpu() for name, p in training.model.named_parameters()}
+        loss = training.evaluate(True)[0]
+        partial = path.with_suffix(".partial")
+        torch.save(Base(weights, loss, _sha256(settings, weights))._asdict(), partial)
+        partial.replace(path)
+    found = Base(**torch.load(path, weights_only=True))
+    if found.sha256 != _sha256(settings, found.weights):
+        raise ValueError(
+            f"{path} is not the base that was written there: delete it, and the same command "
+            "trains one anew."
+        )
+    return found
+
+
+def _sha256(settings: str, weights: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def data_of(one: Experiment, task: Any, where: Where) -> str:
+    """What the runs of an experiment are made of, as the CSV has it."""
+    if not one.reads:
+        return f"{one.task} {task.tokens}"
+    text = str(task.corpus.sha256[:16])
+    if one.task == "finetuning-text":
+        return f"{text} from {base_of(one, where).sha256[:16]}"
+    return text
 
 
 def device_name(device: torch.device) -> str:

