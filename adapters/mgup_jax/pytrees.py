@@ -65,8 +65,8 @@ def check_fit(
         for what, x in {"parameter": w, **own}.items():
             if x is not None and jnp.shape(x) != shapes[what]:
                 raise ValueError(
-                    f"updates{name} has shape {jnp.shape(g)}, but its {what} has {jnp.shape(x)}: "
-                    f"that must be {shapes[what]}."
+                    f"updates{name} has shape {jnp.shape(g)}, but its {what} has "
+                    f"{jnp.shape(x)}, where {shapes[what]} would fit."
                 )
 
 

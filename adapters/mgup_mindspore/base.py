@@ -55,7 +55,7 @@ class RuleOptimizer(nn.Optimizer):
         settings = {name: plain(value) for name, value in settings.items()}
         defaults = {**MGUP_DEFAULTS, **settings, "lr": learning_rate, "weight_decay": weight_decay}
         theirs, groups = as_groups(type(self).__name__, params, defaults)
-        rules = {name: self._rule(group) for name, group in groups.items()}
+        rules = {key: self._rule(group) for key, group in groups.items()}
         # Where a parameter is float64, a float32 learning rate would not be what was given (N2).
         wide = any(p.dtype == ms.float64 for p in _parameters(theirs))
         object.__setattr__(self, "_rate_dtype", ms.float64 if wide else ms.float32)
@@ -66,7 +66,7 @@ class RuleOptimizer(nn.Optimizer):
             if said := size_alone(rule, policy_of(group)):
                 warn(said, __file__, ms.__file__)
         for p in _parameters(theirs):
-            _check_parameter(p, groups[p.name], rules[p.name])
+            _check_parameter(p, groups[id(p)], rules[id(p)])
         super().__init__(learning_rate, theirs, weight_decay, loss_scale)
         coupled = [rule for rule in rules.values() if rule.couples_parameters and rule.reads_lr]
         if self.is_group_lr and coupled:
@@ -85,7 +85,7 @@ class RuleOptimizer(nn.Optimizer):
         state: dict[str, list[Parameter]] = {}
         states, tasks, decays, places = [], [], [], []
         for i, p in enumerate(self._parameters):
-            group, rule = groups[p.name], rules[p.name]
+            group, rule = groups[id(p)], rules[id(p)]
             made = fresh_state(rule, p, group["state_dtype"] or p.dtype)
             states.append(made)
             for name, parameter in made.items():

@@ -70,8 +70,9 @@ class Fit(nn.Cell):
                 )
         if not isinstance(gradient, Tensor):
             raise TypeError(
-                f"the gradient of parameter {self.names[i]} is no dense tensor: ranking needs "
-                "every coordinate's score. Use sparse=False in its layer."
+                f"the gradient of parameter {self.names[i]} is no dense Tensor: "
+                "ranking needs every coordinate's score. Give a Tensor; of a layer "
+                "with sparse gradients, use sparse=False."
             )
         if gradient.shape != self.shapes[i][0]:
             raise ValueError(

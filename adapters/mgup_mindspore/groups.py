@@ -80,8 +80,8 @@ def check_group(group: Group) -> None:
 
 def as_groups(
     title: str, params: Iterable[Any], defaults: Group
-) -> tuple[list[Any], dict[str, Group]]:
-    """The parameters for nn.Optimizer, and the settings of each parameter by name.
+) -> tuple[list[Any], dict[int, Group]]:
+    """The parameters for nn.Optimizer, and the settings of each parameter by its id.
 
     Args:
         title: the optimizer's name.
@@ -95,9 +95,9 @@ def as_groups(
     params = listed(title, params)
     if not any(isinstance(entry, dict) for entry in params):
         check_group(defaults)
-        return params, {p.name: defaults for p in params if isinstance(p, Parameter)}
+        return params, {id(p): defaults for p in params if isinstance(p, Parameter)}
     theirs: list[Any] = []
-    settings: dict[str, Group] = {}
+    settings: dict[int, Group] = {}
     known = {*OF_MINDSPORE, *defaults}
     for entry in params:
         for key in entry if isinstance(entry, dict) else ():
@@ -121,7 +121,7 @@ def as_groups(
         }
         group = {**defaults, **entry}
         check_group(group)
-        settings.update({p.name: group for p in entry["params"] if isinstance(p, Parameter)})
+        settings.update({id(p): group for p in entry["params"] if isinstance(p, Parameter)})
         theirs.append({key: entry[key] for key in OF_MINDSPORE if key in entry})
     return theirs, settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from inspect import Parameter, Signature
 from typing import Any, TypeVar
 
@@ -61,7 +62,11 @@ def bind(title: str, signature: Signature, *args: Any, **kwargs: Any) -> dict[st
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        takes = ", ".join(name for name in signature.parameters if name != "self")
-        raise TypeError(f"{title}: {error}. It takes {takes}.") from None
+        takes = [name for name in signature.parameters if name != "self"]
+        near = [
+            one for name in kwargs if name not in takes for one in get_close_matches(name, takes)
+        ]
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise TypeError(f"{title}: {error}{hint} It takes {', '.join(takes)}.") from None
     bound.apply_defaults()
     return bound.arguments

@@ -122,8 +122,8 @@ class Rule:
         return None
 
     def init(self, be: Backend, w: Array) -> State:
-        """The state before the first step: a flat dict of arrays."""
-        raise NotImplementedError
+        """The state before the first step: a flat dict of arrays; by default none."""
+        return {}
 
     def totals(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         """This parameter's part of the sums over all parameters, each 0-d.
@@ -138,7 +138,10 @@ class Rule:
 
     def direction(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> Direction:
         """The direction, from the state that :meth:`accumulate` returned."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no method direction(be, g, w, state, t), which returns a "
+            "Direction(u, a): what the optimizer proposes, and what is scored."
+        )
 
     def finish(self, be: Backend, g: Array, w: Array, state: State, t: Any) -> State:
         """The state after the direction was formed; by default unchanged."""

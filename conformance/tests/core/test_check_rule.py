@@ -188,3 +188,18 @@ def test_at_first_and_corrections_pass():
     report = check_rule(Right)
     assert report.ok, report
     assert "no errors" in str(report)
+
+
+def test_a_rule_without_state_needs_no_init():
+    """As the porting guide says: a direction is enough."""
+
+    @dataclass(frozen=True)
+    class Plain(Rule):
+        counts_steps: ClassVar[bool] = False
+
+        def direction(self, be, g, w, state, t):
+            return Direction(g, a=g)
+
+    assert check_rule(Plain).ok, check_rule(Plain)
+    with pytest.raises(NotImplementedError, match=r"Rule has no method direction"):
+        Rule().direction(None, None, None, {}, 1)

@@ -138,3 +138,12 @@ def test_first_use_is_silent_and_safe():
     )
     assert done.returncode == 0
     assert done.stderr == "[-1.0, -1.0, 0.5, 0.5]\n"
+
+
+def test_parameters_without_names():
+    """As nn.Adam takes them, each with the settings of its own group."""
+    one, other = (Parameter(Tensor(np.ones((2, 2), np.float32))) for _ in range(2))
+    optimizer = MGUPSGD([{"params": [one], "tau": 0.25}, {"params": [other], "tau": 0.75}], 1.0)
+    optimizer(tuple(Tensor(np.arange(4, dtype=np.float32).reshape(2, 2)) for _ in range(2)))
+    moved = [np.asarray(1.0 - p.asnumpy()) for p in (one, other)]
+    assert (moved[0] != moved[1]).any()

@@ -121,7 +121,11 @@ def test_absent_gradients(cls, compiled):
         (lambda gs: gs[:1], ValueError, "1 gradients were given for 2.*None for a parameter"),
         (lambda gs: gs[0], TypeError, "must be a tuple with one for each parameter"),
         (lambda gs: None, TypeError, "must be a tuple with one for each parameter"),
-        (lambda gs: (gs[0], 1.0), TypeError, r"layer1\.weight is no dense tensor.*sparse=False"),
+        (
+            lambda gs: (gs[0], 1.0),
+            TypeError,
+            r"layer1\.weight is no dense Tensor.*sparse=False",
+        ),
     ],
     ids=["fewer", "tensor", "none", "number"],
 )

@@ -103,3 +103,18 @@ def test_the_public_names_come_when_asked():
     scope: dict[str, object] = {}
     exec("from mgup_conformance import Backend, run_suite", scope)
     assert scope["Backend"] is mgup_conformance.Backend
+
+
+def test_a_rule_in_the_working_directory_is_found(tmp_path):
+    """As `python -m` finds it; the folder of a console script comes first otherwise."""
+    (tmp_path / "mine.py").write_text("class Backend: pass\n")
+    code = (
+        "import sys\nsys.path[:] = [p for p in sys.path if p]\n"
+        "from mgup_conformance.__main__ import main\nsys.exit(main())"
+    )
+    here = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--backend", "mine:Backend"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, **here},
+    )  # fmt: skip
+    assert "backend 'mine:Backend' lacks" in done.stderr

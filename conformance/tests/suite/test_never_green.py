@@ -265,7 +265,7 @@ def test_a_message_of_any_length_is_not_read():
         (["run", "--timeout", "0"], "--timeout 0 is not above 0"),
         (["show", "rank/*"], "show takes the id of one"),
         (["show", "rank/nan/float33"], "the nearest is"),
-        (["show", "count/mean", "--to", "/no/such"], "there is no such directory"),
+        (["show", "count/mean", "--to", "/no/such/folder"], "there is no such directory"),
     ],
 )
 def test_usage(capsys, arguments, words):
