@@ -118,8 +118,8 @@ def draw_rules(theme: Theme) -> Figure:
                       ha=side, color=colour, weight="bold")  # fmt: skip
     axes.set_yticks(range(len(found)), [loss.rule for loss in found])
     axes.set_ylim(len(found) - 0.5, -0.8)
-    axes.margins(x=0.12)
-    axes.set_xlabel("held-out loss at the best learning rate, nats per byte\n"
+    axes.margins(x=0.2)
+    axes.set_xlabel("held-out loss, nats per byte,\nat the best learning rate\n"
                     "(large: mean, small: each seed)")  # fmt: skip
     axes.grid(axis="x", color=theme.faint, alpha=0.5)
     return figure
