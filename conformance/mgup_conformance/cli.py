@@ -338,8 +338,9 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
     (case, *others) = select(all_cases(), [arguments.id])
     if others:
         raise ValueError(f"{arguments.id!r} is {1 + len(others)} cases; show takes the id of one.")
-    _check_files(("--to", arguments.to))
-    arguments.to.mkdir(exist_ok=True)
+    if not arguments.to.is_dir():
+        _check_files(("--to", arguments.to))
+        arguments.to.mkdir()
     if arguments.steps is not None and arguments.steps < 1:
         raise ValueError(f"--steps {arguments.steps} is below 1.")
     console.print(f"{case.id} ({', '.join(case.clauses)})", highlight=False)

@@ -56,7 +56,7 @@ def framework(request):
         yield made
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [DTYPES[0], pytest.param(DTYPES[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("key", ["plain", "sizes"])
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_framework(framework, every, key, dtype):

@@ -44,7 +44,8 @@ def test_numbers_out_of_range(kwargs, message):
 
 
 def test_unknown_arguments():
-    with pytest.raises(TypeError, match=r"MGUPAdamW.*betas'. It takes params, learning_rate"):
+    said = r"MGUPAdamW.*betas'; did you mean .beta2.\? It takes params, learning_rate"
+    with pytest.raises(TypeError, match=said):
         MGUPAdamW(parameters(arrays()), betas=(0.9, 0.99))
     with pytest.raises(TypeError, match="taus"):
         MGUPMuon(parameters(arrays()), taus=0.5)
