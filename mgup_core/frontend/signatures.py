@@ -58,14 +58,16 @@ def bind(title: str, signature: Signature, *args: Any, **kwargs: Any) -> dict[st
     >>> bind("MGUPLion", optimizer_signature({"lr": 1e-4, "tau": 0.5}, ("lr",)), None, [], eps=1e-8)
     Traceback (most recent call last):
     TypeError: MGUPLion: got an unexpected keyword argument 'eps'. It takes params, lr, tau.
+    >>> bind("MGUPLion", optimizer_signature({"lr": 1e-4, "tau": 0.5}, ("lr",)), None, taus=0.5)
+    Traceback (most recent call last):
+    TypeError: MGUPLion: missing a required argument: 'params'. It takes params, lr, tau.
     """
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         takes = [name for name in signature.parameters if name != "self"]
-        near = [
-            one for name in kwargs if name not in takes for one in get_close_matches(name, takes)
-        ]
+        wrong = [name for name in kwargs if f"unexpected keyword argument {name!r}" in str(error)]
+        near = get_close_matches(wrong[0], takes, n=1) if wrong else []
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise TypeError(f"{title}: {error}{hint} It takes {', '.join(takes)}.") from None
     bound.apply_defaults()
